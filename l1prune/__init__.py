@@ -1,0 +1,38 @@
+"""Sparsity-driven pruning for PyTorch Lightning: L1 pressure, a cut, and what is left, tuned."""
+
+from l1prune.callback import L1Pruning
+from l1prune.masks import Cut
+from l1prune.metrics import Euclidean, OptimizerMetric
+from l1prune.penalties import L1, L2, MCP, ElasticNet, GroupL1, LogSum, TransformedL1
+from l1prune.pressure import Pressure, Proximal, Subgradient
+from l1prune.report import SparsityReport
+from l1prune.targets import ByName, ByRegex, ByType, find_targets
+from l1prune.thresholds import LAMP, Global, Magnitude, PerLayer, Relative, Sparsity
+
+__all__ = [
+    "L1",
+    "L2",
+    "LAMP",
+    "MCP",
+    "ByName",
+    "ByRegex",
+    "ByType",
+    "Cut",
+    "ElasticNet",
+    "Euclidean",
+    "Global",
+    "GroupL1",
+    "L1Pruning",
+    "LogSum",
+    "Magnitude",
+    "OptimizerMetric",
+    "PerLayer",
+    "Pressure",
+    "Proximal",
+    "Relative",
+    "SparsityReport",
+    "Sparsity",
+    "Subgradient",
+    "TransformedL1",
+    "find_targets",
+]

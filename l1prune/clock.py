@@ -1,0 +1,54 @@
+"""How much of a run is done: a count of its own, that no optimizer, precision or loop disturbs."""
+
+from __future__ import annotations
+
+import math
+
+import lightning.pytorch as pl
+
+
+def planned_batches(trainer: pl.Trainer) -> float:
+    """Training batches until `max_epochs`, infinite if only `max_steps` ends the run.
+
+    Raises:
+        ValueError: neither of them ends it.
+    """
+    epochs = trainer.max_epochs if trainer.max_epochs is not None else -1
+    batches = float(trainer.num_training_batches)
+    planned = epochs * batches if epochs >= 0 else math.inf
+    if math.isinf(planned) and trainer.max_steps < 0:
+        raise ValueError(
+            f"the trainer has max_epochs={trainer.max_epochs}, max_steps={trainer.max_steps} and "
+            f"{trainer.num_training_batches} batches an epoch: pruning plans its phases as shares of "
+            "the run, so give it an end (max_epochs, or max_steps for data of unknown length)"
+        )
+    return planned
+
+
+def progress(trainer: pl.Trainer, batches: int) -> float:
+    """Share of the run that is done after so many batches, in [0, 1].
+
+    Whichever of `max_epochs` and `max_steps` ends the run first decides.
+    """
+    by_epochs = batches / planned_batches(trainer)
+    by_steps = trainer.global_step / trainer.max_steps if trainer.max_steps > 0 else 0.0
+    return min(max(by_epochs, by_steps), 1.0)
+
+
+def as_shares(prune_at: tuple[float, ...], trainer: pl.Trainer) -> tuple[float, ...]:
+    """Rounds as shares of the run; whole numbers are optimizer steps.
+
+    Raises:
+        ValueError: the run is too short for a step of pressure before the last cut and one of
+            fine-tuning after it.
+    """
+    steps = trainer.estimated_stepping_batches
+    shares = tuple(at / steps if isinstance(at, int) else at for at in prune_at)
+    last = shares[-1]
+    if last >= 1 or math.ceil(last * steps) >= steps or last * steps < 1:
+        raise ValueError(
+            f"prune_at={prune_at[-1]} does not fit a run of {steps} steps: it needs at least one "
+            "step under pressure before the cut and one of fine-tuning after it; train longer, or "
+            "give an earlier share of the run between 0 and 1"
+        )
+    return shares

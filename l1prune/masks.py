@@ -1,0 +1,169 @@
+"""Masks: made by `torch.nn.utils.prune`, written into the weights at once, held from then on.
+
+The one file that touches `torch.nn.utils.prune`. A mask here is a boolean tensor of the weight's
+shape that is True where the weight was *removed*: what `masked_fill_` takes, one byte per weight.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.utils import prune
+from torch.optim import Optimizer
+
+from l1prune.penalties import Penalty
+from l1prune.targets import Target
+from l1prune.thresholds import Threshold, as_threshold
+
+Masks = dict[str, Tensor]
+
+
+class Cut(prune.BasePruningMethod):
+    """The cut as a pruning method of torch: usable with all of `torch.nn.utils.prune`.
+
+    Args:
+        threshold: a size to cut below, or a `Threshold`. It sees one flat tensor, so that scopes
+            that tell layers apart do so only inside a run of `L1Pruning`.
+
+    >>> from l1prune import Sparsity
+    >>> layer = torch.nn.Linear(10, 10)
+    >>> prune.global_unstructured([(layer, "weight")], Cut, threshold=Sparsity(0.9))
+    >>> int(layer.weight.count_nonzero())
+    10
+    >>> prune.is_pruned(layer)
+    True
+    """
+
+    PRUNING_TYPE = "unstructured"
+
+    def __init__(self, threshold: float | Threshold) -> None:
+        self.threshold = as_threshold(threshold)
+
+    def compute_mask(self, t: Tensor, default_mask: Tensor) -> Tensor:
+        """`default_mask` without what the threshold cuts of `t`."""
+        scores = t.detach().abs().masked_fill(default_mask == 0, -1.0)
+        (keep,) = self.threshold.keep([scores], [1])
+        return default_mask * keep.to(default_mask.dtype)
+
+
+@torch.no_grad()
+def cut(
+    targets: Sequence[Target],
+    penalty: Penalty,
+    threshold: Threshold,
+    masks: Mapping[str, Tensor] | None = None,
+    progress: float = 1.0,
+) -> Masks:
+    """Decide what goes, over all targets together. The weights are not changed yet.
+
+    Args:
+        targets: the weights.
+        penalty: gives each unit its size: |w|, or the norm of a group.
+        threshold: decides by these sizes.
+        masks: what was removed before, and stays removed.
+        progress: how much of the cutting is due, 1 in the last round.
+
+    Raises:
+        ValueError: a weight is not finite, so that its size says nothing.
+
+    >>> from torch import nn; from l1prune import L1, Magnitude, find_targets
+    >>> layer = nn.Linear(2, 1); _ = layer.weight.data.copy_(torch.tensor([[0.1, 2.0]]))
+    >>> cut(find_targets(layer), L1(), Magnitude(1.0))
+    {'weight': tensor([[ True, False]])}
+    """
+    removed = dict(masks or {})
+    scores = []
+    for target in targets:
+        w = target.parameter
+        if not w.isfinite().all():
+            raise ValueError(f"{target.name} holds NaN or infinity: training diverged before the cut")
+        units = penalty.score(w)
+        if target.name in removed:
+            gone = _by_unit(removed[target.name], units)
+            units = units.masked_fill(gone, -1.0)
+        scores.append(units)
+    sizes = [t.parameter.numel() // max(s.numel(), 1) for t, s in zip(targets, scores, strict=True)]
+    keeps = threshold.keep(scores, sizes, progress)
+    for target, keep in zip(targets, keeps, strict=True):
+        w = target.parameter
+        held = ~removed[target.name] if target.name in removed else torch.ones_like(w, dtype=torch.bool)
+        kept = prune.CustomFromMask(keep.expand_as(w)).compute_mask(w, held)
+        removed[target.name] = ~kept.bool()
+    return removed
+
+
+def _by_unit(removed: Tensor, units: Tensor) -> Tensor:
+    """Which units are gone entirely: the mask reduced over the dimensions a unit spans."""
+    spans = [d for d in range(removed.ndim) if units.shape[d] != removed.shape[d]]
+    return removed.amin(spans, keepdim=True) if spans else removed
+
+
+@torch.no_grad()
+def hold_(targets: Sequence[Target], masks: Mapping[str, Tensor]) -> None:
+    """Write the zeros into the weights, in place.
+
+    A fill and not a product: NaN · 0 is NaN, and −1 · 0 is −0.
+    """
+    for target in targets:
+        if target.name in masks:
+            target.parameter.masked_fill_(masks[target.name], 0.0)
+
+
+@torch.no_grad()
+def hold_gradients_(targets: Sequence[Target], masks: Mapping[str, Tensor]) -> None:
+    """Zero the gradients of removed weights, so that they do not use up the budget of clipping."""
+    for target in targets:
+        if target.name in masks and target.parameter.grad is not None:
+            target.parameter.grad.masked_fill_(masks[target.name], 0.0)
+
+
+class Hold:
+    """Holds masks against an optimizer: after each of its steps, removed weights are zero again.
+
+    Args:
+        optimizer: the optimizer that moves the weights.
+        targets: the masked weights.
+        masks: by name; what is later added to this mapping is held too.
+    """
+
+    def __init__(
+        self, optimizer: Optimizer, targets: Sequence[Target], masks: Mapping[str, Tensor]
+    ) -> None:
+        moved = {id(w) for group in optimizer.param_groups for w in group["params"]}
+        self._targets = [target for target in targets if id(target.parameter) in moved]
+        self._masks = masks
+        self._handle = optimizer.register_step_post_hook(self._after)
+
+    def remove(self) -> None:
+        """Let the optimizer go."""
+        self._handle.remove()
+
+    def _after(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
+        hold_(self._targets, self._masks)
+
+
+BITS = 2 ** torch.arange(8, dtype=torch.uint8)
+
+
+def pack(mask: Tensor) -> Tensor:
+    """A boolean mask as bytes of eight weights each, on the CPU, for a checkpoint.
+
+    >>> pack(torch.tensor([True, False, True]))
+    tensor([5], dtype=torch.uint8)
+    """
+    flat = mask.detach().cpu().flatten()
+    padded = torch.nn.functional.pad(flat, (0, -flat.numel() % 8)).view(-1, 8)
+    return (padded * BITS).sum(1, dtype=torch.uint8)
+
+
+def unpack(packed: Tensor, shape: Sequence[int]) -> Tensor:
+    """The mask of this shape that `pack` packed.
+
+    >>> unpack(torch.tensor([5], dtype=torch.uint8), (3,))
+    tensor([ True, False,  True])
+    """
+    bits = (packed.unsqueeze(1) & BITS) != 0
+    return bits.flatten()[: torch.Size(shape).numel()].reshape(shape)

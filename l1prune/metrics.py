@@ -1,0 +1,123 @@
+"""Metrics: in which geometry a proximal step is short.
+
+A proximal step moves a weight by at most t. In the Euclidean metric t = lr·λ, the same for every
+weight. An adaptive optimizer divides the gradient of each weight by its own scale; dividing the
+pressure by the same scale keeps gradient and pressure in proportion, so that the run minimises
+loss + λ·penalty as it is written.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import singledispatch
+from typing import Any, Protocol
+
+from torch import Tensor
+from torch.optim import SGD, Adagrad, Adam, AdamW, Optimizer, RMSprop
+
+Group = dict[str, Any]
+
+
+class Metric(Protocol):
+    """How long a proximal step is for each weight."""
+
+    def check(self, optimizer: Optimizer) -> None:
+        """Raise ValueError if the optimizer has no such metric."""
+        ...
+
+    def threshold(
+        self, optimizer: Optimizer, group: Group, w: Tensor, amount: float | Tensor
+    ) -> float | Tensor:
+        """The proximal step's t for the parameter `w`, given `amount` = lr·λ."""
+        ...
+
+
+@dataclass(frozen=True)
+class Euclidean:
+    """t = lr·λ: every weight moves alike. Works with any optimizer; one pass over memory."""
+
+    def check(self, optimizer: Optimizer) -> None:
+        return
+
+    def threshold(
+        self, optimizer: Optimizer, group: Group, w: Tensor, amount: float | Tensor
+    ) -> float | Tensor:
+        return amount
+
+
+@dataclass(frozen=True)
+class OptimizerMetric:
+    """t_i = lr·λ / d_i, with d_i what the optimizer divides the gradient of weight i by.
+
+    d is √v̂ + ε for Adam, AdamW and RMSprop, √Σg² + ε for Adagrad and 1 for SGD. Here λ has its
+    textbook meaning, the one of loss + λ·penalty, whereas in the Euclidean metric it is relative
+    to an Adam step of length lr: good values are about a thousand times smaller here.
+    Source: Yun, Lozano & Yang, "Adaptive proximal gradient methods for structured neural
+    networks" (ProxGen), NeurIPS 2021, algorithm 1.
+    """
+
+    def check(self, optimizer: Optimizer) -> None:
+        if denominator.dispatch(type(optimizer)) is denominator.dispatch(object):
+            raise ValueError(
+                f"metric: {type(optimizer).__name__} has no known metric; use Euclidean(), or "
+                "register one with l1prune.metrics.denominator.register"
+            )
+
+    def threshold(
+        self, optimizer: Optimizer, group: Group, w: Tensor, amount: float | Tensor
+    ) -> float | Tensor:
+        scale = denominator(optimizer, group, optimizer.state[w], amount)
+        return scale.reciprocal_() if isinstance(scale, Tensor) else 1.0 / scale
+
+
+@singledispatch
+def denominator(
+    optimizer: Any, group: Group, state: dict[str, Any], amount: float | Tensor
+) -> float | Tensor:
+    """What the optimizer divides a gradient by, over `amount`: a fresh tensor, or a number."""
+    raise ValueError(f"{type(optimizer).__name__} has no known metric; use Euclidean()")
+
+
+@denominator.register
+def _(optimizer: SGD, group: Group, state: dict[str, Any], amount: float | Tensor) -> float | Tensor:
+    return 1.0 / amount
+
+
+@denominator.register(Adam)
+@denominator.register(AdamW)
+def _(
+    optimizer: Adam, group: Group, state: dict[str, Any], amount: float | Tensor
+) -> float | Tensor:
+    second = state["max_exp_avg_sq"] if group["amsgrad"] else state["exp_avg_sq"]
+    correction = 1 - group["betas"][1] ** _number(state["step"])
+    return _over(second.sqrt(), amount * correction**0.5, group["eps"], amount)
+
+
+@denominator.register
+def _(
+    optimizer: RMSprop, group: Group, state: dict[str, Any], amount: float | Tensor
+) -> float | Tensor:
+    second = state["square_avg"]
+    if group["centered"]:
+        second = second.addcmul(state["grad_avg"], state["grad_avg"], value=-1).clamp_(min=0)
+    return _over(second.sqrt(), amount, group["eps"], amount)
+
+
+@denominator.register
+def _(
+    optimizer: Adagrad, group: Group, state: dict[str, Any], amount: float | Tensor
+) -> float | Tensor:
+    decayed = amount / (1 + (_number(state["step"]) - 1) * group["lr_decay"])
+    return _over(state["sum"].sqrt(), decayed, group["eps"], decayed)
+
+
+def _over(root: Tensor, scale: float | Tensor, eps: float, amount: float | Tensor) -> Tensor:
+    """root/scale + eps/amount, in place."""
+    return root.div_(scale).add_(eps / amount)
+
+
+def _number(step: Tensor | float) -> float | Tensor:
+    """A step count as torch keeps it; on an accelerator it stays a tensor, to save a wait."""
+    if isinstance(step, Tensor) and step.device.type == "cpu":
+        return float(step)
+    return step

@@ -1,0 +1,222 @@
+"""Pressure: a penalty put on an optimizer, once after (or before) each of its real steps."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+from torch.optim import LBFGS, Optimizer
+
+from l1prune.metrics import Euclidean, Group, Metric
+from l1prune.penalties import L1, Penalty
+from l1prune.rounding import HALVES, round_stochastically
+from l1prune.targets import Target
+
+
+SEEDS_PER_STEP = 2**20
+
+
+class Form(Protocol):
+    """The form in which a penalty enters an optimizer step."""
+
+    def check(self, optimizer: Optimizer) -> None:
+        """Raise ValueError if this form and the optimizer do not go together."""
+        ...
+
+    def before(self, step: Step) -> None:
+        """What happens to a parameter before the optimizer moves it."""
+        ...
+
+    def after(self, step: Step) -> None:
+        """What happens to a parameter after the optimizer has moved it."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class Step:
+    """One optimizer step of one parameter, as a form sees it."""
+
+    optimizer: Optimizer
+    group: Group
+    parameter: Tensor
+    penalty: Penalty
+    strength: float
+    seed: int
+
+
+@dataclass(frozen=True)
+class Proximal:
+    """The proximal map after the step: small weights become exactly zero.
+
+    Args:
+        metric: `Euclidean()`, t = lr·λ, or `OptimizerMetric()`, t_i = lr·λ/(√v̂_i + ε).
+    """
+
+    metric: Metric = field(default_factory=Euclidean)
+
+    def check(self, optimizer: Optimizer) -> None:
+        self.metric.check(optimizer)
+
+    def before(self, step: Step) -> None:
+        return
+
+    def after(self, step: Step) -> None:
+        w, amount = step.parameter, _number(step.group["lr"]) * step.strength
+        if not isinstance(amount, Tensor) and amount == 0:
+            return
+        t = self.metric.threshold(step.optimizer, step.group, w, amount)
+        if w.dtype in HALVES:
+            # lr·λ lies below the resolution of such types: rounded to nearest, nothing would
+            # move. Seeded by the step, so that the user's random stream is left alone and a
+            # resumed run draws what the run that never stopped drew.
+            generator = torch.Generator(w.device).manual_seed(step.seed)
+            exact = step.penalty.prox_(w.float(), t.float() if isinstance(t, Tensor) else t)
+            w.copy_(round_stochastically(exact, w.dtype, generator))
+        else:
+            step.penalty.prox_(w, t)
+
+
+@dataclass(frozen=True)
+class Subgradient:
+    """The textbook's way, for comparison: λ·∂penalty joins the gradient before the step.
+
+    It stays out of the loss, and of clipping, which happens earlier. No weight becomes exactly
+    zero, and an adaptive optimizer rescales the pressure along with the gradient.
+    """
+
+    def check(self, optimizer: Optimizer) -> None:
+        return
+
+    def before(self, step: Step) -> None:
+        w, optimizer = step.parameter, step.optimizer
+        assert w.grad is not None
+        # A fused optimizer divides by the loss scale inside its step: the pressure must match it.
+        scale = getattr(optimizer, "grad_scale", None)
+        ascent = -1.0 if step.group.get("maximize", False) else 1.0
+        with torch.enable_grad():
+            leaf = w.detach().requires_grad_()
+            (slope,) = torch.autograd.grad(step.penalty.value(leaf), leaf)
+        w.grad.add_(slope if scale is None else slope * scale, alpha=ascent * step.strength)
+
+    def after(self, step: Step) -> None:
+        return
+
+
+class Pressure:
+    """Puts a penalty on the weights that an optimizer moves; usable without Lightning.
+
+    It acts exactly once per real step: not on accumulated micro-batches, not on a step that a
+    gradient scaler skips, not on a weight that had no gradient. The loss, the gradients that the
+    user sees, the parameters' identity and their names stay as they are. A weight that two
+    optimizers share is pressed after each one's step, with that one's learning rate.
+
+    Args:
+        optimizer: any `torch.optim.Optimizer` but LBFGS.
+        targets: the weights under pressure, from `find_targets`.
+        penalty: what is put on them.
+        strength: λ ≥ 0, to be changed at any time by setting `pressure.strength`.
+        form: `Proximal()` or `Subgradient()`.
+
+    Raises:
+        ValueError: negative strength, LBFGS, or a form that does not fit the optimizer.
+
+    >>> from l1prune import find_targets
+    >>> model = torch.nn.Linear(100, 1)
+    >>> optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    >>> pressure = Pressure(optimizer, find_targets(model), L1(), strength=10.0)
+    >>> model(torch.zeros(1, 100)).sum().backward()
+    >>> _ = optimizer.step()
+    >>> int(model.weight.count_nonzero())
+    0
+    >>> pressure.remove()
+    """
+
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        targets: Sequence[Target],
+        penalty: Penalty | None = None,
+        strength: float = 1e-4,
+        form: Form | None = None,
+    ) -> None:
+        self.penalty = L1() if penalty is None else penalty
+        self.form = Proximal() if form is None else form
+        self.strength = strength
+        check_optimizer(optimizer)
+        self.form.check(optimizer)
+        self.steps = 0
+        self._factors = {id(target.parameter): target.factor for target in targets}
+        self._handles = [
+            optimizer.register_step_pre_hook(self._before),
+            optimizer.register_step_post_hook(self._after),
+        ]
+
+    @property
+    def strength(self) -> float:
+        """λ from the next step on."""
+        return self._strength
+
+    @strength.setter
+    def strength(self, strength: float) -> None:
+        if not (math.isfinite(strength) and strength >= 0):
+            raise ValueError(f"strength must be a finite number ≥ 0, got {strength!r}")
+        self._strength = strength
+
+    def remove(self) -> None:
+        """Take the pressure off the optimizer."""
+        for handle in self._handles:
+            handle.remove()
+
+    @torch.no_grad()
+    def _before(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
+        for step in self._pressed(optimizer):
+            self.form.before(step)
+
+    @torch.no_grad()
+    def _after(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
+        if was_skipped(optimizer):
+            return
+        for step in self._pressed(optimizer):
+            self.form.after(step)
+        self.steps += 1
+
+    def _pressed(self, optimizer: Optimizer) -> Iterator[Step]:
+        """The parameters that this step moves and that are under pressure."""
+        if self.strength == 0:
+            return
+        # Groups are looked up at each step: a callback may unfreeze layers into new ones.
+        moved = ((group, w) for group in optimizer.param_groups for w in group["params"])
+        for index, (group, w) in enumerate(moved):
+            factor = self._factors.get(id(w), 0.0)
+            if factor and w.grad is not None:
+                strength, seed = factor * self.strength, self.steps * SEEDS_PER_STEP + index
+                yield Step(optimizer, group, w, self.penalty, strength, seed)
+
+
+def check_optimizer(optimizer: Optimizer) -> None:
+    """Refuse optimizers whose steps look at the model at weights of their own choice."""
+    if isinstance(optimizer, LBFGS):
+        raise ValueError(
+            "optimizer: LBFGS evaluates the model many times within a step, at weights that are "
+            "neither pressed nor masked; use SGD, Adam or another first-order optimizer"
+        )
+
+
+def was_skipped(optimizer: Optimizer) -> bool:
+    """Whether a fused optimizer was called but left the weights alone, for an infinite gradient.
+
+    Other optimizers are not called at all by a gradient scaler in that case.
+    """
+    found = getattr(optimizer, "found_inf", None)
+    return found is not None and bool(found)
+
+
+def _number(value: float | Tensor) -> float | Tensor:
+    """A learning rate as it is kept; on an accelerator it stays a tensor, to save a wait."""
+    if isinstance(value, Tensor) and value.device.type == "cpu":
+        return float(value)
+    return value

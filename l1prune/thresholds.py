@@ -1,0 +1,216 @@
+"""Where to cut: scores in, the mask of what stays out."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from l1prune.schedules import Cubic, Schedule
+
+
+class Threshold(Protocol):
+    """Decides which units stay. A unit is a weight, or a group of weights that live together."""
+
+    def keep(self, scores: list[Tensor], sizes: list[int], progress: float = 1.0) -> list[Tensor]:
+        """Masks of the shapes of `scores`: True where a unit stays.
+
+        Args:
+            scores: one tensor per layer, the sizes of its units; negative once removed.
+            sizes: how many weights one unit of each layer holds.
+            progress: how much of the cutting is due, in (0, 1]; below 1 in all but the last round.
+        """
+        ...
+
+    def check(self, counts: list[int], sizes: list[int]) -> None:
+        """Raise ValueError if layers of so many units of these sizes cannot be cut this way."""
+        ...
+
+
+class Scope(Protocol):
+    """Makes one layer's scores comparable with other layers', without changing their order."""
+
+    def __call__(self, scores: Tensor) -> Tensor: ...
+
+
+@dataclass(frozen=True)
+class Global:
+    """Sizes compare as they are: one magnitude for the whole network.
+
+    Layers whose weights are small by nature (before a normalisation, say) may lose nearly all.
+    """
+
+    def __call__(self, scores: Tensor) -> Tensor:
+        return scores
+
+
+@dataclass(frozen=True)
+class PerLayer:
+    """Every layer loses the same share: scores become ranks in (0, 1].
+
+    >>> PerLayer()(torch.tensor([0.3, 0.1, 0.2]))
+    tensor([1.0000, 0.3333, 0.6667], dtype=torch.float64)
+    """
+
+    def __call__(self, scores: Tensor) -> Tensor:
+        order = scores.flatten().argsort(stable=True)
+        ranks = torch.empty(scores.numel(), dtype=torch.float64, device=scores.device)
+        ranks[order] = torch.arange(1, scores.numel() + 1, dtype=torch.float64, device=scores.device)
+        return (ranks / scores.numel()).view_as(scores)
+
+
+@dataclass(frozen=True)
+class Relative:
+    """Sizes relative to their layer's root mean square, |w|/σ: blind to a layer's scale.
+
+    >>> Relative()(torch.tensor([3.0, 4.0])) == Relative()(torch.tensor([30.0, 40.0]))
+    tensor([True, True])
+    """
+
+    def __call__(self, scores: Tensor) -> Tensor:
+        alive = scores[scores > 0].double()
+        return scores if alive.numel() == 0 else scores / alive.square().mean().sqrt()
+
+
+@dataclass(frozen=True)
+class LAMP:
+    """Layer-adaptive magnitude: what removing a unit would cost its layer, at that moment.
+
+    score² / Σ (score² of all units of the layer at least as large). It is blind to a layer's
+    scale, and a layer's largest unit always scores 1, so that no layer is emptied.
+    Source: Lee et al., "Layer-adaptive sparsity for the magnitude-based pruning", ICLR 2021.
+
+    >>> LAMP()(torch.tensor([1.0, 2.0, 2.0]))
+    tensor([0.1111, 0.5000, 1.0000], dtype=torch.float64)
+    """
+
+    def __call__(self, scores: Tensor) -> Tensor:
+        flat = scores.flatten().clamp(min=0).double()
+        squares, order = flat.square().sort(stable=True)
+        at_least_as_large = squares.flip(0).cumsum(0).flip(0)
+        lamp = torch.zeros_like(squares)
+        lamp[order] = squares / at_least_as_large.clamp(min=torch.finfo(torch.float64).tiny)
+        return lamp.view_as(scores)
+
+
+@dataclass(frozen=True)
+class Magnitude:
+    """Cut what is smaller than `cut`, and what is already exactly zero.
+
+    Args:
+        cut: the smallest size that stays, in the weights' own unit, ≥ 0.
+        floor: how many units every layer keeps, whatever their size.
+
+    >>> Magnitude(0.5).keep([torch.tensor([0.4, 0.5, 0.0])], [1])
+    [tensor([False,  True, False])]
+    """
+
+    cut: float
+    floor: int = 1
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.cut) and self.cut >= 0):
+            raise ValueError(f"threshold must be a finite size ≥ 0 to cut below, got {self.cut!r}")
+        _check_floor(self.floor)
+
+    def check(self, counts: list[int], sizes: list[int]) -> None:
+        return
+
+    def keep(self, scores: list[Tensor], sizes: list[int], progress: float = 1.0) -> list[Tensor]:
+        return [
+            ((layer >= self.cut) & (layer > 0)) | _largest(layer, self.floor) for layer in scores
+        ]
+
+
+@dataclass(frozen=True)
+class Sparsity:
+    """Cut the least until this share of all prunable weights is zero.
+
+    Exact: of n weights ⌈sparsity·n⌉ go (whole groups are never split: then at least as many stay
+    as the share allows). In several rounds the share follows `path`, by default the cubic of
+    Zhu & Gupta, "To prune, or not to prune", 2017, eq. 1: much at first, little at last.
+
+    Args:
+        sparsity: share of zeros in (0, 1), reached in the last round.
+        scope: how layers compare: `LAMP()`, `Relative()`, `Global()` or `PerLayer()`.
+        floor: how many units every layer keeps, whatever their size.
+        path: share of `sparsity` that is due by the progress of the rounds.
+
+    >>> weights = [torch.tensor([0.1, 0.2, 0.3, 0.4]), torch.tensor([1.0, 2.0, 3.0, 4.0])]
+    >>> Sparsity(0.5, scope=Global()).keep(weights, [1, 1])
+    [tensor([False, False, False,  True]), tensor([False,  True,  True,  True])]
+    >>> Sparsity(0.5, scope=PerLayer()).keep(weights, [1, 1])
+    [tensor([False, False,  True,  True]), tensor([False, False,  True,  True])]
+    """
+
+    sparsity: float = 0.95
+    scope: Scope = field(default_factory=LAMP)
+    floor: int = 1
+    path: Schedule = field(default_factory=lambda: Cubic(0.0, 1.0))
+
+    def __post_init__(self) -> None:
+        if not 0 < self.sparsity < 1:
+            raise ValueError(
+                f"sparsity must lie between 0 and 1, as a share of the weights, got {self.sparsity!r}; "
+                "0.95 leaves 5 %"
+            )
+        _check_floor(self.floor)
+
+    def check(self, counts: list[int], sizes: list[int]) -> None:
+        spare = self._spare(counts, sizes, 1.0)
+        least = sum(min(self.floor, n) * size for n, size in zip(counts, sizes, strict=True))
+        if least > spare:
+            raise ValueError(
+                f"sparsity {self.sparsity} leaves {spare} weights, but the {len(counts)} layers need "
+                f"{least} of them with floor={self.floor}: lower the sparsity or the floor"
+            )
+
+    def _spare(self, counts: list[int], sizes: list[int], progress: float) -> int:
+        """How many weights stay at most. The tolerance forgives 0.07 · 100 > 7."""
+        total = sum(n * size for n, size in zip(counts, sizes, strict=True))
+        return total - math.ceil(self.at(progress) * total - 1e-9 * total)
+
+    def at(self, progress: float) -> float:
+        """The share of zeros that is due when `progress` of the rounds is done."""
+        return self.sparsity if progress >= 1 else self.sparsity * self.path(progress)
+
+    def keep(self, scores: list[Tensor], sizes: list[int], progress: float = 1.0) -> list[Tensor]:
+        counts = [layer.numel() for layer in scores]
+        spare = self._spare(counts, sizes, progress)
+        comparable = torch.cat([_comparable(layer, self).flatten() for layer in scores])
+        weights = torch.cat([torch.full((n,), size) for n, size in zip(counts, sizes, strict=True)])
+        # Stable, so that ties fall the same way on every machine: of equals, the first in the
+        # network goes first.
+        order = comparable.argsort(stable=True)
+        stays_after = weights.to(order.device)[order].flip(0).cumsum(0).flip(0)
+        mask = torch.empty_like(comparable, dtype=torch.bool)
+        mask[order] = stays_after <= spare
+        return [m.view_as(s) for m, s in zip(mask.split(counts), scores, strict=True)]
+
+
+def _comparable(scores: Tensor, threshold: Sparsity) -> Tensor:
+    """Scores in the scope's unit; what is removed stays last, the floor comes first."""
+    made = threshold.scope(scores).double()
+    made = made.masked_fill(scores < 0, -1.0)
+    return made.masked_fill(_largest(scores, threshold.floor), math.inf)
+
+
+def _largest(scores: Tensor, count: int) -> Tensor:
+    """True at the `count` largest scores of a layer (the later of equals, as a stable sort has it)."""
+    mask = torch.zeros(scores.numel(), dtype=torch.bool, device=scores.device)
+    if count > 0:
+        mask[scores.flatten().argsort(stable=True)[-count:]] = True
+    return mask.view_as(scores)
+
+
+def _check_floor(floor: int) -> None:
+    if floor < 0:
+        raise ValueError(f"floor must be a number of units ≥ 0 that each layer keeps, got {floor!r}")
+
+
+def as_threshold(threshold: float | Threshold) -> Threshold:
+    """A plain number is the magnitude to cut below."""
+    return Magnitude(float(threshold)) if isinstance(threshold, (int, float)) else threshold

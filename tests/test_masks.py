@@ -1,0 +1,110 @@
+"""Masks: made by torch.nn.utils.prune, written in place, held."""
+
+import pytest
+import torch
+from torch import nn
+from torch.nn.utils import prune
+
+from l1prune.masks import Cut, Hold, cut, hold_, hold_gradients_, pack, unpack
+from l1prune.penalties import L1, GroupL1
+from l1prune.targets import find_targets
+from l1prune.thresholds import Global, Magnitude, Sparsity
+
+
+def model() -> nn.Sequential:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(20, 30), nn.ReLU(), nn.Linear(30, 5))
+
+
+def test_a_cut_leaves_the_model_plain() -> None:
+    net = model()
+    before = [(name, id(p), p.data_ptr()) for name, p in net.named_parameters()]
+    keys = list(net.state_dict())
+    targets = find_targets(net)
+    hold_(targets, cut(targets, L1(), Sparsity(0.9)))
+    assert [(name, id(p), p.data_ptr()) for name, p in net.named_parameters()] == before
+    assert list(net.state_dict()) == keys
+    assert sum(int(t.parameter.count_nonzero()) for t in targets) == 75
+
+
+def test_a_run_cuts_what_the_stock_way_cuts() -> None:
+    ours, stock = model(), model()
+    targets = find_targets(ours)
+    hold_(targets, cut(targets, L1(), Sparsity(0.8, scope=Global())))
+    pairs = [(stock[0], "weight"), (stock[2], "weight")]
+    prune.global_unstructured(pairs, Cut, threshold=Sparsity(0.8, scope=Global()))
+    for a, b in ((ours[0], stock[0]), (ours[2], stock[2])):
+        assert prune.is_pruned(b)
+        prune.remove(b, "weight")
+        assert torch.equal(a.weight, b.weight)
+
+
+def test_rounds_only_add_to_what_is_removed() -> None:
+    targets = find_targets(model())
+    first = cut(targets, L1(), Sparsity(0.9), progress=0.3)
+    second = cut(targets, L1(), Sparsity(0.9), first, progress=1.0)
+    assert sum(int(m.sum()) for m in second.values()) == 675
+    for name in first:
+        assert not (first[name] & ~second[name]).any()
+
+
+def test_a_group_goes_or_stays_as_a_whole() -> None:
+    targets = find_targets(model())
+    masks = cut(targets, GroupL1(dim=0), Sparsity(0.5))
+    for mask in masks.values():
+        assert (mask.all(1) | ~mask.any(1)).all()
+    assert any(mask.any() for mask in masks.values())
+
+
+@pytest.mark.parametrize("momentum", [0.0, 0.9])
+def test_held_weights_stay_zero_against_momentum_and_weight_decay(momentum: float) -> None:
+    net = model()
+    targets = find_targets(net)
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.1, momentum=momentum, weight_decay=0.1)
+    net(torch.randn(8, 20)).square().mean().backward()
+    optimizer.step()
+    masks = cut(targets, L1(), Sparsity(0.9))
+    hold_(targets, masks)
+    hold = Hold(optimizer, targets, masks)
+    for _ in range(3):
+        net(torch.randn(8, 20)).square().mean().backward()
+        optimizer.step()
+        assert all((t.parameter[masks[t.name]] == 0).all() for t in targets)
+    hold.remove()
+    optimizer.step()
+    assert any((t.parameter[masks[t.name]] != 0).any() for t in targets)
+
+
+def test_zeros_survive_nan_and_are_positive() -> None:
+    layer = nn.Linear(2, 2)
+    layer.weight.data.copy_(torch.tensor([[float("nan"), -1.0], [2.0, 3.0]]))
+    hold_(find_targets(layer), {"weight": torch.tensor([[True, True], [False, False]])})
+    assert layer.weight[0].tolist() == [0.0, 0.0]
+    assert not layer.weight[0].signbit().any()
+
+
+def test_removed_weights_use_up_no_clipping_budget() -> None:
+    net = model()
+    targets = find_targets(net)
+    masks = {t.name: torch.ones_like(t.parameter, dtype=torch.bool) for t in targets}
+    net(torch.randn(8, 20)).square().mean().backward()
+    hold_gradients_(targets, masks)
+    assert all(t.parameter.grad is not None and not t.parameter.grad.any() for t in targets)
+    assert net[0].bias.grad is not None and net[0].bias.grad.any()
+
+
+def test_a_diverged_weight_is_named() -> None:
+    net = model()
+    net[2].weight.data[0, 0] = float("nan")
+    with pytest.raises(ValueError, match=r"2\.weight holds NaN"):
+        cut(find_targets(net), L1(), Magnitude(0.1))
+
+
+@pytest.mark.parametrize("shape", [(3, 5), (8,), (4, 4), (1,), (0,), (2, 3, 7)])
+def test_packing_loses_nothing_and_takes_a_bit_per_weight(shape: tuple[int, ...]) -> None:
+    torch.manual_seed(1)
+    mask = torch.rand(shape) < 0.5
+    packed = pack(mask)
+    assert torch.equal(unpack(packed, shape), mask)
+    assert packed.numel() == -(-mask.numel() // 8)
+    assert packed.dtype == torch.uint8

@@ -1,0 +1,66 @@
+"""What is left: exact counts."""
+
+import csv
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from l1prune.report import SparsityReport
+
+
+def model() -> nn.Sequential:
+    net = nn.Sequential(nn.Linear(4, 3), nn.Linear(3, 2))
+    with torch.no_grad():
+        net[0].weight.fill_(1.0)
+        net[0].weight[0] = 0.0
+        net[1].weight.fill_(-1e-30)
+        net[1].weight[0, 0] = -0.0
+    return net
+
+
+def test_counts_are_exact() -> None:
+    report = SparsityReport.of(model())
+    assert [(layer.total, layer.nonzero) for layer in report.layers] == [(12, 8), (6, 5)]
+    assert (report.total, report.prunable, report.nonzero) == (23, 18, 13)
+    assert report.sparsity == pytest.approx(1 - 13 / 18)
+    assert report.compression == pytest.approx(18 / 13)
+    assert report.skipped == {"0.bias": "bias or scale", "1.bias": "bias or scale"}
+
+
+def test_tied_weights_count_once() -> None:
+    net = nn.Sequential(nn.Linear(3, 3, bias=False), nn.Linear(3, 3, bias=False))
+    net[1].weight = net[0].weight
+    report = SparsityReport.of(net)
+    assert (report.total, report.prunable) == (9, 9)
+
+
+def test_the_file_says_what_the_report_says(tmp_path: Path) -> None:
+    report = SparsityReport.of(model())
+    report.to_csv(tmp_path / "report.csv")
+    rows = list(csv.DictReader((tmp_path / "report.csv").open()))
+    assert [row["name"] for row in rows] == ["0.weight", "1.weight"]
+    assert rows[0] == {
+        "name": "0.weight",
+        "shape": "3x4",
+        "total": "12",
+        "nonzero": "8",
+        "sparsity": "0.333333",
+    }
+
+
+def test_the_table_names_every_layer_and_the_whole() -> None:
+    table = str(SparsityReport.of(model()))
+    assert "0.weight" in table and "1.weight" in table
+    assert "all prunable" in table and "27.78 %" in table
+    assert "1.4× fewer" in table
+
+
+def test_an_emptied_model_has_infinite_compression() -> None:
+    net = model()
+    for parameter in net.parameters():
+        parameter.data.zero_()
+    report = SparsityReport.of(net)
+    assert report.compression == float("inf")
+    assert "nothing left" in str(report)
