@@ -1,6 +1,7 @@
 """Sparsity-driven pruning for PyTorch Lightning: L1 pressure, a cut, and what is left, tuned."""
 
 from l1prune.callback import L1Pruning
+from l1prune.clock import rounds
 from l1prune.masks import Cut
 from l1prune.metrics import Euclidean, OptimizerMetric
 from l1prune.penalties import L1, L2, MCP, ElasticNet, GroupL1, LogSum, TransformedL1
@@ -35,4 +36,5 @@ __all__ = [
     "Subgradient",
     "TransformedL1",
     "find_targets",
+    "rounds",
 ]

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import lightning.pytorch as pl
+from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
 from torch.optim import Optimizer
@@ -13,10 +14,10 @@ from torch.optim import Optimizer
 from l1prune import clock, masks, tracking
 from l1prune.controllers import Controller, Feedback, Memory
 from l1prune.penalties import L1, Penalty, makes_zeros
-from l1prune.pressure import Form, Pressure, Proximal
+from l1prune.pressure import Form, Pressure, Proximal, Subgradient
 from l1prune.report import SparsityReport
 from l1prune.schedules import Constant, Schedule, WarmupHoldDecay
-from l1prune.targets import Rules, Targets, find_targets
+from l1prune.targets import Rules, Targets, as_rules, find_targets
 from l1prune.thresholds import Sparsity, Threshold, as_threshold
 
 Plan = Schedule | Controller
@@ -55,12 +56,14 @@ class L1Pruning(pl.Callback):
         targets: Rules | None = None,
         form: Form = Proximal(),
     ) -> None:
+        if not callable(getattr(penalty, "prox_", None)):
+            raise ValueError(f"penalty must be one of l1prune.penalties, as L1(), got {penalty!r}")
         self.threshold = as_threshold(threshold)
         self.penalty = penalty
         self.form = form
-        self.targets = targets
+        self.targets = None if targets is None else as_rules(targets)
         self.prune_at = _as_rounds(prune_at)
-        self.plan = _as_plan(strength, self.threshold, penalty)
+        self.plan = _as_plan(strength, self.threshold, penalty, form)
         self._attached: list[Pressure | masks.Hold] = []
         self._reset()
 
@@ -181,7 +184,7 @@ class L1Pruning(pl.Callback):
 
     def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         # With the validation's own figures, so that a logger puts both on one line.
-        if trainer.training and not trainer.sanity_checking:
+        if trainer.state.fn == TrainerFn.FITTING and not trainer.sanity_checking:
             self._log(pl_module)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -245,16 +248,24 @@ def _as_rounds(prune_at: float | Sequence[float]) -> tuple[float, ...]:
     return rounds
 
 
-def _as_plan(strength: float | Plan | None, threshold: Threshold, penalty: Penalty) -> Plan:
+def _as_plan(
+    strength: float | Plan | None, threshold: Threshold, penalty: Penalty, form: Form
+) -> Plan:
     """How the strength goes over the pressure phase."""
     steerable = isinstance(threshold, Sparsity) and makes_zeros(penalty)
+    steerable = steerable and not isinstance(form, Subgradient)
     if strength is None:
         return Feedback() if steerable else WarmupHoldDecay(0.1)
-    if isinstance(strength, Controller) and not steerable:
-        raise ValueError(
-            f"strength={strength!r} steers towards a share of exact zeros, which {threshold!r} does "
-            f"not name or {penalty!r} does not make; give a number or a schedule"
-        )
-    if isinstance(strength, int | float):
-        return Constant(float(strength))
-    return strength
+    if isinstance(strength, Controller):
+        if not steerable:
+            raise ValueError(
+                f"strength={strength!r} steers towards a share of exact zeros: it needs a threshold "
+                f"that names one, got {threshold!r}, and a penalty and form that make them, got "
+                f"{penalty!r} and {form!r}; or give a number or a schedule"
+            )
+        return strength
+    if callable(strength):
+        return strength
+    if not isinstance(strength, int | float):
+        raise ValueError(f"strength must be a number ≥ 0, a schedule or a controller, got {strength!r}")
+    return Constant(float(strength))

@@ -52,3 +52,18 @@ def as_shares(prune_at: tuple[float, ...], trainer: pl.Trainer) -> tuple[float, 
             "give an earlier share of the run between 0 and 1"
         )
     return shares
+
+
+def rounds(start: float, stop: float, count: int) -> tuple[float, ...]:
+    """Evenly spaced shares of the run, for `L1Pruning(prune_at=rounds(0.1, 0.6, 20))`.
+
+    >>> rounds(0.2, 0.6, 3)
+    (0.2, 0.4, 0.6)
+    """
+    if not (0 < start < stop < 1 and count >= 2):
+        raise ValueError(
+            f"rounds(start={start}, stop={stop}, count={count}): needs 0 < start < stop < 1, "
+            "shares of the run, and at least two rounds"
+        )
+    step = (stop - start) / (count - 1)
+    return tuple(round(start + index * step, 9) for index in range(count))

@@ -185,7 +185,7 @@ def find_targets(model: nn.Module, rules: Rules | None = None) -> Targets:
     if rules is None:
         factors = {name: 1.0 for name, reason in refusals.items() if reason is None}
     else:
-        factors = _apply(_as_rules(rules), owners, refusals)
+        factors = _apply(as_rules(rules), owners, refusals)
     skipped = {n: refusals[n] or "no rule names it" for n in owners if n not in factors}
     if not factors:
         reasons = "".join(f"\n  {name}: {reason}" for name, reason in skipped.items())
@@ -251,7 +251,8 @@ def _has_norm_hook(module: nn.Module) -> bool:
     return any(type(hook).__name__ in ("WeightNorm", "SpectralNorm") for hook in hooks)
 
 
-def _as_rules(rules: Rules) -> list[Rule]:
+def as_rules(rules: Rules) -> list[Rule]:
+    """The rules that patterns, classes and mappings stand for."""
     if isinstance(rules, str):
         raise ValueError(f"targets must be a list of patterns, got the string {rules!r}: put it in [ ]")
     if isinstance(rules, Mapping):

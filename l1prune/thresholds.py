@@ -213,4 +213,10 @@ def _check_floor(floor: int) -> None:
 
 def as_threshold(threshold: float | Threshold) -> Threshold:
     """A plain number is the magnitude to cut below."""
-    return Magnitude(float(threshold)) if isinstance(threshold, (int, float)) else threshold
+    if isinstance(threshold, int | float):
+        return Magnitude(float(threshold))
+    if not callable(getattr(threshold, "keep", None)):
+        raise ValueError(
+            f"threshold must be a size to cut below or a threshold as Sparsity(0.95), got {threshold!r}"
+        )
+    return threshold

@@ -35,7 +35,8 @@ class L1:
 
     def value(self, w: Tensor) -> Tensor:
         """Σ|w|, 0-d."""
-        return torch.linalg.vector_norm(w, ord=1, dtype=precise(w.dtype))
+        total: Tensor = torch.linalg.vector_norm(w, ord=1, dtype=precise(w.dtype))
+        return total
 
     @torch.no_grad()
     def prox_(self, w: Tensor, t: float | Tensor) -> Tensor:
@@ -50,8 +51,8 @@ class L1:
             # Larger numbers overflow the dtype, and this one already exceeds every finite weight.
             t = min(t, torch.finfo(w.dtype).max)
             if not torch.compiler.is_compiling():
-                # F.softshrink, which has no `out=`: in place, one pass, no temporary.
-                torch._C._nn.softshrink(w, t, out=w)
+                # In place, one pass, no temporary, which F.softshrink, without `out=`, is not.
+                torch._C._nn.softshrink(w, t, out=w)  # type: ignore[call-arg]
                 return w
             return w.sub_(w.clamp(-t, t))
         for piece, step in pieces(w, t):
@@ -77,7 +78,8 @@ class L2:
 
     def value(self, w: Tensor) -> Tensor:
         """½ Σ w², 0-d."""
-        return torch.linalg.vector_norm(w, dtype=precise(w.dtype)).square() / 2
+        norm: Tensor = torch.linalg.vector_norm(w, dtype=precise(w.dtype))
+        return norm.square() / 2
 
     @torch.no_grad()
     def prox_(self, w: Tensor, t: float | Tensor) -> Tensor:

@@ -73,9 +73,11 @@ class LogSum:
     def _shrunk(self, size: Tensor, t: Tensor) -> Tensor:
         s = size + self.eps
         q = t * self.eps / s
-        new = (size - 2 * q / (1 + (1 - 4 * q / s).clamp(min=0).sqrt())).clamp(min=0)
-        cost_over_zero = t * self.eps * torch.log1p(new / self.eps) - new * (size - new / 2)
-        return new.masked_fill(cost_over_zero >= 0, 0)
+        delta = 2 * q / (1 + (1 - 4 * q / s).clamp_(min=0).sqrt_())
+        new = (size - delta).clamp_(min=0)
+        cost = t * self.eps * (new / self.eps).log1p_()
+        gain = delta.add_(new / 2).mul_(new)  # (|w|² − δ²)/2: what coming closer to w saves, × t
+        return new.mul_(gain.gt_(cost))
 
 
 @dataclass(frozen=True)
@@ -123,10 +125,12 @@ class TransformedL1:
 
     def _shrunk(self, size: Tensor, t: Tensor) -> Tensor:
         s = (size + self.a).clamp(max=torch.finfo(size.dtype).max)  # ∞·0 below would be NaN
-        k = (6.75 * t / s * (self.a / s).square()).clamp(max=1)
-        delta = s * (4 / 3) * ((k.sqrt().asin() / 3).sin()).square()
-        threshold = torch.where(t <= self.a / 2, t, (2 * self.a * t).sqrt() - self.a / 2)
-        return (size - delta).clamp(min=0).masked_fill(size <= threshold, 0)
+        k = (6.75 * t / s * (self.a / s).square()).clamp_(max=1)
+        delta = s * (4 / 3) * (k.sqrt_().asin_() / 3).sin_().square_()
+        knee = self.a / 2
+        beyond = (2 * self.a * t.clamp(min=knee)).sqrt() - self.a  # exactly 0 up to the knee
+        threshold = t.clamp(max=knee) + beyond
+        return (size - delta).clamp_(min=0).mul_(size.gt_(threshold))
 
 
 @dataclass(frozen=True)
@@ -174,4 +178,4 @@ class MCP:
         threshold = (t * t.clamp(max=self.gamma)).sqrt()
         room = (self.gamma - t).clamp(min=torch.finfo(size.dtype).tiny)
         delta = (self.gamma - size).clamp(min=0) / room * t
-        return (size - delta).clamp(min=0).masked_fill(size <= threshold, 0)
+        return (size - delta).clamp_(min=0).mul_(size.gt_(threshold))
