@@ -186,6 +186,10 @@ class L1Pruning(pl.Callback):
         # With the validation's own figures, so that a logger puts both on one line.
         if trainer.state.fn == TrainerFn.FITTING and not trainer.sanity_checking:
             self._log(pl_module)
+            tracking.define_axes(trainer.loggers, trainer.callback_metrics)
+
+    def on_test_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        tracking.define_axes(trainer.loggers, trainer.callback_metrics)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if not trainer.enable_validation:
