@@ -2,13 +2,16 @@
 
 from l1prune.callback import L1Pruning
 from l1prune.clock import rounds
+from l1prune.controllers import Follow
 from l1prune.masks import Cut
 from l1prune.metrics import Euclidean, OptimizerMetric
 from l1prune.penalties import L1, L2, MCP, ElasticNet, GroupL1, LogSum, TransformedL1
 from l1prune.pressure import Pressure, Proximal, Subgradient
 from l1prune.report import SparsityReport
-from l1prune.targets import ByName, ByRegex, ByType, find_targets
-from l1prune.thresholds import LAMP, Global, Magnitude, PerLayer, Relative, Sparsity
+from l1prune.rules import ByName, ByRegex, ByType
+from l1prune.scopes import LAMP, Global, PerLayer, Relative
+from l1prune.targets import find_targets
+from l1prune.thresholds import Magnitude, Sparsity
 
 __all__ = [
     "L1",
@@ -21,6 +24,7 @@ __all__ = [
     "Cut",
     "ElasticNet",
     "Euclidean",
+    "Follow",
     "Global",
     "GroupL1",
     "L1Pruning",
@@ -31,8 +35,8 @@ __all__ = [
     "Pressure",
     "Proximal",
     "Relative",
-    "SparsityReport",
     "Sparsity",
+    "SparsityReport",
     "Subgradient",
     "TransformedL1",
     "find_targets",

@@ -12,23 +12,22 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from l1prune import clock, masks, tracking
-from l1prune.controllers import Controller, Feedback, Memory
-from l1prune.penalties import L1, Penalty, makes_zeros
-from l1prune.pressure import Form, Pressure, Proximal, Subgradient
+from l1prune.penalties import L1, Penalty
+from l1prune.pressure import Form, Pressure, Proximal
 from l1prune.report import SparsityReport
-from l1prune.schedules import Constant, Schedule, WarmupHoldDecay
-from l1prune.targets import Rules, Targets, as_rules, find_targets
+from l1prune.rules import Rules, as_rules
+from l1prune.strength import Plan, as_strength
+from l1prune.targets import Targets, find_targets
 from l1prune.thresholds import Sparsity, Threshold, as_threshold
-
-Plan = Schedule | Controller
 
 
 class L1Pruning(pl.Callback):
     """Trains under L1 pressure, removes what has become small, fine-tunes what is left.
 
     Args:
-        strength: λ: a number, a `Schedule` over the pressure phase, or a `Controller`. By default
-            a controller finds it, so that there is nothing to tune.
+        strength: λ. By default a controller finds it, so that there is nothing to tune: it presses
+            the weights that are due to go, as hard as the planned sparsity needs. A number, or a
+            `Schedule` over the pressure phase, presses all weights, as the textbook does.
         threshold: what is removed: `Sparsity(0.95)`, or a number: weights smaller than it.
         penalty: what presses: `L1()`, `ElasticNet()`, `GroupL1()`, …
         prune_at: when: a share of the run in (0, 1), an optimizer step, or several of either for
@@ -62,9 +61,10 @@ class L1Pruning(pl.Callback):
         self.penalty = penalty
         self.form = form
         self.targets = None if targets is None else as_rules(targets)
-        self.prune_at = _as_rounds(prune_at)
-        self.plan = _as_plan(strength, self.threshold, penalty, form)
-        self._attached: list[Pressure | masks.Hold] = []
+        self.prune_at = clock.as_rounds(prune_at)
+        self._make_strength = as_strength(strength, self.threshold, penalty, form)
+        self._pressures: list[Pressure] = []
+        self._holds: list[masks.Hold] = []
         self._reset()
 
     def _reset(self) -> None:
@@ -73,21 +73,19 @@ class L1Pruning(pl.Callback):
         self.masks: masks.Masks = {}
         self.batches = 0
         self.rounds_done = 0
-        self.checks_done = 0
-        controlled = isinstance(self.plan, Controller)
-        self.memory: Memory = self.plan.begin() if controlled else (self.plan(0.0),)
+        self._strength = self._make_strength()
         self._packed: dict[str, Tensor] = {}
         self._resumed = False
-
-    @property
-    def strength(self) -> float:
-        """λ of the current step."""
-        return self.memory[0] if self.phase == "press" else 0.0
 
     @property
     def phase(self) -> str:
         """`"press"` until the last cut, `"tune"` after it."""
         return "press" if self.rounds_done < len(self.prune_at) else "tune"
+
+    @property
+    def strength(self) -> float:
+        """λ of the current step."""
+        return self._strength.value if self.phase == "press" else 0.0
 
     # ---- the run begins
 
@@ -95,7 +93,7 @@ class L1Pruning(pl.Callback):
         if trainer.global_step == 0 and not self._resumed:
             self._reset()
         self._resumed = False
-        self._found = find_targets(pl_module, self.targets)
+        self._found: Targets = find_targets(pl_module, self.targets)
         units = [self.penalty.score(target.parameter.detach()) for target in self._found]
         sizes = [t.parameter.numel() // u.numel() for t, u in zip(self._found, units, strict=True)]
         self.threshold.check([u.numel() for u in units], sizes)
@@ -114,16 +112,19 @@ class L1Pruning(pl.Callback):
         self._detach()
         for optimizer in optimizers:
             pressure = Pressure(optimizer, self._found, self.penalty, self.strength, self.form)
-            self._attached += [pressure, masks.Hold(optimizer, self._found, self.masks)]
+            self._pressures.append(pressure)
+            self._holds.append(masks.Hold(optimizer, self._found, self.masks))
         moved = {id(w) for o in optimizers for group in o.param_groups for w in group["params"]}
         still = [target.name for target in self._found if id(target.parameter) not in moved]
         if still:
             rank_zero_warn(f"no optimizer moves {', '.join(still)}: will be cut, but not pressed")
 
     def _detach(self) -> None:
-        for attached in self._attached:
-            attached.remove()
-        self._attached = []
+        for pressure in self._pressures:
+            pressure.remove()
+        for hold in self._holds:
+            hold.remove()
+        self._pressures, self._holds = [], []
 
     # ---- the run goes on
 
@@ -134,7 +135,10 @@ class L1Pruning(pl.Callback):
         due = sum(share <= done for share in self._shares)
         if due > self.rounds_done:
             self._cut(trainer, pl_module, due)
-        self._press(min(done / self._shares[-1], 1.0))
+        if self.phase == "press":
+            self._strength.advance(done / self._shares[-1], self._found, self.masks)
+        for pressure in self._pressures:
+            pressure.strength, pressure.caps = self.strength, self._strength.caps
 
     def _cut(self, trainer: pl.Trainer, pl_module: pl.LightningModule, due: int) -> None:
         progress = due / len(self._shares)
@@ -144,26 +148,6 @@ class L1Pruning(pl.Callback):
         self.rounds_done = due
         if self.phase == "tune":
             tracking.log_layers(trainer.loggers, SparsityReport.of(pl_module, self._found))
-
-    def _press(self, progress: float) -> None:
-        """Set the strength of the coming step; `progress` is the pressure phase's own."""
-        if not isinstance(self.plan, Controller):
-            self.memory = (self.plan(progress),)
-        elif progress * self.plan.checks >= self.checks_done + 1:
-            self.checks_done = int(progress * self.plan.checks)
-            self.memory = self.plan(self.memory, self._zeros(), self._due(progress))
-        for attached in self._attached:
-            if isinstance(attached, Pressure):
-                attached.strength = self.strength
-
-    def _due(self, progress: float) -> float:
-        assert isinstance(self.plan, Feedback) and isinstance(self.threshold, Sparsity)
-        return self.plan.share * self.plan.path(progress) * self.threshold.sparsity
-
-    def _zeros(self) -> float:
-        """Share of exact zeros among the targets."""
-        left = sum(int(target.parameter.count_nonzero()) for target in self._found)
-        return 1 - left / sum(target.parameter.numel() for target in self._found)
 
     def on_before_optimizer_step(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, optimizer: Optimizer
@@ -219,57 +203,17 @@ class L1Pruning(pl.Callback):
         self._detach()
 
     def state_dict(self) -> dict[str, Any]:
-        packed = {name: masks.pack(mask) for name, mask in self.masks.items()}
         return {
             "batches": self.batches,
             "rounds_done": self.rounds_done,
-            "checks_done": self.checks_done,
-            "memory": self.memory,
-            "masks": packed,
+            "strength": self._strength.state_dict(),
+            "masks": {name: masks.pack(mask) for name, mask in self.masks.items()},
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self._reset()
         self.batches = state_dict["batches"]
         self.rounds_done = state_dict["rounds_done"]
-        self.checks_done = state_dict["checks_done"]
-        self.memory = tuple(state_dict["memory"])
+        self._strength.load_state_dict(state_dict["strength"])
         self._packed = state_dict["masks"]
         self._resumed = True
-
-
-def _as_rounds(prune_at: float | Sequence[float]) -> tuple[float, ...]:
-    """`prune_at` as increasing shares of the run, or increasing optimizer steps."""
-    rounds = tuple(prune_at) if isinstance(prune_at, Sequence) else (prune_at,)
-    shares = all(isinstance(at, float) and 0 < at < 1 for at in rounds)
-    steps = all(isinstance(at, int) and not isinstance(at, bool) and at >= 1 for at in rounds)
-    rising = all(a < b for a, b in zip(rounds, rounds[1:], strict=False))
-    if not (rounds and rising and (shares or steps)):
-        raise ValueError(
-            f"prune_at must be a share of the run between 0 and 1, an optimizer step ≥ 1, or a "
-            f"rising list of either, got {prune_at!r}; 0.6 cuts after 60 % of the run"
-        )
-    return rounds
-
-
-def _as_plan(
-    strength: float | Plan | None, threshold: Threshold, penalty: Penalty, form: Form
-) -> Plan:
-    """How the strength goes over the pressure phase."""
-    steerable = isinstance(threshold, Sparsity) and makes_zeros(penalty)
-    steerable = steerable and not isinstance(form, Subgradient)
-    if strength is None:
-        return Feedback() if steerable else WarmupHoldDecay(0.1)
-    if isinstance(strength, Controller):
-        if not steerable:
-            raise ValueError(
-                f"strength={strength!r} steers towards a share of exact zeros: it needs a threshold "
-                f"that names one, got {threshold!r}, and a penalty and form that make them, got "
-                f"{penalty!r} and {form!r}; or give a number or a schedule"
-            )
-        return strength
-    if callable(strength):
-        return strength
-    if not isinstance(strength, int | float):
-        raise ValueError(f"strength must be a number ≥ 0, a schedule or a controller, got {strength!r}")
-    return Constant(float(strength))

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any
 
 import lightning.pytorch as pl
 
@@ -19,8 +22,8 @@ def planned_batches(trainer: pl.Trainer) -> float:
     if math.isinf(planned) and trainer.max_steps < 0:
         raise ValueError(
             f"the trainer has max_epochs={trainer.max_epochs}, max_steps={trainer.max_steps} and "
-            f"{trainer.num_training_batches} batches an epoch: pruning plans its phases as shares of "
-            "the run, so give it an end (max_epochs, or max_steps for data of unknown length)"
+            f"{trainer.num_training_batches} batches an epoch: pruning plans its phases as shares "
+            "of the run, so give it an end (max_epochs, or max_steps for data of unknown length)"
         )
     return planned
 
@@ -52,6 +55,26 @@ def as_shares(prune_at: tuple[float, ...], trainer: pl.Trainer) -> tuple[float, 
             "give an earlier share of the run between 0 and 1"
         )
     return shares
+
+
+def as_rounds(prune_at: float | Sequence[float]) -> tuple[float, ...]:
+    """`prune_at` as rising shares of the run, or rising optimizer steps.
+
+    Raises:
+        ValueError: it is neither.
+
+    >>> as_rounds(0.6), as_rounds([100, 200])
+    ((0.6,), (100, 200))
+    """
+    given: tuple[Any, ...] = tuple(prune_at) if isinstance(prune_at, Sequence) else (prune_at,)
+    shares = all(isinstance(at, float) and 0 < at < 1 for at in given)
+    steps = all(isinstance(at, int) and not isinstance(at, bool) and at >= 1 for at in given)
+    if not (given and (shares or steps)) or any(a >= b for a, b in pairwise(given)):
+        raise ValueError(
+            "prune_at must be a share of the run between 0 and 1, an optimizer step ≥ 1, or a "
+            f"rising list of either, got {prune_at!r}; 0.6 cuts after 60 % of the run"
+        )
+    return given
 
 
 def rounds(start: float, stop: float, count: int) -> tuple[float, ...]:

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
-
-from l1prune.schedules import Linear, Schedule
 
 Memory = tuple[float, ...]
 
 
 @runtime_checkable
 class Controller(Protocol):
-    """Chooses the next strength from what it sees. A pure function: what it learns is passed on."""
+    """Chooses the strength from what it sees. A pure function: what it has learned is passed on.
+
+    Under a controller the pressure is *trimmed*: at each look the threshold says which weights it
+    would cut if as much were due as is planned for now, and only those are pressed. What will stay
+    is not shrunk, so that the pressure can be strong without biasing it.
+    Source: Bertsimas, Copenhaver & Mazumder, "The trimmed lasso: sparsity and robustness", 2017.
+    """
 
     @property
-    def checks(self) -> int:
+    def looks(self) -> int:
         """How often it looks during the pressure phase."""
         ...
 
@@ -36,31 +40,38 @@ class Controller(Protocol):
 
 
 @dataclass(frozen=True)
-class Feedback:
-    """Drives the strength so that the exact zeros follow a planned curve.
+class Follow:
+    """Drives the strength so that the exact zeros follow the threshold's planned path.
 
-    A proportional-integral controller on e = log(kept / planned to keep), in log strength, so that
-    it works alike at 50 % and at 99.5 % zeros, and finds λ over many orders of magnitude.
+    An integral controller in log strength: e = log(kept / planned to keep), λ ← λ·exp(gain·e),
+    by at most `leap` a look. Logarithms make it work alike at 50 % and at 99.5 % zeros, and find λ
+    from many orders of magnitude away.
 
     Args:
         start: the first strength, > 0.
-        path: the planned curve: share of the target that is due by the phase's progress.
-        share: how much of the target the pressure makes zero; the cut takes the rest.
-        checks: how often the strength is adjusted during the phase.
+        looks: how often the strength is adjusted, and the weights to press are chosen anew.
+        gain: how fast the strength follows the error.
+        leap: the largest factor of one adjustment.
+
+    >>> follow = Follow(start=1.0)
+    >>> too_few, enough = follow((1.0,), zeros=0.2, due=0.6), follow((1.0,), zeros=0.6, due=0.6)
+    >>> too_few[0] > 1.0, enough[0] == 1.0
+    (True, True)
     """
 
-    start: float = 0.1
-    path: Schedule = field(default_factory=lambda: Linear(0.0, 1.0))
-    share: float = 0.9
-    checks: int = 200
-    proportional: float = 1.0
-    integral: float = 0.1
+    start: float = 1.0
+    looks: int = 50
+    gain: float = 0.5
+    leap: float = 2.0
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.start) and self.start > 0):
+            raise ValueError(f"start must be a strength > 0 to begin with, got {self.start!r}")
 
     def begin(self) -> Memory:
-        return (self.start, 0.0)
+        return (self.start,)
 
     def __call__(self, memory: Memory, zeros: float, due: float) -> Memory:
-        strength, before = memory
         error = math.log((1 - zeros + 1e-6) / (1 - due + 1e-6))
-        change = self.integral * error + self.proportional * (error - before)
-        return (strength * math.exp(min(max(change, -0.3), 0.3)), error)
+        most = math.log(self.leap)
+        return (memory[0] * math.exp(min(max(self.gain * error, -most), most)),)

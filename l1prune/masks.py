@@ -75,24 +75,57 @@ def cut(
     {'weight': tensor([[ True, False]])}
     """
     removed = dict(masks or {})
+    scores = _scores(targets, penalty, removed)
+    keeps = threshold.keep(scores, _sizes(targets, scores), progress)
+    for target, keep in zip(targets, keeps, strict=True):
+        w = target.parameter
+        before = removed.get(target.name, torch.zeros_like(w, dtype=torch.bool))
+        method: Any = prune.CustomFromMask(keep.expand_as(w))
+        removed[target.name] = ~method.compute_mask(w, default_mask=~before).bool()
+    return removed
+
+
+@torch.no_grad()
+def caps(
+    targets: Sequence[Target],
+    penalty: Penalty,
+    threshold: Threshold,
+    masks: Mapping[str, Tensor],
+    progress: float,
+) -> dict[str, float]:
+    """By name, the size of the largest unit that `cut` would remove, or −1 if it would remove none.
+
+    Takes the arguments of `cut`.
+    """
+    scores = _scores(targets, penalty, masks)
+    keeps = threshold.keep(scores, _sizes(targets, scores), progress)
+    largest = (
+        units.masked_fill(keep, -1.0).amax() for units, keep in zip(scores, keeps, strict=True)
+    )
+    return {target.name: float(cap) for target, cap in zip(targets, largest, strict=True)}
+
+
+def _scores(
+    targets: Sequence[Target], penalty: Penalty, masks: Mapping[str, Tensor]
+) -> list[Tensor]:
+    """Each target's units by size, −1 where they were removed before."""
     scores = []
     for target in targets:
         w = target.parameter
         if not w.isfinite().all():
-            raise ValueError(f"{target.name} holds NaN or infinity: training diverged before the cut")
+            raise ValueError(
+                f"{target.name} holds NaN or infinity: training diverged before the cut"
+            )
         units = penalty.score(w)
-        if target.name in removed:
-            gone = _by_unit(removed[target.name], units)
-            units = units.masked_fill(gone, -1.0)
+        if target.name in masks:
+            units = units.masked_fill(_by_unit(masks[target.name], units), -1.0)
         scores.append(units)
-    sizes = [t.parameter.numel() // max(s.numel(), 1) for t, s in zip(targets, scores, strict=True)]
-    keeps = threshold.keep(scores, sizes, progress)
-    for target, keep in zip(targets, keeps, strict=True):
-        w = target.parameter
-        held = ~removed[target.name] if target.name in removed else torch.ones_like(w, dtype=torch.bool)
-        kept = prune.CustomFromMask(keep.expand_as(w)).compute_mask(w, held)
-        removed[target.name] = ~kept.bool()
-    return removed
+    return scores
+
+
+def _sizes(targets: Sequence[Target], scores: Sequence[Tensor]) -> list[int]:
+    """How many weights one unit of each target holds."""
+    return [t.parameter.numel() // max(s.numel(), 1) for t, s in zip(targets, scores, strict=True)]
 
 
 def _by_unit(removed: Tensor, units: Tensor) -> Tensor:

@@ -79,7 +79,9 @@ def denominator(
 
 
 @denominator.register
-def _(optimizer: SGD, group: Group, state: dict[str, Any], amount: float | Tensor) -> float | Tensor:
+def _(
+    optimizer: SGD, group: Group, state: dict[str, Any], amount: float | Tensor
+) -> float | Tensor:
     return 1.0 / amount
 
 

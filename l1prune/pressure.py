@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -15,7 +15,6 @@ from l1prune.metrics import Euclidean, Group, Metric
 from l1prune.penalties import L1, Penalty
 from l1prune.rounding import HALVES, round_stochastically
 from l1prune.targets import Target
-
 
 SEEDS_PER_STEP = 2**20
 
@@ -45,6 +44,7 @@ class Step:
     parameter: Tensor
     penalty: Penalty
     strength: float
+    cap: float
     seed: int
 
 
@@ -69,6 +69,8 @@ class Proximal:
         if not isinstance(amount, Tensor) and amount == 0:
             return
         t = self.metric.threshold(step.optimizer, step.group, w, amount)
+        if step.cap < math.inf:
+            t = torch.where(step.penalty.score(w) <= step.cap, t, 0.0)
         if w.dtype in HALVES:
             # lr·λ lies below the resolution of such types: rounded to nearest, nothing would
             # move. Seeded by the step, so that the user's random stream is left alone and a
@@ -121,6 +123,10 @@ class Pressure:
         strength: λ ≥ 0, to be changed at any time by setting `pressure.strength`.
         form: `Proximal()` or `Subgradient()`.
 
+    Attributes:
+        caps: by name, the size above which a unit of a weight is left alone; no entry, no cap.
+        steps: how many steps were pressed.
+
     Raises:
         ValueError: negative strength, LBFGS, or a form that does not fit the optimizer.
 
@@ -149,7 +155,8 @@ class Pressure:
         check_optimizer(optimizer)
         self.form.check(optimizer)
         self.steps = 0
-        self._factors = {id(target.parameter): target.factor for target in targets}
+        self.caps: Mapping[str, float] = {}
+        self._targets = {id(target.parameter): target for target in targets}
         self._handles = [
             optimizer.register_step_pre_hook(self._before),
             optimizer.register_step_post_hook(self._after),
@@ -191,10 +198,11 @@ class Pressure:
         # Groups are looked up at each step: a callback may unfreeze layers into new ones.
         moved = ((group, w) for group in optimizer.param_groups for w in group["params"])
         for index, (group, w) in enumerate(moved):
-            factor = self._factors.get(id(w), 0.0)
-            if factor and w.grad is not None:
-                strength, seed = factor * self.strength, self.steps * SEEDS_PER_STEP + index
-                yield Step(optimizer, group, w, self.penalty, strength, seed)
+            target = self._targets.get(id(w))
+            if target is not None and target.factor and w.grad is not None:
+                strength, cap = target.factor * self.strength, self.caps.get(target.name, math.inf)
+                seed = self.steps * SEEDS_PER_STEP + index
+                yield Step(optimizer, group, w, self.penalty, strength, cap, seed)
 
 
 def check_optimizer(optimizer: Optimizer) -> None:

@@ -126,5 +126,7 @@ def _count(target: Target) -> Layer:
     return Layer(target.name, tuple(w.shape), w.numel(), int(torch.count_nonzero(w)))
 
 
-def _row(name: str, shape: str, total: int, nonzero: int, sparsity: float) -> tuple[str, ...]:
+def _row(
+    name: str, shape: str, total: int, nonzero: int, sparsity: float
+) -> tuple[str, str, str, str, str]:
     return (name, shape, f"{total:,}", f"{nonzero:,}", f"{100 * sparsity:.2f} %")

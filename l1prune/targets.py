@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import difflib
-import fnmatch
-import importlib
-import math
-import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol, overload, runtime_checkable
+from typing import overload
 
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -18,103 +14,10 @@ from torch.nn.parameter import is_lazy
 from torch.nn.utils.parametrize import ParametrizationList
 from torch.nn.utils.prune import is_pruned
 
+from l1prune.rules import ByName, Rule, Rules, as_rules
+
 NORMS = (_BatchNorm, _InstanceNorm, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm, nn.LocalResponseNorm)
 EMBEDDINGS = (nn.Embedding, nn.EmbeddingBag)
-
-
-@runtime_checkable
-class Rule(Protocol):
-    """Chooses weights: `factor` multiplies the strength of those that `matches` accepts."""
-
-    @property
-    def factor(self) -> float: ...
-
-    def matches(self, name: str, module: nn.Module) -> bool: ...
-
-
-def _check_factor(factor: float) -> None:
-    if not (math.isfinite(factor) and factor >= 0):
-        raise ValueError(f"factor must be a finite number ≥ 0, got {factor!r}")
-
-
-@dataclass(frozen=True)
-class ByName:
-    """Weights whose name, or the name of a module around them, fits a shell pattern.
-
-    `*` crosses dots, so `"encoder.*"` and `"encoder"` both choose all that lies in `encoder`. A
-    pattern that is the full name of a parameter chooses it even if it is a bias, a norm or an
-    embedding, which patterns otherwise leave alone.
-
-    >>> ByName("encoder.*.fc1", factor=2.0).matches("encoder.3.fc1.weight", nn.Linear(2, 2))
-    True
-    """
-
-    pattern: str
-    factor: float = 1.0
-
-    def __post_init__(self) -> None:
-        _check_factor(self.factor)
-
-    def matches(self, name: str, module: nn.Module) -> bool:
-        parts = name.split(".")
-        around = (".".join(parts[:depth]) for depth in range(1, len(parts) + 1))
-        return any(fnmatch.fnmatchcase(path, self.pattern) for path in around)
-
-
-@dataclass(frozen=True)
-class ByRegex:
-    """Weights in whose full name the regular expression is found.
-
-    >>> ByRegex(r"conv[12]\\.").matches("body.conv2.weight", nn.Conv2d(1, 1, 1))
-    True
-    """
-
-    pattern: str
-    factor: float = 1.0
-
-    def __post_init__(self) -> None:
-        _check_factor(self.factor)
-        try:
-            re.compile(self.pattern)
-        except re.error as error:
-            raise ValueError(f"pattern {self.pattern!r} is no regular expression: {error}") from None
-
-    def matches(self, name: str, module: nn.Module) -> bool:
-        return re.search(self.pattern, name) is not None
-
-
-@dataclass(frozen=True)
-class ByType:
-    """Weights that belong to a module of this class, given as the class or its import path.
-
-    >>> ByType("torch.nn.Conv2d", factor=0.5).matches("stem.weight", nn.Conv2d(1, 1, 1))
-    True
-    """
-
-    module: type[nn.Module] | str
-    factor: float = 1.0
-
-    def __post_init__(self) -> None:
-        _check_factor(self.factor)
-        if isinstance(self.module, str):
-            object.__setattr__(self, "module", _import_class(self.module))
-
-    def matches(self, name: str, module: nn.Module) -> bool:
-        assert not isinstance(self.module, str)
-        return isinstance(module, self.module)
-
-
-def _import_class(path: str) -> type[nn.Module]:
-    package, _, name = path.rpartition(".")
-    try:
-        found = getattr(importlib.import_module(package), name)
-    except (ImportError, AttributeError, ValueError):
-        found = None
-    if not (isinstance(found, type) and issubclass(found, nn.Module)):
-        raise ValueError(
-            f"module {path!r} is not the import path of a torch module; try 'torch.nn.Linear'"
-        )
-    return found
 
 
 @dataclass(frozen=True, eq=False)
@@ -146,8 +49,6 @@ class Targets(Sequence[Target]):
     def __iter__(self) -> Iterator[Target]:
         return iter(self.chosen)
 
-
-Rules = Sequence[str | Rule | type] | Mapping[str, float]
 
 # Reasons that hold by default only: a parameter named in full is chosen in spite of them.
 NORM = "normalisation"
@@ -189,7 +90,9 @@ def find_targets(model: nn.Module, rules: Rules | None = None) -> Targets:
     skipped = {n: refusals[n] or "no rule names it" for n in owners if n not in factors}
     if not factors:
         reasons = "".join(f"\n  {name}: {reason}" for name, reason in skipped.items())
-        raise ValueError(f"{type(model).__name__} has no weight to prune:{reasons or ' it is empty'}")
+        raise ValueError(
+            f"{type(model).__name__} has no weight to prune:{reasons or ' it is empty'}"
+        )
     chosen = tuple(Target(n, owners[n][0].parameter, factor) for n, factor in factors.items())
     return Targets(chosen, skipped)
 
@@ -229,45 +132,30 @@ def _refusal(uses: list[_Use]) -> str | None:
         return "complex"
     if parameter.element_size() < 2:
         return f"{parameter.dtype} has too few bits to be pressed"
-    for use in uses:
-        if isinstance(use.module, ParametrizationList) or _has_norm_hook(use.module):
-            return "parametrized: pressure on it is not pressure on the weight"
-        if is_pruned(use.module) and use.name.endswith("_orig"):
-            return "already under torch.nn.utils.prune: call prune.remove first"
-        if isinstance(use.module, NORMS) or type(use.module).__name__.endswith("Norm"):
-            return NORM
-        if isinstance(use.module, EMBEDDINGS):
-            return EMBEDDING if len(uses) == 1 else TIED
+    reasons = [reason for use in uses if (reason := _refusal_of_use(use))]
+    if reasons:
+        return TIED if reasons[0] == EMBEDDING and len(uses) > 1 else reasons[0]
     if parameter.ndim < 2:
         return BIAS
-    if not any("weight" in use.name for use in uses):
-        return UNNAMED
-    return None
+    return None if any("weight" in use.name for use in uses) else UNNAMED
+
+
+def _refusal_of_use(use: _Use) -> str | None:
+    """What in one of its modules speaks against a parameter."""
+    module = use.module
+    if isinstance(module, ParametrizationList) or _has_norm_hook(module):
+        return "parametrized: pressure on it is not pressure on the weight"
+    if is_pruned(module) and use.name.endswith("_orig"):
+        return "already under torch.nn.utils.prune: call prune.remove first"
+    if isinstance(module, NORMS) or type(module).__name__.endswith("Norm"):
+        return NORM
+    return EMBEDDING if isinstance(module, EMBEDDINGS) else None
 
 
 def _has_norm_hook(module: nn.Module) -> bool:
     """Whether the old hook-style weight_norm or spectral_norm sits on the module."""
     hooks = module._forward_pre_hooks.values()
     return any(type(hook).__name__ in ("WeightNorm", "SpectralNorm") for hook in hooks)
-
-
-def as_rules(rules: Rules) -> list[Rule]:
-    """The rules that patterns, classes and mappings stand for."""
-    if isinstance(rules, str):
-        raise ValueError(f"targets must be a list of patterns, got the string {rules!r}: put it in [ ]")
-    if isinstance(rules, Mapping):
-        return [ByName(pattern, factor) for pattern, factor in rules.items()]
-    made: list[Rule] = []
-    for rule in rules:
-        if isinstance(rule, str):
-            made.append(ByName(rule))
-        elif isinstance(rule, type):
-            made.append(ByType(rule))
-        elif isinstance(rule, Rule):
-            made.append(rule)
-        else:
-            raise ValueError(f"targets: {rule!r} is no pattern, module class, ByName, ByRegex or ByType")
-    return made
 
 
 def _apply(

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from l1prune.schedules import Cubic, Schedule
+from l1prune.scopes import LAMP, Scope
 
 
 class Threshold(Protocol):
@@ -28,72 +29,6 @@ class Threshold(Protocol):
     def check(self, counts: list[int], sizes: list[int]) -> None:
         """Raise ValueError if layers of so many units of these sizes cannot be cut this way."""
         ...
-
-
-class Scope(Protocol):
-    """Makes one layer's scores comparable with other layers', without changing their order."""
-
-    def __call__(self, scores: Tensor) -> Tensor: ...
-
-
-@dataclass(frozen=True)
-class Global:
-    """Sizes compare as they are: one magnitude for the whole network.
-
-    Layers whose weights are small by nature (before a normalisation, say) may lose nearly all.
-    """
-
-    def __call__(self, scores: Tensor) -> Tensor:
-        return scores
-
-
-@dataclass(frozen=True)
-class PerLayer:
-    """Every layer loses the same share: scores become ranks in (0, 1].
-
-    >>> PerLayer()(torch.tensor([0.3, 0.1, 0.2]))
-    tensor([1.0000, 0.3333, 0.6667], dtype=torch.float64)
-    """
-
-    def __call__(self, scores: Tensor) -> Tensor:
-        order = scores.flatten().argsort(stable=True)
-        ranks = torch.empty(scores.numel(), dtype=torch.float64, device=scores.device)
-        ranks[order] = torch.arange(1, scores.numel() + 1, dtype=torch.float64, device=scores.device)
-        return (ranks / scores.numel()).view_as(scores)
-
-
-@dataclass(frozen=True)
-class Relative:
-    """Sizes relative to their layer's root mean square, |w|/σ: blind to a layer's scale.
-
-    >>> Relative()(torch.tensor([3.0, 4.0])) == Relative()(torch.tensor([30.0, 40.0]))
-    tensor([True, True])
-    """
-
-    def __call__(self, scores: Tensor) -> Tensor:
-        alive = scores[scores > 0].double()
-        return scores if alive.numel() == 0 else scores / alive.square().mean().sqrt()
-
-
-@dataclass(frozen=True)
-class LAMP:
-    """Layer-adaptive magnitude: what removing a unit would cost its layer, at that moment.
-
-    score² / Σ (score² of all units of the layer at least as large). It is blind to a layer's
-    scale, and a layer's largest unit always scores 1, so that no layer is emptied.
-    Source: Lee et al., "Layer-adaptive sparsity for the magnitude-based pruning", ICLR 2021.
-
-    >>> LAMP()(torch.tensor([1.0, 2.0, 2.0]))
-    tensor([0.1111, 0.5000, 1.0000], dtype=torch.float64)
-    """
-
-    def __call__(self, scores: Tensor) -> Tensor:
-        flat = scores.flatten().clamp(min=0).double()
-        squares, order = flat.square().sort(stable=True)
-        at_least_as_large = squares.flip(0).cumsum(0).flip(0)
-        lamp = torch.zeros_like(squares)
-        lamp[order] = squares / at_least_as_large.clamp(min=torch.finfo(torch.float64).tiny)
-        return lamp.view_as(scores)
 
 
 @dataclass(frozen=True)
@@ -154,8 +89,8 @@ class Sparsity:
     def __post_init__(self) -> None:
         if not 0 < self.sparsity < 1:
             raise ValueError(
-                f"sparsity must lie between 0 and 1, as a share of the weights, got {self.sparsity!r}; "
-                "0.95 leaves 5 %"
+                "sparsity must lie between 0 and 1, as a share of the weights, got "
+                f"{self.sparsity!r}; 0.95 leaves 5 %"
             )
         _check_floor(self.floor)
 
@@ -164,8 +99,8 @@ class Sparsity:
         least = sum(min(self.floor, n) * size for n, size in zip(counts, sizes, strict=True))
         if least > spare:
             raise ValueError(
-                f"sparsity {self.sparsity} leaves {spare} weights, but the {len(counts)} layers need "
-                f"{least} of them with floor={self.floor}: lower the sparsity or the floor"
+                f"sparsity {self.sparsity} leaves {spare} weights, but the {len(counts)} layers "
+                f"need {least} of them with floor={self.floor}: lower the sparsity or the floor"
             )
 
     def _spare(self, counts: list[int], sizes: list[int], progress: float) -> int:
@@ -188,7 +123,7 @@ class Sparsity:
         stays_after = weights.to(order.device)[order].flip(0).cumsum(0).flip(0)
         mask = torch.empty_like(comparable, dtype=torch.bool)
         mask[order] = stays_after <= spare
-        return [m.view_as(s) for m, s in zip(mask.split(counts), scores, strict=True)]
+        return [m.view_as(s) for m, s in zip(torch.split(mask, counts), scores, strict=True)]
 
 
 def _comparable(scores: Tensor, threshold: Sparsity) -> Tensor:
@@ -199,16 +134,17 @@ def _comparable(scores: Tensor, threshold: Sparsity) -> Tensor:
 
 
 def _largest(scores: Tensor, count: int) -> Tensor:
-    """True at the `count` largest scores of a layer (the later of equals, as a stable sort has it)."""
+    """True at the `count` largest scores of a layer."""
     mask = torch.zeros(scores.numel(), dtype=torch.bool, device=scores.device)
-    if count > 0:
-        mask[scores.flatten().argsort(stable=True)[-count:]] = True
+    mask[scores.flatten().topk(min(count, scores.numel())).indices] = True
     return mask.view_as(scores)
 
 
 def _check_floor(floor: int) -> None:
     if floor < 0:
-        raise ValueError(f"floor must be a number of units ≥ 0 that each layer keeps, got {floor!r}")
+        raise ValueError(
+            f"floor must be a number of units ≥ 0 that each layer keeps, got {floor!r}"
+        )
 
 
 def as_threshold(threshold: float | Threshold) -> Threshold:
@@ -217,6 +153,7 @@ def as_threshold(threshold: float | Threshold) -> Threshold:
         return Magnitude(float(threshold))
     if not callable(getattr(threshold, "keep", None)):
         raise ValueError(
-            f"threshold must be a size to cut below or a threshold as Sparsity(0.95), got {threshold!r}"
+            "threshold must be a size to cut below, or a threshold as Sparsity(0.95), got "
+            f"{threshold!r}"
         )
     return threshold

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from l1prune import L1, L2, L1Pruning, Sparsity, Subgradient
-from l1prune.controllers import Feedback
+from l1prune.controllers import Follow
 from l1prune.schedules import Constant, Linear
 
 
@@ -124,7 +124,7 @@ def test_the_model_stays_plain_and_its_optimizer_free() -> None:
 def test_a_resumed_run_is_the_run_that_was_not_stopped(tmp_path: Path, epochs_done: int) -> None:
     def callbacks() -> list[L.Callback]:
         keep_all = ModelCheckpoint(tmp_path, filename="{epoch}", save_top_k=-1)
-        return [L1Pruning(Feedback(), Sparsity(0.9), prune_at=[0.4, 0.6]), keep_all]
+        return [L1Pruning(Follow(), Sparsity(0.9), prune_at=[0.4, 0.6]), keep_all]
 
     whole = Task()
     trainer(callbacks(), enable_checkpointing=True).fit(whole)
@@ -197,9 +197,9 @@ def test_it_can_be_copied_and_pickled_in_the_middle_of_a_run() -> None:
         ({"strength": "big"}, "strength"),
         ({"threshold": -0.1}, "threshold"),
         ({"threshold": "high"}, "threshold"),
-        ({"strength": Feedback(), "threshold": 0.1}, "steers"),
-        ({"strength": Feedback(), "penalty": L2()}, "steers"),
-        ({"strength": Feedback(), "form": Subgradient()}, "steers"),
+        ({"strength": Follow(), "threshold": 0.1}, "steers"),
+        ({"strength": Follow(), "penalty": L2()}, "steers"),
+        ({"strength": Follow(), "form": Subgradient()}, "steers"),
         ({"penalty": 3}, "penalty"),
         ({"targets": "net.0"}, "targets"),
     ],
@@ -230,16 +230,16 @@ def test_what_does_not_fit_the_run_is_refused_before_the_first_step(
 
 
 def test_an_exception_leaves_no_hook_behind() -> None:
-    class Stop(Exception):
+    class StopError(Exception):
         pass
 
     class Stopping(Task):
         def on_train_batch_end(self, *_: Any) -> None:
-            raise Stop
+            raise StopError
 
     callback, task = L1Pruning(), Stopping()
     run = trainer(callback)
-    with pytest.raises(Stop):
+    with pytest.raises(StopError):
         run.fit(task)
     assert not run.optimizers[0]._optimizer_step_post_hooks
 

@@ -41,7 +41,11 @@ def test_a_run_without_an_end_is_refused_with_the_remedy(given: dict[str, Any]) 
         progress(trainer(**given), 0)
 
 
-@pytest.mark.parametrize(("prune_at", "steps"), [(200, 200), (500, 200), (0.6, 1), (0.99, 5), (0.1, 5)])
+@pytest.mark.parametrize(
+    ("prune_at", "steps"), [(200, 200), (500, 200), (0.6, 1), (0.99, 5), (0.1, 5)]
+)
 def test_a_run_too_short_for_its_phases_is_refused(prune_at: float, steps: int) -> None:
-    with pytest.raises(ValueError, match=f"prune_at={prune_at} does not fit a run of {steps} steps"):
+    with pytest.raises(
+        ValueError, match=f"prune_at={prune_at} does not fit a run of {steps} steps"
+    ):
         as_shares((prune_at,), trainer(estimated_stepping_batches=steps))

@@ -7,8 +7,9 @@ from torch.nn.utils import prune
 
 from l1prune.masks import Cut, Hold, cut, hold_, hold_gradients_, pack, unpack
 from l1prune.penalties import L1, GroupL1
+from l1prune.scopes import Global
 from l1prune.targets import find_targets
-from l1prune.thresholds import Global, Magnitude, Sparsity
+from l1prune.thresholds import Magnitude, Sparsity
 
 
 def model() -> nn.Sequential:

@@ -1,4 +1,4 @@
-"""The geometry of a proximal step. Its thresholds are tested through whole steps, in test_pressure."""
+"""The geometry of a proximal step; test_pressure tests its thresholds through whole steps."""
 
 import pytest
 import torch

@@ -86,7 +86,9 @@ def thresholds(
     if form == Proximal() or isinstance(optimizer, torch.optim.SGD):
         return lr * strength
     if isinstance(optimizer, torch.optim.Adagrad):
-        return lr / (1 + (state["step"] - 1) * 0.1) * strength / (state["sum"].sqrt() + group["eps"])
+        return (
+            lr / (1 + (state["step"] - 1) * 0.1) * strength / (state["sum"].sqrt() + group["eps"])
+        )
     if isinstance(optimizer, torch.optim.RMSprop):
         variance = state["square_avg"]
         if group["centered"]:
@@ -155,7 +157,10 @@ def test_factors_multiply_the_strength() -> None:
 def test_each_group_is_pressed_with_its_own_learning_rate() -> None:
     net = model()
     before = copy.deepcopy(net)
-    groups = [{"params": net[0].parameters(), "lr": 0.1}, {"params": net[2].parameters(), "lr": 0.3}]
+    groups = [
+        {"params": net[0].parameters(), "lr": 0.1},
+        {"params": net[2].parameters(), "lr": 0.3},
+    ]
     optimizer = torch.optim.SGD(groups, lr=1.0)
     for p in net.parameters():
         p.grad = torch.zeros_like(p)

@@ -93,7 +93,10 @@ class TwoOptimizers(Manual):
 
 class TwoGroups(Task):
     def configure_optimizers(self) -> Any:
-        groups = [{"params": self.net[0].parameters()}, {"params": self.net[2].parameters(), "lr": 0.01}]
+        groups = [
+            {"params": self.net[0].parameters()},
+            {"params": self.net[2].parameters(), "lr": 0.01},
+        ]
         return self.make(groups, lr=self.lr)
 
 
@@ -141,7 +144,7 @@ def with_optimizer(make: Callable[..., Any], **options: Any) -> Callable[[], Tas
     return lambda: Task(lambda params, lr: make(params, lr=lr, **options))
 
 
-O = torch.optim
+optim = torch.optim
 REGIMES = [
     Regime("automatic"),
     Regime("manual", Manual),
@@ -156,20 +159,20 @@ REGIMES = [
     Regime("scaler skips", Overflowing, {"plugins": scaled}, 2 * (BATCHES * EPOCHS - 2)),
     Regime(
         "fused scaler skips",
-        lambda: Overflowing(lambda params, lr: O.Adam(params, lr=lr, fused=True)),
+        lambda: Overflowing(lambda params, lr: optim.Adam(params, lr=lr, fused=True)),
         {"plugins": scaled},
         2 * (BATCHES * EPOCHS - 2),
     ),
     Regime("no loss", SkippingBatches, presses=2 * (BATCHES - 1) * EPOCHS),
-    Regime("momentum", with_optimizer(O.SGD, momentum=0.9)),
-    Regime("nesterov", with_optimizer(O.SGD, momentum=0.9, nesterov=True)),
-    Regime("weight decay", with_optimizer(O.AdamW, weight_decay=0.1)),
-    Regime("adam", with_optimizer(O.Adam)),
-    Regime("adam fused", with_optimizer(O.Adam, fused=True)),
-    Regime("adam foreach", with_optimizer(O.Adam, foreach=True)),
-    Regime("adam for-loop", with_optimizer(O.Adam, foreach=False)),
-    Regime("adagrad", with_optimizer(O.Adagrad)),
-    Regime("rmsprop", with_optimizer(O.RMSprop)),
+    Regime("momentum", with_optimizer(optim.SGD, momentum=0.9)),
+    Regime("nesterov", with_optimizer(optim.SGD, momentum=0.9, nesterov=True)),
+    Regime("weight decay", with_optimizer(optim.AdamW, weight_decay=0.1)),
+    Regime("adam", with_optimizer(optim.Adam)),
+    Regime("adam fused", with_optimizer(optim.Adam, fused=True)),
+    Regime("adam foreach", with_optimizer(optim.Adam, foreach=True)),
+    Regime("adam for-loop", with_optimizer(optim.Adam, foreach=False)),
+    Regime("adagrad", with_optimizer(optim.Adagrad)),
+    Regime("rmsprop", with_optimizer(optim.RMSprop)),
     Regime("lr scheduler", Scheduled),
     Regime("compiled", Compiled),
     Regime("steps end it", trainer={"max_steps": 10, "max_epochs": -1}, presses=20),
@@ -221,7 +224,7 @@ def test_the_forward_pass_sees_exact_zeros(regime: Regime) -> None:
 
 
 def test_lbfgs_is_refused_before_the_first_step() -> None:
-    task = Task(lambda params, lr: O.LBFGS(params, lr=lr))
+    task = Task(lambda params, lr: optim.LBFGS(params, lr=lr))
     with pytest.raises(ValueError, match="LBFGS evaluates the model many times"):
         fit(task, pressing(L1()))
     assert task.losses == []
@@ -234,7 +237,9 @@ def test_searching_a_learning_rate_and_a_batch_size_first_changes_nothing(
     callback = pressing(penalty)
     options: dict[str, Any] = {"logger": False, "enable_progress_bar": False}
     options |= {"enable_model_summary": False, "default_root_dir": tmp_path, "accelerator": "cpu"}
-    trainer = L.Trainer(max_epochs=EPOCHS, callbacks=[callback], enable_checkpointing=False, **options)
+    trainer = L.Trainer(
+        max_epochs=EPOCHS, callbacks=[callback], enable_checkpointing=False, **options
+    )
     Tuner(trainer).lr_find(task, num_training=5, update_attr=False)
     Tuner(trainer).scale_batch_size(task, max_trials=1, steps_per_trial=1)
     assert callback.batches == 0
@@ -248,7 +253,7 @@ def test_searching_a_learning_rate_and_a_batch_size_first_changes_nothing(
 def test_a_second_fit_starts_anew_and_hooks_do_not_pile_up() -> None:
     penalty = Counting()
     callback, task = pressing(penalty), Task()
-    optimizer = O.SGD(task.parameters(), lr=0.05)
+    optimizer = optim.SGD(task.parameters(), lr=0.05)
     task.make = lambda params, lr: optimizer  # the same optimizer each time
     fit(task, callback)
     once = penalty.calls

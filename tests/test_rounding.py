@@ -18,7 +18,9 @@ def test_a_value_goes_to_one_of_its_two_neighbours_and_stays_in_the_mean(
     assert len(set(rounded.tolist())) <= 4
     gap = (rounded.abs().max() - rounded.abs().min()).item()
     assert (rounded - exact).abs().max().item() <= gap + 1e-12
-    assert rounded.abs().mean().item() == pytest.approx(exact.abs().mean().item(), abs=0.02 * gap + 1e-12)
+    assert rounded.abs().mean().item() == pytest.approx(
+        exact.abs().mean().item(), abs=0.02 * gap + 1e-12
+    )
 
 
 @pytest.mark.parametrize("dtype", HALVES)
