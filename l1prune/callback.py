@@ -28,12 +28,12 @@ class L1Pruning(pl.Callback):
         strength: λ. By default a controller finds it, so that there is nothing to tune: it presses
             the weights that are due to go, as hard as the planned sparsity needs. A number, or a
             `Schedule` over the pressure phase, presses all weights, as the textbook does.
-        threshold: what is removed: `Sparsity(0.95)`, or a number: weights smaller than it.
-        penalty: what presses: `L1()`, `ElasticNet()`, `GroupL1()`, …
+        threshold: what is removed: by default `Sparsity(0.95)`; a number: weights smaller than it.
+        penalty: what presses: by default `L1()`; `ElasticNet()`, `GroupL1()`, …
         prune_at: when: a share of the run in (0, 1), an optimizer step, or several of either for
             several rounds, after each of which the rest is pressed on.
         targets: which weights: see `find_targets`; by default the weights of all layers.
-        form: how the penalty enters a step: `Proximal()`, `Subgradient()`.
+        form: how the penalty enters a step: by default `Proximal()`; `Subgradient()`.
 
     Attributes:
         report: exact counts, after `fit`.
@@ -49,20 +49,20 @@ class L1Pruning(pl.Callback):
     def __init__(
         self,
         strength: float | Plan | None = None,
-        threshold: float | Threshold = Sparsity(0.95),
-        penalty: Penalty = L1(),
-        prune_at: float | int | Sequence[float] | Sequence[int] = 0.6,
+        threshold: float | Threshold | None = None,
+        penalty: Penalty | None = None,
+        prune_at: int | float | Sequence[int] | Sequence[float] = 0.6,
         targets: Rules | None = None,
-        form: Form = Proximal(),
+        form: Form | None = None,
     ) -> None:
-        if not callable(getattr(penalty, "prox_", None)):
+        self.threshold = Sparsity(0.95) if threshold is None else as_threshold(threshold)
+        self.penalty = L1() if penalty is None else penalty
+        self.form = Proximal() if form is None else form
+        if not callable(getattr(self.penalty, "prox_", None)):
             raise ValueError(f"penalty must be one of l1prune.penalties, as L1(), got {penalty!r}")
-        self.threshold = as_threshold(threshold)
-        self.penalty = penalty
-        self.form = form
         self.targets = None if targets is None else as_rules(targets)
         self.prune_at = clock.as_rounds(prune_at)
-        self._make_strength = as_strength(strength, self.threshold, penalty, form)
+        self._make_strength = as_strength(strength, self.threshold, self.penalty, self.form)
         self._pressures: list[Pressure] = []
         self._holds: list[masks.Hold] = []
         self._reset()

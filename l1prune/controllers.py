@@ -40,7 +40,7 @@ class Controller(Protocol):
 
 
 @dataclass(frozen=True)
-class Follow:
+class Follow(Controller):
     """Drives the strength so that the exact zeros follow the threshold's planned path.
 
     An integral controller in log strength: e = log(kept / planned to keep), λ ← λ·exp(gain·e),

@@ -33,7 +33,7 @@ class Metric(Protocol):
 
 
 @dataclass(frozen=True)
-class Euclidean:
+class Euclidean(Metric):
     """t = lr·λ: every weight moves alike. Works with any optimizer; one pass over memory."""
 
     def check(self, optimizer: Optimizer) -> None:
@@ -46,7 +46,7 @@ class Euclidean:
 
 
 @dataclass(frozen=True)
-class OptimizerMetric:
+class OptimizerMetric(Metric):
     """t_i = lr·λ / d_i, with d_i what the optimizer divides the gradient of weight i by.
 
     d is √v̂ + ε for Adam, AdamW and RMSprop, √Σg² + ε for Adagrad and 1 for SGD. Here λ has its

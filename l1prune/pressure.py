@@ -49,7 +49,7 @@ class Step:
 
 
 @dataclass(frozen=True)
-class Proximal:
+class Proximal(Form):
     """The proximal map after the step: small weights become exactly zero.
 
     Args:
@@ -83,7 +83,7 @@ class Proximal:
 
 
 @dataclass(frozen=True)
-class Subgradient:
+class Subgradient(Form):
     """The textbook's way, for comparison: λ·∂penalty joins the gradient before the step.
 
     It stays out of the loss, and of clipping, which happens earlier. No weight becomes exactly

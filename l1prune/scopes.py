@@ -12,29 +12,29 @@ from torch import Tensor
 class Scope(Protocol):
     """Makes one layer's scores comparable with other layers', without changing their order."""
 
-    def __call__(self, scores: Tensor) -> Tensor: ...
+    def comparable(self, scores: Tensor) -> Tensor: ...
 
 
 @dataclass(frozen=True)
-class Global:
+class Global(Scope):
     """Sizes compare as they are: one magnitude for the whole network.
 
     Layers whose weights are small by nature (before a normalisation, say) may lose nearly all.
     """
 
-    def __call__(self, scores: Tensor) -> Tensor:
+    def comparable(self, scores: Tensor) -> Tensor:
         return scores
 
 
 @dataclass(frozen=True)
-class PerLayer:
+class PerLayer(Scope):
     """Every layer loses the same share: scores become ranks in (0, 1].
 
-    >>> PerLayer()(torch.tensor([0.3, 0.1, 0.2]))
+    >>> PerLayer().comparable(torch.tensor([0.3, 0.1, 0.2]))
     tensor([1.0000, 0.3333, 0.6667], dtype=torch.float64)
     """
 
-    def __call__(self, scores: Tensor) -> Tensor:
+    def comparable(self, scores: Tensor) -> Tensor:
         order = scores.flatten().argsort(stable=True)
         ranks = torch.empty(scores.numel(), dtype=torch.float64, device=scores.device)
         ranks[order] = torch.arange(
@@ -44,31 +44,32 @@ class PerLayer:
 
 
 @dataclass(frozen=True)
-class Relative:
+class Relative(Scope):
     """Sizes relative to their layer's root mean square, |w|/σ: blind to a layer's scale.
 
-    >>> Relative()(torch.tensor([3.0, 4.0])) == Relative()(torch.tensor([30.0, 40.0]))
-    tensor([True, True])
+    >>> Relative().comparable(torch.tensor([3.0, 4.0, 5.0, 5.0]) * 1024)
+    tensor([0.6928, 0.9238, 1.1547, 1.1547], dtype=torch.float64)
     """
 
-    def __call__(self, scores: Tensor) -> Tensor:
+    def comparable(self, scores: Tensor) -> Tensor:
         alive = scores[scores > 0].double()
-        return scores if alive.numel() == 0 else scores / alive.square().mean().sqrt()
+        rms = alive.square().mean().sqrt() if alive.numel() else 1.0
+        return scores.double() / rms
 
 
 @dataclass(frozen=True)
-class LAMP:
+class LAMP(Scope):
     """Layer-adaptive magnitude: what removing a unit would cost its layer, at that moment.
 
     score² / Σ (score² of all units of the layer at least as large). It is blind to a layer's
     scale, and a layer's largest unit always scores 1, so that no layer is emptied.
     Source: Lee et al., "Layer-adaptive sparsity for the magnitude-based pruning", ICLR 2021.
 
-    >>> LAMP()(torch.tensor([1.0, 2.0, 2.0]))
+    >>> LAMP().comparable(torch.tensor([1.0, 2.0, 2.0]))
     tensor([0.1111, 0.5000, 1.0000], dtype=torch.float64)
     """
 
-    def __call__(self, scores: Tensor) -> Tensor:
+    def comparable(self, scores: Tensor) -> Tensor:
         flat = scores.flatten().clamp(min=0).double()
         squares, order = flat.square().sort(stable=True)
         at_least_as_large = squares.flip(0).cumsum(0).flip(0)

@@ -9,7 +9,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from l1prune.schedules import Cubic, Schedule
+from l1prune.schedules import Cubic
 from l1prune.scopes import LAMP, Scope
 
 
@@ -32,7 +32,7 @@ class Threshold(Protocol):
 
 
 @dataclass(frozen=True)
-class Magnitude:
+class Magnitude(Threshold):
     """Cut what is smaller than `cut`, and what is already exactly zero.
 
     Args:
@@ -61,19 +61,19 @@ class Magnitude:
 
 
 @dataclass(frozen=True)
-class Sparsity:
+class Sparsity(Threshold):
     """Cut the least until this share of all prunable weights is zero.
 
     Exact: of n weights ⌈sparsity·n⌉ go (whole groups are never split: then at least as many stay
-    as the share allows). In several rounds the share follows `path`, by default the cubic of
-    Zhu & Gupta, "To prune, or not to prune", 2017, eq. 1: much at first, little at last.
+    as the share allows). In several rounds the share follows the cubic of Zhu & Gupta, "To prune,
+    or not to prune", 2017, eq. 1: much at first, little at last.
 
     Args:
         sparsity: share of zeros in (0, 1), reached in the last round.
         scope: how layers compare: `LAMP()`, `Relative()`, `Global()` or `PerLayer()`.
         floor: how many units every layer keeps, whatever their size.
-        path: share of `sparsity` that is due by the progress of the rounds.
 
+    >>> from l1prune.scopes import Global, PerLayer
     >>> weights = [torch.tensor([0.1, 0.2, 0.3, 0.4]), torch.tensor([1.0, 2.0, 3.0, 4.0])]
     >>> Sparsity(0.5, scope=Global()).keep(weights, [1, 1])
     [tensor([False, False, False,  True]), tensor([False,  True,  True,  True])]
@@ -84,7 +84,6 @@ class Sparsity:
     sparsity: float = 0.95
     scope: Scope = field(default_factory=LAMP)
     floor: int = 1
-    path: Schedule = field(default_factory=lambda: Cubic(0.0, 1.0))
 
     def __post_init__(self) -> None:
         if not 0 < self.sparsity < 1:
@@ -110,7 +109,7 @@ class Sparsity:
 
     def at(self, progress: float) -> float:
         """The share of zeros that is due when `progress` of the rounds is done."""
-        return self.sparsity if progress >= 1 else self.sparsity * self.path(progress)
+        return Cubic(0.0, self.sparsity)(progress)
 
     def keep(self, scores: list[Tensor], sizes: list[int], progress: float = 1.0) -> list[Tensor]:
         counts = [layer.numel() for layer in scores]
@@ -128,7 +127,7 @@ class Sparsity:
 
 def _comparable(scores: Tensor, threshold: Sparsity) -> Tensor:
     """Scores in the scope's unit; what is removed stays last, the floor comes first."""
-    made = threshold.scope(scores).double()
+    made = threshold.scope.comparable(scores).double()
     made = made.masked_fill(scores < 0, -1.0)
     return made.masked_fill(_largest(scores, threshold.floor), math.inf)
 

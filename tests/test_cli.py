@@ -1,0 +1,76 @@
+"""The callback from a LightningCLI configuration: `class_path: l1prune.L1Pruning`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from lightning.pytorch.cli import LightningCLI
+from lightning.pytorch.demos.boring_classes import BoringDataModule, DemoModel
+
+import l1prune
+from l1prune import L1, ElasticNet, Euclidean, Global, L1Pruning, OptimizerMetric, Proximal
+from l1prune.schedules import Linear
+
+
+@pytest.fixture(autouse=True)
+def no_command_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.argv", ["main.py"])
+
+
+def configured(tmp_path: Path, arguments: dict[str, Any]) -> tuple[LightningCLI, L1Pruning]:
+    """The command line and the callback that these arguments make of a configuration file."""
+    pruning = {"class_path": "l1prune.L1Pruning", "init_args": arguments}
+    trainer = {"max_epochs": 2, "accelerator": "cpu", "logger": False, "callbacks": [pruning]}
+    trainer |= {"enable_checkpointing": False, "enable_progress_bar": False}
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump({"trainer": trainer}))
+    cli = LightningCLI(
+        DemoModel,
+        BoringDataModule,
+        args=["--config", str(tmp_path / "config.yaml")],
+        run=False,
+        save_config_callback=None,
+        seed_everything_default=0,
+    )
+    (callback,) = [c for c in cli.trainer.callbacks if isinstance(c, L1Pruning)]
+    return cli, callback
+
+
+def a(name: str, **arguments: Any) -> dict[str, Any]:
+    return {"class_path": name, "init_args": arguments}
+
+
+def test_it_prunes_with_its_defaults(tmp_path: Path) -> None:
+    cli, callback = configured(tmp_path, {})
+    cli.trainer.fit(cli.model, cli.datamodule)
+    assert callback.report is not None
+    assert callback.report.sparsity >= 0.95
+
+
+def test_every_argument_can_be_configured(tmp_path: Path) -> None:
+    _, callback = configured(
+        tmp_path,
+        {
+            "strength": a("l1prune.schedules.Linear", start=0.0, end=0.1),
+            "threshold": a("l1prune.Sparsity", sparsity=0.8, scope=a("l1prune.Global")),
+            "penalty": a("l1prune.ElasticNet", l1_ratio=0.7),
+            "prune_at": [30, 50],
+            "targets": {"l1": 2.0},
+            "form": a("l1prune.Proximal", metric=a("l1prune.OptimizerMetric")),
+        },
+    )
+    expected = L1Pruning(Linear(0.0, 0.1), l1prune.Sparsity(0.8, Global()), ElasticNet(0.7))
+    assert (callback.threshold, callback.penalty) == (expected.threshold, expected.penalty)
+    assert callback.form == Proximal(OptimizerMetric())
+    assert callback.prune_at == (30, 50) and all(type(at) is int for at in callback.prune_at)
+    assert callback.targets == [l1prune.ByName("l1", 2.0)]
+
+
+@pytest.mark.parametrize("prune_at", [0.5, 30, [0.3, 0.5]])
+def test_numbers_keep_their_meaning(tmp_path: Path, prune_at: Any) -> None:
+    _, callback = configured(tmp_path, {"strength": 1e-3, "threshold": 0.01, "prune_at": prune_at})
+    assert callback.prune_at == L1Pruning(prune_at=prune_at).prune_at
+    assert callback.threshold == l1prune.Magnitude(0.01)
+    assert (callback.penalty, callback.form) == (L1(), Proximal(Euclidean()))
