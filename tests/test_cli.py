@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 from lightning.pytorch.cli import LightningCLI
-from lightning.pytorch.demos.boring_classes import BoringDataModule, DemoModel
+from lightning.pytorch.demos.boring_classes import BoringDataModule, BoringModel
 
 import l1prune
 from l1prune import L1, ElasticNet, Euclidean, Global, L1Pruning, OptimizerMetric, Proximal
@@ -27,7 +27,7 @@ def configured(tmp_path: Path, arguments: dict[str, Any]) -> tuple[LightningCLI,
     trainer |= {"enable_checkpointing": False, "enable_progress_bar": False}
     (tmp_path / "config.yaml").write_text(yaml.safe_dump({"trainer": trainer}))
     cli = LightningCLI(
-        DemoModel,
+        BoringModel,
         BoringDataModule,
         args=["--config", str(tmp_path / "config.yaml")],
         run=False,
@@ -57,7 +57,7 @@ def test_every_argument_can_be_configured(tmp_path: Path) -> None:
             "threshold": a("l1prune.Sparsity", sparsity=0.8, scope=a("l1prune.Global")),
             "penalty": a("l1prune.ElasticNet", l1_ratio=0.7),
             "prune_at": [30, 50],
-            "targets": {"l1": 2.0},
+            "targets": {"layer": 2.0},
             "form": a("l1prune.Proximal", metric=a("l1prune.OptimizerMetric")),
         },
     )
@@ -65,7 +65,7 @@ def test_every_argument_can_be_configured(tmp_path: Path) -> None:
     assert (callback.threshold, callback.penalty) == (expected.threshold, expected.penalty)
     assert callback.form == Proximal(OptimizerMetric())
     assert callback.prune_at == (30, 50) and all(type(at) is int for at in callback.prune_at)
-    assert callback.targets == [l1prune.ByName("l1", 2.0)]
+    assert callback.targets == [l1prune.ByName("layer", 2.0)]
 
 
 @pytest.mark.parametrize("prune_at", [0.5, 30, [0.3, 0.5]])
