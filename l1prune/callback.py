@@ -138,7 +138,8 @@ class L1Pruning(pl.Callback):
         if self.phase == "press":
             self._strength.advance(done / self._shares[-1], self._found, self.masks)
         for pressure in self._pressures:
-            pressure.strength, pressure.caps = self.strength, self._strength.caps
+            pressure.strength = self.strength
+            pressure.caps, pressure.ease = self._strength.caps, self._strength.ease
 
     def _cut(self, trainer: pl.Trainer, pl_module: pl.LightningModule, due: int) -> None:
         progress = due / len(self._shares)

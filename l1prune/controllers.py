@@ -14,14 +14,24 @@ class Controller(Protocol):
     """Chooses the strength from what it sees. A pure function: what it has learned is passed on.
 
     Under a controller the pressure is *trimmed*: at each look the threshold says which weights it
-    would cut if as much were due as is planned for now, and only those are pressed. What will stay
-    is not shrunk, so that the pressure can be strong without biasing it.
+    would cut if as much were due as is planned for now, and those are pressed in full. What will
+    stay is hardly shrunk, so that the pressure can be strong without biasing it.
     Source: Bertsimas, Copenhaver & Mazumder, "The trimmed lasso: sparsity and robustness", 2017.
     """
 
     @property
     def looks(self) -> int:
         """How often it looks during the pressure phase."""
+        ...
+
+    @property
+    def arrive(self) -> float:
+        """At which share of the phase all that the threshold will cut is due."""
+        ...
+
+    @property
+    def ease(self) -> float:
+        """The share of the strength that presses what is due to stay."""
         ...
 
     def begin(self) -> Memory:
@@ -34,44 +44,52 @@ class Controller(Protocol):
         Args:
             memory: what it knew.
             zeros: share of exact zeros among the weights, now.
-            due: share that was planned for now.
+            due: share that was planned for now, > 0.
         """
         ...
 
 
 @dataclass(frozen=True)
 class Follow(Controller):
-    """Drives the strength so that the exact zeros follow the threshold's planned path.
+    """Finds the least strength at which the exact zeros follow the planned path.
 
-    An integral controller in log strength: e = log(kept / planned to keep), λ ← λ·exp(gain·e),
-    by at most `leap` a look. Logarithms make it work alike at 50 % and at 99.5 % zeros, and find λ
-    from many orders of magnitude away.
+    Of the weights that are due to be zero by now a share m is not; λ ← λ·(m/slack)^¼, within
+    −10 % and +100 % a look. In logarithms, it finds λ from many orders of magnitude away; and since
+    only what is due is pressed in full, too strong a start makes zeros early, but never too many.
 
     Args:
         start: the first strength, > 0.
+        slack: the share of the due weights that may be missing, > 0.
+        ease: the share of the strength that presses what is due to stay, in [0, 1].
         looks: how often the strength is adjusted, and the weights to press are chosen anew.
-        gain: how fast the strength follows the error.
-        leap: the largest factor of one adjustment.
+        arrive: at which share of the phase everything is due, in (0, 1]; the rest is for the last
+            stragglers.
 
     >>> follow = Follow(start=1.0)
-    >>> too_few, enough = follow((1.0,), zeros=0.2, due=0.6), follow((1.0,), zeros=0.6, due=0.6)
-    >>> too_few[0] > 1.0, enough[0] == 1.0
-    (True, True)
+    >>> follow((1.0,), zeros=0.2, due=0.6), follow((1.0,), zeros=0.6, due=0.6)
+    ((2.0,), (0.9,))
     """
 
     start: float = 1.0
+    slack: float = 0.003
+    ease: float = 0.05
     looks: int = 50
-    gain: float = 0.5
-    leap: float = 2.0
+    arrive: float = 0.95
 
     def __post_init__(self) -> None:
-        if not (math.isfinite(self.start) and self.start > 0):
-            raise ValueError(f"start must be a strength > 0 to begin with, got {self.start!r}")
+        for name, low, high in (("start", 0, math.inf), ("slack", 0, 1), ("arrive", 0, 1)):
+            value = getattr(self, name)
+            if not low < value <= high or math.isinf(value):
+                raise ValueError(f"{name} must be above {low} and at most {high}, got {value!r}")
+        if not 0 <= self.ease <= 1:
+            raise ValueError(f"ease must be a share between 0 and 1, got {self.ease!r}")
+        if self.looks < 1:
+            raise ValueError(f"looks must be at least 1, got {self.looks!r}")
 
     def begin(self) -> Memory:
         return (self.start,)
 
     def __call__(self, memory: Memory, zeros: float, due: float) -> Memory:
-        error = math.log((1 - zeros + 1e-6) / (1 - due + 1e-6))
-        most = math.log(self.leap)
-        return (memory[0] * math.exp(min(max(self.gain * error, -most), most)),)
+        missing = max(1 - zeros / due, 0.0)
+        factor = (missing / self.slack) ** 0.25
+        return (memory[0] * min(max(factor, 0.9), 2.0),)

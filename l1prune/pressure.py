@@ -45,6 +45,7 @@ class Step:
     penalty: Penalty
     strength: float
     cap: float
+    ease: float
     seed: int
 
 
@@ -70,7 +71,7 @@ class Proximal(Form):
             return
         t = self.metric.threshold(step.optimizer, step.group, w, amount)
         if step.cap < math.inf:
-            t = torch.where(step.penalty.score(w) <= step.cap, t, 0.0)
+            t = torch.where(step.penalty.score(w) <= step.cap, t, step.ease * t)
         if w.dtype in HALVES:
             # lr·λ lies below the resolution of such types: rounded to nearest, nothing would
             # move. Seeded by the step, so that the user's random stream is left alone and a
@@ -124,7 +125,8 @@ class Pressure:
         form: `Proximal()` or `Subgradient()`.
 
     Attributes:
-        caps: by name, the size above which a unit of a weight is left alone; no entry, no cap.
+        caps: by name, the size above which a unit of a weight is eased; no entry, no cap.
+        ease: the share of the strength that presses such units.
         steps: how many steps were pressed.
 
     Raises:
@@ -156,6 +158,7 @@ class Pressure:
         self.form.check(optimizer)
         self.steps = 0
         self.caps: Mapping[str, float] = {}
+        self.ease = 0.0
         self._targets = {id(target.parameter): target for target in targets}
         self._handles = [
             optimizer.register_step_pre_hook(self._before),
@@ -202,7 +205,7 @@ class Pressure:
             if target is not None and target.factor and w.grad is not None:
                 strength, cap = target.factor * self.strength, self.caps.get(target.name, math.inf)
                 seed = self.steps * SEEDS_PER_STEP + index
-                yield Step(optimizer, group, w, self.penalty, strength, cap, seed)
+                yield Step(optimizer, group, w, self.penalty, strength, cap, self.ease, seed)
 
 
 def check_optimizer(optimizer: Optimizer) -> None:

@@ -25,6 +25,7 @@ class Scheduled:
     def __init__(self, schedule: Schedule) -> None:
         self.value = schedule(0.0)
         self.caps: dict[str, float] = {}
+        self.ease = 0.0
         self._schedule = schedule
 
     def advance(
@@ -45,6 +46,7 @@ class Controlled:
 
     def __init__(self, controller: Controller, threshold: Sparsity, penalty: Penalty) -> None:
         self.caps: dict[str, float] = {}
+        self.ease = controller.ease
         self._controller, self._threshold, self._penalty = controller, threshold, penalty
         self._memory: Memory = controller.begin()
         self._looks = 0
@@ -57,15 +59,21 @@ class Controlled:
         self, progress: float, targets: Sequence[Target], masks: Mapping[str, Tensor]
     ) -> None:
         """Let the controller look when that is due, and choose the weights to press till then."""
-        look, looks = int(progress * self._controller.looks), self._controller.looks
+        look = int(progress * self._controller.looks)
         if look < self._looks:
             return
         self._looks = look + 1
         if look > 0:
-            zeros, due = _zeros(targets), self._threshold.at(look / looks)
-            self._memory = self._controller(self._memory, zeros, due)
-        ahead = min((look + 1) / looks, 1.0)
-        self.caps = caps(targets, self._penalty, self._threshold, masks, ahead)
+            self._memory = self._controller(self._memory, _zeros(targets), self._due(look))
+        self.caps = caps(targets, self._penalty, self._threshold, masks, self._path(look + 1))
+
+    def _path(self, look: int) -> float:
+        """How much of the cutting is due at a look."""
+        return min(look / self._controller.looks / self._controller.arrive, 1.0)
+
+    def _due(self, look: int) -> float:
+        """The share of zeros that is due at a look."""
+        return self._threshold.at(self._path(look))
 
     def state_dict(self) -> dict[str, Any]:
         return {"memory": self._memory, "looks": self._looks, "caps": dict(self.caps)}

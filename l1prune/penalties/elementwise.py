@@ -74,6 +74,15 @@ def precise(dtype: torch.dtype) -> torch.dtype:
     return torch.promote_types(dtype, torch.float32)
 
 
+def as_tensor(t: float, w: Tensor) -> Tensor:
+    """A step as a 0-d tensor to compute with beside ``w``, without waiting for its device.
+
+    One beyond the dtype's range, which is as good as infinite, becomes the largest finite number.
+    """
+    dtype = precise(w.dtype)
+    return torch.full((), min(t, torch.finfo(dtype).max), dtype=dtype, device=w.device)
+
+
 def shrink_(w: Tensor, t: float | Tensor, shrunk: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
     """Set ``w`` to sign(w) · shrunk(|w|, t), in place: any separable, symmetric proximal map.
 
@@ -84,13 +93,12 @@ def shrink_(w: Tensor, t: float | Tensor, shrunk: Callable[[Tensor, Tensor], Ten
             `precise` dtype.
     """
     t = checked_step(t)
-    dtype = precise(w.dtype)
-    largest = torch.finfo(dtype).max
     if isinstance(t, float):
         if t == 0:
             return w
-        t = torch.full((), min(t, largest), dtype=dtype, device=w.device)
+        t = as_tensor(t, w)
+    dtype = precise(w.dtype)
     for piece, step in pieces(w, t):
-        new = shrunk(piece.abs().to(dtype), step.to(dtype).clamp(max=largest))
+        new = shrunk(piece.abs().to(dtype), step.to(dtype).clamp(max=torch.finfo(dtype).max))
         piece.copy_(torch.copysign(new, piece)).add_(0.0)  # -0.0 + 0.0 = 0.0
     return w

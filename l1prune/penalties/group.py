@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from l1prune.penalties.elementwise import checked_step, piece_length, precise
+from l1prune.penalties.elementwise import as_tensor, checked_step, piece_length, precise
 from l1prune.penalties.penalty import makes_zeros
 
 # Newton's method below is monotone and quadratic. Thresholds that differ by ten orders of magnitude
@@ -95,18 +95,20 @@ class GroupL1:
         """Shrink each unit towards zero in place; see `Penalty.prox_`.
 
         Exact for every ``t``: one formula where it is constant in a unit, else Newton's method. A
-        unit that holds a NaN becomes NaN.
+        unit that holds a NaN or an infinity becomes NaN.
         """
         t = checked_step(t)
         units = self._units(w)
         if w.numel() == 0 or (isinstance(t, float) and t == 0):
             return w
-        step = torch.as_tensor(t, dtype=precise(w.dtype), device=w.device)
+        step = t.to(precise(w.dtype)) if isinstance(t, Tensor) else as_tensor(t, w)
         steps = self._units(step.expand_as(w))
         uneven = any(steps.size(i) > 1 and steps.stride(i) > 0 for i in range(1, steps.ndim))
         shrink_ = _shrink_unevenly_ if uneven else _shrink_evenly_
         at_once = max(1, piece_length(w) * len(units) // w.numel())
-        for some, their_steps in zip(units.split(at_once), steps.split(at_once), strict=True):
+        for some, their_steps in zip(
+            torch.split(units, at_once), torch.split(steps, at_once), strict=True
+        ):
             shrink_(some, their_steps)
         return w
 
@@ -124,7 +126,7 @@ class GroupL1:
                 f"{self.dim} do not divide into units of {share}. Choose block·parts so that it "
                 f"divides {length}."
             )
-        split = w.unflatten(dim, (self.parts, length // share, self.block))
+        split = torch.unflatten(w, dim, (self.parts, length // share, self.block))
         return split.movedim(dim + 1, 0)
 
 
@@ -136,23 +138,25 @@ def _root(units: Tensor) -> float:
 def _norms(units: Tensor) -> Tensor:
     """‖w_g‖, one per unit."""
     # Flat first: reducing along strides is 40 times slower than this copy, for columns.
-    return torch.linalg.vector_norm(units.flatten(1), dim=1, dtype=precise(units.dtype))
+    norms: Tensor = torch.linalg.vector_norm(units.flatten(1), dim=1, dtype=precise(units.dtype))
+    return norms
 
 
 def _shrink_evenly_(units: Tensor, steps: Tensor) -> None:
     """Set each unit w to (1 − √|g|·t/‖w‖)₊·w, for steps t that are constant within it."""
     first = (slice(None), *[slice(1)] * (units.ndim - 1))  # of a unit's equal steps
     norms = _norms(units).clamp(min=torch.finfo(steps.dtype).tiny).view_as(steps[first])
-    kept = (1 - _root(units) * steps[first] / norms).clamp(min=0)
-    units.mul_(kept).add_(0.0)  # -0.0 + 0.0 = 0.0
+    lost = (_root(units) * steps[first] / norms).clamp(max=1)
+    units.addcmul_(units, lost, value=-1)
 
 
 def _shrink_unevenly_(units: Tensor, steps: Tensor) -> None:
     """Set each unit w to argmin_x √|g|·‖x‖ + Σᵢ (xᵢ − wᵢ)²/2tᵢ, for steps t that differ within it.
 
-    With s = √|g|·t the minimiser is xᵢ = wᵢ·r/(r + sᵢ), whose norm r solves φ(r) = 1 for φ(r) = 1/‖w/(r + s)‖; it
-    is zero if φ(0) ≥ 1. φ is increasing and concave, so that Newton's method started left of the
-    root stays there and rises to it; no |wᵢ| exceeds r + sᵢ at the root, hence the start.
+    With s = √|g|·t the minimiser is xᵢ = wᵢ·r/(r + sᵢ). Its norm r solves φ(r) = 1, where φ(r) is
+    1/‖w/(r + s)‖, or is zero if φ(0) ≥ 1. φ is increasing and concave, so that Newton's method
+    started left of the root stays there and rises to it; no |wᵢ| exceeds r + sᵢ at the root, hence
+    the start.
     """
     w, s = units.flatten(1).to(steps.dtype), _root(units) * steps.flatten(1)
     tiny = torch.finfo(w.dtype).tiny

@@ -77,7 +77,7 @@ class LogSum:
         new = (size - delta).clamp_(min=0)
         cost = t * self.eps * (new / self.eps).log1p_()
         gain = delta.add_(new / 2).mul_(new)  # (|w|² − δ²)/2: what coming closer to w saves, × t
-        return new.mul_(gain.gt_(cost))
+        return new.mul_(gain.ge_(cost))  # of an infinite weight both are, and it stays
 
 
 @dataclass(frozen=True)
@@ -126,7 +126,7 @@ class TransformedL1:
     def _shrunk(self, size: Tensor, t: Tensor) -> Tensor:
         s = (size + self.a).clamp(max=torch.finfo(size.dtype).max)  # ∞·0 below would be NaN
         k = (6.75 * t / s * (self.a / s).square()).clamp_(max=1)
-        delta = s * (4 / 3) * (k.sqrt_().asin_() / 3).sin_().square_()
+        delta = (k.sqrt_().asin_() / 3).sin_().square_() * (4 / 3) * s
         knee = self.a / 2
         beyond = (2 * self.a * t.clamp(min=knee)).sqrt() - self.a  # exactly 0 up to the knee
         threshold = t.clamp(max=knee) + beyond

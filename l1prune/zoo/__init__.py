@@ -1,0 +1,21 @@
+"""Reference tasks for the scripts: networks, data, and what a run of them is made of."""
+
+from l1prune.zoo.checkpoint import BestCheckpoint
+from l1prune.zoo.classifier import Classifier, HoldThenDecay
+from l1prune.zoo.digits import Digits
+from l1prune.zoo.hub import HubImages
+from l1prune.zoo.models import lenet5, lenet300, mlp, resnet20
+from l1prune.zoo.progress import RunProgress
+
+__all__ = [
+    "BestCheckpoint",
+    "Classifier",
+    "Digits",
+    "HoldThenDecay",
+    "HubImages",
+    "RunProgress",
+    "lenet5",
+    "lenet300",
+    "mlp",
+    "resnet20",
+]

@@ -1,0 +1,36 @@
+"""Keeps the best network of a run, among those that are what the run is for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import lightning as L
+from lightning.pytorch.callbacks import ModelCheckpoint
+
+from l1prune.zoo.progress import pruning_of
+
+
+class BestCheckpoint(ModelCheckpoint):
+    """The epoch with the best ``monitor``; in a pruned run, of those after the last cut.
+
+    A network under pressure is more accurate than it will be once it is cut, so the best of all
+    epochs would be a dense one.
+
+    Args:
+        folder: where ``best.ckpt`` goes.
+        monitor: a validation metric, the higher the better.
+    """
+
+    def __init__(self, folder: str | Path, monitor: str = "val/accuracy") -> None:
+        super().__init__(
+            dirpath=folder,
+            filename="best",
+            monitor=monitor,
+            mode="max",
+            enable_version_counter=False,
+            save_on_train_epoch_end=False,
+        )
+
+    def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        if all(pruning.phase == "tune" for pruning in pruning_of(trainer)):
+            super().on_validation_end(trainer, pl_module)

@@ -1,0 +1,107 @@
+"""Supervised classification as a LightningModule, with nothing of pruning in it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import lightning as L
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LambdaLR
+from torchmetrics.classification import MulticlassAccuracy
+
+if TYPE_CHECKING:
+    from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
+
+    from l1prune.zoo.data import Batch
+
+
+@dataclass(frozen=True)
+class HoldThenDecay:
+    """Learning-rate factor: 1 at first, then down to 0 along a straight line.
+
+    Args:
+        hold: fraction of the run, in [0, 1), before the descent.
+
+    >>> [HoldThenDecay(0.5)(progress) for progress in (0.0, 0.5, 0.75, 1.0)]
+    [1.0, 1.0, 0.5, 0.0]
+    """
+
+    hold: float = 0.6
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.hold < 1:
+            raise ValueError(f"hold={self.hold}: give a fraction of the run from 0 to below 1")
+
+    def __call__(self, progress: float) -> float:
+        return min(1.0, (1 - progress) / (1 - self.hold))
+
+
+class Classifier(L.LightningModule):
+    """Trains a network on cross-entropy and counts what it gets right.
+
+    Logs ``train/loss``, ``val/loss``, ``val/accuracy`` and ``test/accuracy``. An accuracy is the
+    number of right answers over the number of images, whatever the batches were.
+
+    Args:
+        network: images ``(B, C, H, W)`` → logits ``(B, classes)``.
+        classes: number of labels.
+        optimizer: parameters → optimizer.
+        schedule: progress of the run in [0, 1] → factor of the learning rate, asked every step.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        classes: int,
+        optimizer: Callable[[Iterator[nn.Parameter]], Optimizer],
+        schedule: Callable[[float], float] = HoldThenDecay(),
+    ) -> None:
+        super().__init__()
+        self.network = network
+        self.make_optimizer = optimizer
+        self.schedule = schedule
+        # "micro": right answers over all; the default averages the classes' own accuracies.
+        self.val_accuracy = MulticlassAccuracy(classes, average="micro")
+        self.test_accuracy = MulticlassAccuracy(classes, average="micro")
+        self._losses: list[Tensor] = []
+
+    def forward(self, images: Tensor) -> Tensor:
+        logits: Tensor = self.network(images)
+        return logits
+
+    def training_step(self, batch: Batch, batch_index: int) -> Tensor:
+        images, labels = batch
+        loss = F.cross_entropy(self(images), labels)
+        self._losses.append(loss.detach())
+        return loss
+
+    def on_train_epoch_end(self) -> None:
+        # Once an epoch: a call to `log` every step takes as long as a small network's own step.
+        self.log("train/loss", torch.stack(self._losses).mean())
+        self._losses.clear()
+
+    def validation_step(self, batch: Batch, batch_index: int) -> None:
+        images, labels = batch
+        logits = self(images)
+        self.val_accuracy(logits, labels)
+        self.log("val/loss", F.cross_entropy(logits, labels))
+        self.log("val/accuracy", self.val_accuracy, prog_bar=True)
+
+    def test_step(self, batch: Batch, batch_index: int) -> None:
+        images, labels = batch
+        self.test_accuracy(self(images), labels)
+        self.log("test/accuracy", self.test_accuracy)
+
+    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
+        optimizer = self.make_optimizer(self.parameters())
+        steps = self.trainer.estimated_stepping_batches
+        scheduler = LambdaLR(optimizer, lambda step: self.schedule(min(1.0, step / steps)))
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": {"scheduler": scheduler, "interval": "step"},
+        }

@@ -1,0 +1,47 @@
+"""The best checkpoint of a pruned run is a sparse one, however good the dense ones were."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+import lightning as L
+import torch
+from torch import Tensor
+
+from l1prune import L1Pruning, Sparsity
+from l1prune.zoo import BestCheckpoint, Classifier, Digits, mlp
+
+
+class Falling(Classifier):
+    """Every epoch is worse than the one before."""
+
+    def validation_step(self, batch: tuple[Tensor, Tensor], batch_index: int) -> None:
+        self.log("val/accuracy", 1.0 / (1 + self.current_epoch))
+
+
+def best_of(folder: Path, *callbacks: L.Callback) -> dict[str, Tensor]:
+    network = mlp((1, 8, 8), 10, hidden=(8,))
+    L.Trainer(
+        max_epochs=4,
+        accelerator="cpu",
+        callbacks=[BestCheckpoint(folder), *callbacks],
+        logger=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+    ).fit(Falling(network, 10, partial(torch.optim.SGD, lr=0.01)), Digits(batch_size=400))
+    stored = torch.load(folder / "best.ckpt", weights_only=True)
+    return {"epoch": torch.tensor(stored["epoch"]), **stored["state_dict"]}
+
+
+def test_a_dense_run_keeps_its_best_epoch(tmp_path: Path) -> None:
+    assert best_of(tmp_path)["epoch"] == 0
+    assert [path.name for path in tmp_path.iterdir()] == ["best.ckpt"]
+
+
+def test_a_pruned_run_keeps_the_best_after_its_last_cut(tmp_path: Path) -> None:
+    best = best_of(tmp_path, L1Pruning(0.0, Sparsity(0.9), prune_at=[0.2, 0.5]))
+    assert best["epoch"] == 2  # the cut at one half comes with the third epoch
+    weights = torch.cat([w.flatten() for name, w in best.items() if name.endswith("weight")])
+    assert (weights == 0).float().mean() > 0.89

@@ -1,0 +1,87 @@
+"""Accuracies are exact counts, the loss is the mean, the learning rate follows its schedule."""
+
+from __future__ import annotations
+
+from functools import partial
+from itertools import pairwise
+
+import lightning as L
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, TensorDataset
+
+from l1prune.zoo import Classifier, HoldThenDecay
+
+
+def trainer(epochs: int = 2) -> L.Trainer:
+    return L.Trainer(
+        max_epochs=epochs,
+        accelerator="cpu",
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+    )
+
+
+class Rates(L.Callback):
+    def __init__(self) -> None:
+        self.seen: list[float] = []
+
+    def on_before_optimizer_step(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, optimizer: torch.optim.Optimizer
+    ) -> None:
+        self.seen.append(optimizer.param_groups[0]["lr"])
+
+
+def loader(count: int = 23, batch_size: int = 5) -> DataLoader[tuple[Tensor, ...]]:
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randn(count, 3, generator=generator)
+    # Uneven classes and an uneven last batch: a mean of batches or of classes would be another.
+    labels = (images[:, 0] > 0.8).long()
+    return DataLoader(TensorDataset(images, labels), batch_size)
+
+
+def model(lr: float = 0.1) -> Classifier:
+    torch.manual_seed(0)
+    return Classifier(nn.Linear(3, 2), 2, partial(torch.optim.SGD, lr=lr))
+
+
+def test_accuracy_counts_right_answers_over_all_images() -> None:
+    classifier, data = model(), loader()
+    images, labels = data.dataset.tensors  # type: ignore[attr-defined]
+    right = int((classifier(images).argmax(1) == labels).sum())
+    run = trainer()
+    assert run.test(classifier, data, verbose=False)[0]["test/accuracy"] * 23 == pytest.approx(
+        right
+    )
+    run.validate(classifier, data, verbose=False)
+    assert run.callback_metrics["val/accuracy"].item() * 23 == pytest.approx(right)
+
+
+def test_training_lowers_the_loss_and_logs_it() -> None:
+    classifier, data, run = model(), loader(), trainer(epochs=1)
+    run.fit(classifier, data, data)
+    first = run.callback_metrics["train/loss"]
+    run = trainer(epochs=5)
+    run.fit(classifier, data, data)
+    assert run.callback_metrics["train/loss"] < first
+    assert {"val/loss", "val/accuracy"} <= run.callback_metrics.keys()
+
+
+def test_the_rate_is_held_and_then_falls_to_nothing_step_by_step() -> None:
+    rates = Rates()
+    run = trainer(epochs=4)
+    run.callbacks.append(rates)  # type: ignore[attr-defined]
+    run.fit(model(lr=0.1), loader(), loader())  # 5 steps an epoch, 20 in all, 12 of them held
+    assert rates.seen[:13] == [0.1] * 13
+    falls = [before - after for before, after in pairwise(rates.seen[12:])]
+    assert falls == pytest.approx([0.1 / 8] * 7)
+    assert rates.seen[-1] == pytest.approx(0.1 / 8)
+
+
+def test_holding_the_whole_run_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"hold=1.0"):
+        HoldThenDecay(1.0)
