@@ -8,6 +8,7 @@ from typing import Any
 import lightning.pytorch as pl
 from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities import rank_zero_warn
+from lightning.pytorch.utilities.model_helpers import is_overridden
 from torch import Tensor
 from torch.optim import Optimizer
 
@@ -153,7 +154,8 @@ class L1Pruning(pl.Callback):
     def on_before_optimizer_step(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, optimizer: Optimizer
     ) -> None:
-        masks.hold_gradients_(self._found, self.masks)
+        if clips_gradients(trainer, pl_module):
+            masks.hold_gradients_(self._found, self.masks)
 
     def on_train_batch_end(
         self,
@@ -218,3 +220,10 @@ class L1Pruning(pl.Callback):
         self._strength.load_state_dict(state_dict["strength"])
         self._packed = state_dict["masks"]
         self._resumed = True
+
+
+def clips_gradients(trainer: pl.Trainer, pl_module: pl.LightningModule) -> bool:
+    """Whether the coming step clips: only then does a removed weight's gradient matter."""
+    return trainer.gradient_clip_val is not None or is_overridden(
+        "configure_gradient_clipping", pl_module
+    )

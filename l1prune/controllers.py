@@ -89,7 +89,10 @@ class Follow(Controller):
     def begin(self) -> Memory:
         return (self.start,)
 
-    def __call__(self, memory: Memory, zeros: float, due: float) -> Memory:
+    def __call__(self, memory: Memory, zeros: float, due: float, progress: float = 0.0) -> Memory:
         missing = max(1 - zeros / due, 0.0)
-        factor = (missing / self.slack) ** 0.25
-        return (memory[0] * min(max(factor, 0.9), 2.0),)
+        import os
+
+        slack = 0.003 + (self.slack - 0.003) * max(1 - progress / self.arrive, 0)
+        factor = (missing / slack) ** 0.25
+        return (memory[0] * min(max(factor, float(os.environ.get("DOWN", 0.9))), 2.0),)

@@ -1,12 +1,12 @@
 """Masks: made by `torch.nn.utils.prune`, written into the weights at once, held from then on.
 
-The one file that touches `torch.nn.utils.prune`. A mask here is a boolean tensor of the weight's
-shape that is True where the weight was *removed*: what `masked_fill_` takes, one byte per weight.
+The one file that touches `torch.nn.utils.prune`. A mask is a boolean tensor of the weight's shape,
+True where the weight stays: one byte per weight, eight weights a byte in a checkpoint.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -15,6 +15,7 @@ from torch.nn.utils import prune
 from torch.optim import Optimizer
 
 from l1prune.penalties import Penalty
+from l1prune.penalties.elementwise import pieces
 from l1prune.targets import Target
 from l1prune.thresholds import Threshold, as_threshold
 
@@ -63,7 +64,7 @@ def cut(
         targets: the weights.
         penalty: gives each unit its size: |w|, or the norm of a group.
         threshold: decides by these sizes.
-        masks: what was removed before, and stays removed.
+        masks: of earlier rounds: what was removed stays removed.
         progress: how much of the cutting is due, 1 in the last round.
 
     Raises:
@@ -72,17 +73,17 @@ def cut(
     >>> from torch import nn; from l1prune import L1, Magnitude, find_targets
     >>> layer = nn.Linear(2, 1); _ = layer.weight.data.copy_(torch.tensor([[0.1, 2.0]]))
     >>> cut(find_targets(layer), L1(), Magnitude(1.0))
-    {'weight': tensor([[ True, False]])}
+    {'weight': tensor([[False,  True]])}
     """
-    removed = dict(masks or {})
-    scores = _scores(targets, penalty, removed)
+    made = dict(masks or {})
+    scores = _scores(targets, penalty, made)
     keeps = threshold.keep(scores, _sizes(targets, scores), progress)
     for target, keep in zip(targets, keeps, strict=True):
         w = target.parameter
-        before = removed.get(target.name, torch.zeros_like(w, dtype=torch.bool))
+        before = made.get(target.name, torch.ones_like(w, dtype=torch.bool))
         method: Any = prune.CustomFromMask(keep.expand_as(w))
-        removed[target.name] = ~method.compute_mask(w, default_mask=~before).bool()
-    return removed
+        made[target.name] = method.compute_mask(w, default_mask=before).bool()
+    return made
 
 
 @torch.no_grad()
@@ -118,7 +119,7 @@ def _scores(
             )
         units = penalty.score(w)
         if target.name in masks:
-            units = units.masked_fill(_by_unit(masks[target.name], units), -1.0)
+            units = units.masked_fill(~_by_unit(masks[target.name], units), -1.0)
         scores.append(units)
     return scores
 
@@ -128,29 +129,44 @@ def _sizes(targets: Sequence[Target], scores: Sequence[Tensor]) -> list[int]:
     return [t.parameter.numel() // max(s.numel(), 1) for t, s in zip(targets, scores, strict=True)]
 
 
-def _by_unit(removed: Tensor, units: Tensor) -> Tensor:
-    """Which units are gone entirely: the mask reduced over the dimensions a unit spans."""
-    spans = [d for d in range(removed.ndim) if units.shape[d] != removed.shape[d]]
-    return removed.amin(spans, keepdim=True) if spans else removed
+def _by_unit(mask: Tensor, units: Tensor) -> Tensor:
+    """Which units are there still: the mask reduced over the dimensions that a unit spans."""
+    spans = [d for d in range(mask.ndim) if units.shape[d] != mask.shape[d]]
+    return mask.amax(spans, keepdim=True) if spans else mask
+
+
+INTEGERS = {2: torch.int16, 4: torch.int32, 8: torch.int64}
+
+
+def mask_(w: Tensor, mask: Tensor) -> Tensor:
+    """Set `w` to +0.0 where `mask` is False, in place, whatever it holds there.
+
+    The bits are multiplied, as integers, by 0 or 1: unlike a product of floats this makes zero of
+    NaN and infinity too, and never −0.0; and on a CPU it is several times faster than a fill.
+
+    >>> mask_(torch.tensor([float("nan"), -1.0, 2.0]), torch.tensor([False, False, True]))
+    tensor([0., 0., 2.])
+    """
+    bits = INTEGERS[w.element_size()]
+    for some, stay in pieces(w.view(bits), mask):
+        some.mul_(stay.to(bits))
+    return w
 
 
 @torch.no_grad()
-def hold_(targets: Sequence[Target], masks: Mapping[str, Tensor]) -> None:
-    """Write the zeros into the weights, in place.
-
-    A fill and not a product: NaN · 0 is NaN, and −1 · 0 is −0.
-    """
+def hold_(targets: Iterable[Target], masks: Mapping[str, Tensor]) -> None:
+    """Write the zeros into the weights, in place."""
     for target in targets:
         if target.name in masks:
-            target.parameter.masked_fill_(masks[target.name], 0.0)
+            mask_(target.parameter.data, masks[target.name])
 
 
 @torch.no_grad()
-def hold_gradients_(targets: Sequence[Target], masks: Mapping[str, Tensor]) -> None:
+def hold_gradients_(targets: Iterable[Target], masks: Mapping[str, Tensor]) -> None:
     """Zero the gradients of removed weights, so that they do not use up the budget of clipping."""
     for target in targets:
         if target.name in masks and target.parameter.grad is not None:
-            target.parameter.grad.masked_fill_(masks[target.name], 0.0)
+            mask_(target.parameter.grad, masks[target.name])
 
 
 class Hold:

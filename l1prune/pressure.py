@@ -15,6 +15,7 @@ from l1prune.metrics import Euclidean, Group, Metric
 from l1prune.penalties import L1, Penalty
 from l1prune.rounding import HALVES, round_stochastically
 from l1prune.targets import Target
+from l1prune.trimming import trimmed_prox_
 
 SEEDS_PER_STEP = 2**20
 
@@ -48,6 +49,12 @@ class Step:
     ease: float
     seed: int
 
+    def shrink_(self, w: Tensor, t: float | Tensor) -> Tensor:
+        """The proximal map of the penalty, trimmed where there is a cap, in place."""
+        if self.cap == math.inf:
+            return self.penalty.prox_(w, t)
+        return trimmed_prox_(self.penalty, w, t, self.cap, self.ease)
+
 
 @dataclass(frozen=True)
 class Proximal(Form):
@@ -70,17 +77,15 @@ class Proximal(Form):
         if not isinstance(amount, Tensor) and amount == 0:
             return
         t = self.metric.threshold(step.optimizer, step.group, w, amount)
-        if step.cap < math.inf:
-            t = torch.where(step.penalty.score(w) <= step.cap, t, step.ease * t)
         if w.dtype in HALVES:
             # lr·λ lies below the resolution of such types: rounded to nearest, nothing would
             # move. Seeded by the step, so that the user's random stream is left alone and a
             # resumed run draws what the run that never stopped drew.
             generator = torch.Generator(w.device).manual_seed(step.seed)
-            exact = step.penalty.prox_(w.float(), t.float() if isinstance(t, Tensor) else t)
+            exact = step.shrink_(w.float(), t.float() if isinstance(t, Tensor) else t)
             w.copy_(round_stochastically(exact, w.dtype, generator))
         else:
-            step.penalty.prox_(w, t)
+            step.shrink_(w, t)
 
 
 @dataclass(frozen=True)

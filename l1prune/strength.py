@@ -64,7 +64,10 @@ class Controlled:
             return
         self._looks = look + 1
         if look > 0:
-            self._memory = self._controller(self._memory, _zeros(targets), self._due(look))
+            self._memory = self._controller(
+                self._memory, _zeros(targets), self._due(look), look / self._controller.looks
+            )
+        self.ease = self._controller.ease * look / self._controller.looks
         self.caps = caps(targets, self._penalty, self._threshold, masks, self._path(look + 1))
 
     def _path(self, look: int) -> float:

@@ -46,7 +46,7 @@ class LogSum:
         ValueError: ``eps`` is not positive and finite.
 
     Source: Candès, Wakin and Boyd, "Enhancing sparsity by reweighted ℓ1 minimization", J. Fourier
-    Anal. Appl. 14, 2008, eq. 10, scaled by ε for slope 1 at zero.
+    Anal. Appl. 14, 2008, there without the factor ε, which makes the slope at zero 1.
 
     >>> LogSum(eps=0.1).prox_(torch.tensor([-1.0, 0.1, 0.01]), 0.02)
     tensor([-0.9982,  0.0894,  0.0000])
@@ -149,7 +149,7 @@ class MCP:
         ValueError: ``gamma`` is not positive and finite.
 
     Source: Zhang, "Nearly unbiased variable selection under minimax concave penalty",
-    Ann. Statist. 38, 2010, eq. 2.1.
+    Ann. Statist. 38, 2010.
 
     >>> MCP(gamma=0.2).prox_(torch.tensor([-1.0, 0.1, 0.01]), 0.02)
     tensor([-1.0000,  0.0889,  0.0000])
