@@ -38,13 +38,13 @@ class Controller(Protocol):
         """What it knows before the first look: plain numbers, the strength first."""
         ...
 
-    def __call__(self, memory: Memory, zeros: float, due: float) -> Memory:
+    def __call__(self, memory: Memory, missing: float, progress: float) -> Memory:
         """What it knows after a look.
 
         Args:
             memory: what it knew.
-            zeros: share of exact zeros among the weights, now.
-            due: share that was planned for now, > 0.
+            missing: of the weights that were due to be zero by now, the share that is not.
+            progress: how much of the pressure phase is done.
         """
         ...
 
@@ -53,34 +53,36 @@ class Controller(Protocol):
 class Follow(Controller):
     """Finds the least strength at which the exact zeros follow the planned path.
 
-    Of the weights that are due to be zero by now a share m is not; λ ← λ·(m/slack)^¼, within
-    −10 % and +100 % a look. In logarithms, it finds λ from many orders of magnitude away; and since
-    only what is due is pressed in full, too strong a start makes zeros early, but never too many.
+    Of the weights that are due to be zero by now a share m is not; λ ← λ·(m/slack)^¼, at most
+    doubled, and eased by at most 10 %, or halved when none is missing. In logarithms, it finds λ
+    from many orders of magnitude away; and since only what is due is pressed in full, too strong a
+    start makes zeros early, but not too many.
 
     Args:
         start: the first strength, > 0.
-        slack: the share of the due weights that may be missing, > 0.
-        ease: the share of the strength that presses what is due to stay, in [0, 1].
+        slack: the share of the due weights that may be missing at first; a tenth of it at the end.
+        ease: the share of the strength that presses what is due to stay, in [0, 1]. It grows to
+            this over the first fifth of the phase, while the strength is being found.
         looks: how often the strength is adjusted, and the weights to press are chosen anew.
         arrive: at which share of the phase everything is due, in (0, 1]; the rest is for the last
             stragglers.
 
-    >>> follow = Follow(start=1.0)
-    >>> follow((1.0,), zeros=0.2, due=0.6), follow((1.0,), zeros=0.6, due=0.6)
-    ((2.0,), (0.9,))
+    >>> follow = Follow()
+    >>> [follow((1.0,), missing=m, progress=0.5)[0] for m in (0.9, 1e-3, 0.0)]
+    [2.0, 0.9, 0.5]
     """
 
     start: float = 1.0
-    slack: float = 0.003
-    ease: float = 0.05
+    slack: float = 0.03
+    ease: float = 0.0
     looks: int = 50
     arrive: float = 0.95
 
     def __post_init__(self) -> None:
-        for name, low, high in (("start", 0, math.inf), ("slack", 0, 1), ("arrive", 0, 1)):
+        for name, most in (("start", math.inf), ("slack", 1), ("arrive", 1)):
             value = getattr(self, name)
-            if not low < value <= high or math.isinf(value):
-                raise ValueError(f"{name} must be above {low} and at most {high}, got {value!r}")
+            if not 0 < value <= most or math.isinf(value):
+                raise ValueError(f"{name} must be above 0 and at most {most}, got {value!r}")
         if not 0 <= self.ease <= 1:
             raise ValueError(f"ease must be a share between 0 and 1, got {self.ease!r}")
         if self.looks < 1:
@@ -89,10 +91,9 @@ class Follow(Controller):
     def begin(self) -> Memory:
         return (self.start,)
 
-    def __call__(self, memory: Memory, zeros: float, due: float, progress: float = 0.0) -> Memory:
-        missing = max(1 - zeros / due, 0.0)
-        import os
-
-        slack = 0.003 + (self.slack - 0.003) * max(1 - progress / self.arrive, 0)
+    def __call__(self, memory: Memory, missing: float, progress: float) -> Memory:
+        if missing == 0:
+            return (memory[0] / 2,)
+        slack = self.slack * (1 - 0.9 * min(progress / self.arrive, 1.0))
         factor = (missing / slack) ** 0.25
-        return (memory[0] * min(max(factor, float(os.environ.get("DOWN", 0.9))), 2.0),)
+        return (memory[0] * min(max(factor, 0.9), 2.0),)

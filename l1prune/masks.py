@@ -14,8 +14,8 @@ from torch import Tensor
 from torch.nn.utils import prune
 from torch.optim import Optimizer
 
+from l1prune.bits import mask_
 from l1prune.penalties import Penalty
-from l1prune.penalties.elementwise import pieces
 from l1prune.targets import Target
 from l1prune.thresholds import Threshold, as_threshold
 
@@ -86,26 +86,6 @@ def cut(
     return made
 
 
-@torch.no_grad()
-def caps(
-    targets: Sequence[Target],
-    penalty: Penalty,
-    threshold: Threshold,
-    masks: Mapping[str, Tensor],
-    progress: float,
-) -> dict[str, float]:
-    """By name, the size of the largest unit that `cut` would remove, or −1 if it would remove none.
-
-    Takes the arguments of `cut`.
-    """
-    scores = _scores(targets, penalty, masks)
-    keeps = threshold.keep(scores, _sizes(targets, scores), progress)
-    largest = (
-        units.masked_fill(keep, -1.0).amax() for units, keep in zip(scores, keeps, strict=True)
-    )
-    return {target.name: float(cap) for target, cap in zip(targets, largest, strict=True)}
-
-
 def _scores(
     targets: Sequence[Target], penalty: Penalty, masks: Mapping[str, Tensor]
 ) -> list[Tensor]:
@@ -133,24 +113,6 @@ def _by_unit(mask: Tensor, units: Tensor) -> Tensor:
     """Which units are there still: the mask reduced over the dimensions that a unit spans."""
     spans = [d for d in range(mask.ndim) if units.shape[d] != mask.shape[d]]
     return mask.amax(spans, keepdim=True) if spans else mask
-
-
-INTEGERS = {2: torch.int16, 4: torch.int32, 8: torch.int64}
-
-
-def mask_(w: Tensor, mask: Tensor) -> Tensor:
-    """Set `w` to +0.0 where `mask` is False, in place, whatever it holds there.
-
-    The bits are multiplied, as integers, by 0 or 1: unlike a product of floats this makes zero of
-    NaN and infinity too, and never −0.0; and on a CPU it is several times faster than a fill.
-
-    >>> mask_(torch.tensor([float("nan"), -1.0, 2.0]), torch.tensor([False, False, True]))
-    tensor([0., 0., 2.])
-    """
-    bits = INTEGERS[w.element_size()]
-    for some, stay in pieces(w.view(bits), mask):
-        some.mul_(stay.to(bits))
-    return w
 
 
 @torch.no_grad()
@@ -216,3 +178,17 @@ def unpack(packed: Tensor, shape: Sequence[int]) -> Tensor:
     """
     bits = (packed.unsqueeze(1) & BITS) != 0
     return bits.flatten()[: torch.Size(shape).numel()].reshape(shape)
+
+
+def pack_all(masks: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Masks by name, each packed."""
+    return {name: pack(mask) for name, mask in masks.items()}
+
+
+def unpack_all(packed: Mapping[str, Tensor], targets: Iterable[Target]) -> Masks:
+    """The masks that `pack_all` packed, of the targets' shapes and on their devices."""
+    return {
+        target.name: unpack(packed[target.name], target.parameter.shape).to(target.parameter.device)
+        for target in targets
+        if target.name in packed
+    }

@@ -12,8 +12,11 @@ from dataclasses import dataclass
 from functools import singledispatch
 from typing import Any, Protocol
 
+import torch
 from torch import Tensor
 from torch.optim import SGD, Adagrad, Adam, AdamW, Optimizer, RMSprop
+
+from l1prune.penalties.elementwise import pieces
 
 Group = dict[str, Any]
 
@@ -57,65 +60,72 @@ class OptimizerMetric(Metric):
     """
 
     def check(self, optimizer: Optimizer) -> None:
-        if denominator.dispatch(type(optimizer)) is denominator.dispatch(object):
+        if divided.dispatch(type(optimizer)) is divided.dispatch(object):
             raise ValueError(
                 f"metric: {type(optimizer).__name__} has no known metric; use Euclidean(), or "
-                "register one with l1prune.metrics.denominator.register"
+                "register one with l1prune.metrics.divided.register"
             )
 
     def threshold(
         self, optimizer: Optimizer, group: Group, w: Tensor, amount: float | Tensor
     ) -> float | Tensor:
-        scale = denominator(optimizer, group, optimizer.state[w], amount)
-        return scale.reciprocal_() if isinstance(scale, Tensor) else 1.0 / scale
+        return divided(optimizer, group, optimizer.state[w], amount)
 
 
 @singledispatch
-def denominator(
+def divided(
     optimizer: Any, group: Group, state: dict[str, Any], amount: float | Tensor
 ) -> float | Tensor:
-    """What the optimizer divides a gradient by, over `amount`: a fresh tensor, or a number."""
+    """`amount` over what the optimizer divides a gradient by: a fresh tensor, or a number.
+
+    Register a function of these arguments for an optimizer of your own.
+    """
     raise ValueError(f"{type(optimizer).__name__} has no known metric; use Euclidean()")
 
 
-@denominator.register
+@divided.register
 def _(
     optimizer: SGD, group: Group, state: dict[str, Any], amount: float | Tensor
 ) -> float | Tensor:
-    return 1.0 / amount
+    return amount
 
 
-@denominator.register(Adam)
-@denominator.register(AdamW)
+@divided.register(Adam)
+@divided.register(AdamW)
 def _(
     optimizer: Adam, group: Group, state: dict[str, Any], amount: float | Tensor
 ) -> float | Tensor:
     second = state["max_exp_avg_sq"] if group["amsgrad"] else state["exp_avg_sq"]
     correction = 1 - group["betas"][1] ** _number(state["step"])
-    return _over(second.sqrt(), amount * correction**0.5, group["eps"], amount)
+    return _over_root(amount, second, correction**0.5, group["eps"])
 
 
-@denominator.register
+@divided.register
 def _(
     optimizer: RMSprop, group: Group, state: dict[str, Any], amount: float | Tensor
 ) -> float | Tensor:
     second = state["square_avg"]
     if group["centered"]:
         second = second.addcmul(state["grad_avg"], state["grad_avg"], value=-1).clamp_(min=0)
-    return _over(second.sqrt(), amount, group["eps"], amount)
+    return _over_root(amount, second, 1.0, group["eps"])
 
 
-@denominator.register
+@divided.register
 def _(
     optimizer: Adagrad, group: Group, state: dict[str, Any], amount: float | Tensor
 ) -> float | Tensor:
-    decayed = amount / (1 + (_number(state["step"]) - 1) * group["lr_decay"])
-    return _over(state["sum"].sqrt(), decayed, group["eps"], decayed)
+    decay = 1 + (_number(state["step"]) - 1) * group["lr_decay"]
+    return _over_root(amount / decay, state["sum"], 1.0, group["eps"])
 
 
-def _over(root: Tensor, scale: float | Tensor, eps: float, amount: float | Tensor) -> Tensor:
-    """root/scale + eps/amount, in place."""
-    return root.div_(scale).add_(eps / amount)
+def _over_root(
+    amount: float | Tensor, second: Tensor, correction: float | Tensor, eps: float
+) -> Tensor:
+    """The quotient `amount` / (√second/correction + eps), a piece in cache at a time."""
+    made = torch.empty_like(second)
+    for t, v in pieces(made, second):
+        torch.sqrt(v, out=t).div_(correction * amount).add_(eps / amount).reciprocal_()
+    return made
 
 
 def _number(step: Tensor | float) -> float | Tensor:

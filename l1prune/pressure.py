@@ -45,15 +45,15 @@ class Step:
     parameter: Tensor
     penalty: Penalty
     strength: float
-    cap: float
+    spared: Tensor | None
     ease: float
     seed: int
 
     def shrink_(self, w: Tensor, t: float | Tensor) -> Tensor:
-        """The proximal map of the penalty, trimmed where there is a cap, in place."""
-        if self.cap == math.inf:
+        """The proximal map of the penalty, trimmed if some weights are spared, in place."""
+        if self.spared is None:
             return self.penalty.prox_(w, t)
-        return trimmed_prox_(self.penalty, w, t, self.cap, self.ease)
+        return trimmed_prox_(self.penalty, w, t, self.spared, self.ease)
 
 
 @dataclass(frozen=True)
@@ -130,8 +130,8 @@ class Pressure:
         form: `Proximal()` or `Subgradient()`.
 
     Attributes:
-        caps: by name, the size above which a unit of a weight is eased; no entry, no cap.
-        ease: the share of the strength that presses such units.
+        spared: by name, a mask of the weights that are eased; no entry, none.
+        ease: the share of the strength that presses them.
         steps: how many steps were pressed.
 
     Raises:
@@ -162,7 +162,7 @@ class Pressure:
         check_optimizer(optimizer)
         self.form.check(optimizer)
         self.steps = 0
-        self.caps: Mapping[str, float] = {}
+        self.spared: Mapping[str, Tensor] = {}
         self.ease = 0.0
         self._targets = {id(target.parameter): target for target in targets}
         self._handles = [
@@ -208,9 +208,9 @@ class Pressure:
         for index, (group, w) in enumerate(moved):
             target = self._targets.get(id(w))
             if target is not None and target.factor and w.grad is not None:
-                strength, cap = target.factor * self.strength, self.caps.get(target.name, math.inf)
+                strength, spared = target.factor * self.strength, self.spared.get(target.name)
                 seed = self.steps * SEEDS_PER_STEP + index
-                yield Step(optimizer, group, w, self.penalty, strength, cap, self.ease, seed)
+                yield Step(optimizer, group, w, self.penalty, strength, spared, self.ease, seed)
 
 
 def check_optimizer(optimizer: Optimizer) -> None:

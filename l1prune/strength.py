@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from l1prune.controllers import Controller, Follow, Memory
-from l1prune.masks import caps
+from l1prune.masks import Masks, cut, pack_all, unpack_all
 from l1prune.penalties import Penalty, makes_zeros
 from l1prune.pressure import Form, Subgradient
 from l1prune.schedules import Constant, Schedule, WarmupHoldDecay
@@ -24,7 +24,7 @@ class Scheduled:
 
     def __init__(self, schedule: Schedule) -> None:
         self.value = schedule(0.0)
-        self.caps: dict[str, float] = {}
+        self.spared: Masks = {}
         self.ease = 0.0
         self._schedule = schedule
 
@@ -42,14 +42,15 @@ class Scheduled:
 
 
 class Controlled:
-    """λ as a controller finds it; only weights that are due to go are pressed."""
+    """λ as a controller finds it; weights that are due to stay are spared."""
 
     def __init__(self, controller: Controller, threshold: Sparsity, penalty: Penalty) -> None:
-        self.caps: dict[str, float] = {}
+        self.spared: Masks = {}
         self.ease = controller.ease
         self._controller, self._threshold, self._penalty = controller, threshold, penalty
         self._memory: Memory = controller.begin()
         self._looks = 0
+        self._packed: dict[str, Tensor] = {}
 
     @property
     def value(self) -> float:
@@ -58,39 +59,36 @@ class Controlled:
     def advance(
         self, progress: float, targets: Sequence[Target], masks: Mapping[str, Tensor]
     ) -> None:
-        """Let the controller look when that is due, and choose the weights to press till then."""
+        """Let the controller look, when that is due, and choose anew which weights to spare."""
+        if self._packed:
+            self.spared, self._packed = unpack_all(self._packed, targets), {}
         look = int(progress * self._controller.looks)
         if look < self._looks:
             return
         self._looks = look + 1
         if look > 0:
-            self._memory = self._controller(
-                self._memory, _zeros(targets), self._due(look), look / self._controller.looks
-            )
-        self.ease = self._controller.ease * look / self._controller.looks
-        self.caps = caps(targets, self._penalty, self._threshold, masks, self._path(look + 1))
+            self._memory = self._controller(self._memory, self._missing(targets), progress)
+        self.ease = self._controller.ease * min(5 * progress, 1.0)
+        ahead = min((look + 1) / self._controller.looks / self._controller.arrive, 1.0)
+        self.spared = cut(targets, self._penalty, self._threshold, masks, ahead)
 
-    def _path(self, look: int) -> float:
-        """How much of the cutting is due at a look."""
-        return min(look / self._controller.looks / self._controller.arrive, 1.0)
-
-    def _due(self, look: int) -> float:
-        """The share of zeros that is due at a look."""
-        return self._threshold.at(self._path(look))
+    def _missing(self, targets: Sequence[Target]) -> float:
+        """The share of the weights due to go that is not zero yet."""
+        due = missing = 0
+        for target in targets:
+            goes = ~self.spared[target.name]
+            due += int(goes.sum())
+            missing += int((goes & (target.parameter != 0)).sum())
+        return missing / max(due, 1)
 
     def state_dict(self) -> dict[str, Any]:
-        return {"memory": self._memory, "looks": self._looks, "caps": dict(self.caps)}
+        state = {"memory": self._memory, "looks": self._looks, "ease": self.ease}
+        return state | {"spared": self._packed or pack_all(self.spared)}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self._memory = tuple(state["memory"])
-        self._looks = state["looks"]
-        self.caps = dict(state["caps"])
-
-
-def _zeros(targets: Sequence[Target]) -> float:
-    """Share of exact zeros among the targets."""
-    left = sum(int(target.parameter.count_nonzero()) for target in targets)
-    return 1 - left / sum(target.parameter.numel() for target in targets)
+        self._looks, self.ease = state["looks"], state["ease"]
+        self._packed = state["spared"]
 
 
 def as_strength(

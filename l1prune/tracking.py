@@ -1,8 +1,8 @@
 """What a pruning run tells its loggers besides the numbers of every epoch.
 
 Those go through Lightning's own logging. Here are the x-axis, the table of layers, the
-configuration and the final figures. Weights & Biases is reached through Lightning's `WandbLogger`,
-which imports it when it is made: a run without one does not pay for it.
+configuration and the final figures. Weights & Biases is imported only for a `WandbLogger`: a run
+without one does not pay for it.
 """
 
 from __future__ import annotations
@@ -44,6 +44,8 @@ def define_axes(loggers: Iterable[Logger], metrics: Iterable[str] = ()) -> None:
 def log_config(loggers: Iterable[Logger], config: Mapping[str, Any]) -> None:
     """Log a run's resolved configuration, plain values only, as its hyperparameters."""
     for logger in loggers:
+        if isinstance(logger, WandbLogger):
+            _set_up(logger)
         logger.log_hyperparams(dict(config))
 
 
@@ -81,10 +83,25 @@ def summarise(
         run.summary.update({_key(logger, name): value for name, value in figures.items()})
 
 
+@rank_zero_only
+def finish(loggers: Iterable[Logger]) -> None:
+    """End the runs that Weights & Biases would otherwise go on with in a sweep's next job."""
+    for _, run in _wandb_runs(loggers):
+        run.finish()
+
+
 def _wandb_runs(loggers: Iterable[Logger]) -> Iterator[tuple[WandbLogger, Any]]:
     for logger in loggers:
         if isinstance(logger, WandbLogger):
+            _set_up(logger)
             yield logger, logger.experiment
+
+
+def _set_up(logger: WandbLogger) -> None:
+    """Let wandb read its environment before Lightning starts a run: only then can it be silent."""
+    import wandb
+
+    wandb.setup(wandb.Settings(mode="offline") if logger._offline else None)
 
 
 def _key(logger: WandbLogger, name: str) -> str:

@@ -1,4 +1,4 @@
-"""Trimming: full pressure on the units of a weight up to a size, little or none on larger ones."""
+"""Trimming: full pressure on the weights that are due to go, little or none on those that stay."""
 
 from __future__ import annotations
 
@@ -6,41 +6,41 @@ from functools import singledispatch
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
+from l1prune.bits import mask_
 from l1prune.penalties import L1, Penalty
 from l1prune.penalties.elementwise import pieces
 
 
 @singledispatch
 def trimmed_prox_(
-    penalty: Penalty, w: Tensor, t: float | Tensor, cap: float, ease: float
+    penalty: Penalty, w: Tensor, t: float | Tensor, spared: Tensor, ease: float
 ) -> Tensor:
-    """One proximal step of a trimmed penalty, in place.
+    """One proximal step of a trimmed penalty, in place: by `t`, but by `ease`·t where spared.
 
-    Units whose score is at most `cap` are shrunk by `t`, larger ones by `ease`·t.
     Source: Bertsimas, Copenhaver & Mazumder, "The trimmed lasso: sparsity and robustness", 2017.
 
     Args:
         penalty: what is trimmed.
         w: weights of any shape.
         t: learning rate × strength; a number, or one for each weight.
-        cap: the largest score under full pressure.
-        ease: the share of `t` for the others, in [0, 1].
+        spared: booleans of the shape of `w`.
+        ease: the share of `t` for spared weights, in [0, 1].
 
-    >>> trimmed_prox_(L1(), torch.tensor([-0.3, 0.05, 1.0]), 0.1, cap=0.5, ease=0.0)
+    >>> w, spared = torch.tensor([-0.3, 0.05, 1.0]), torch.tensor([False, False, True])
+    >>> trimmed_prox_(L1(), w, 0.1, spared, ease=0.0)
     tensor([-0.2000,  0.0000,  1.0000])
     """
-    return penalty.prox_(w, torch.where(penalty.score(w) <= cap, t, ease * t))
+    return penalty.prox_(w, torch.where(spared, ease * t, t))
 
 
 @trimmed_prox_.register
-def _(penalty: L1, w: Tensor, t: float | Tensor, cap: float, ease: float) -> Tensor:
-    """Four passes over a piece in cache, each as fast as memory, and no boolean in between."""
-    if isinstance(t, Tensor) or cap <= 0:
-        return penalty.prox_(w, torch.where(w.abs() <= cap, t, ease * t))
+def _(penalty: L1, w: Tensor, t: float | Tensor, spared: Tensor, ease: float) -> Tensor:
+    """Passes over a piece in cache that are each as fast as memory."""
+    if isinstance(t, Tensor):
+        return penalty.prox_(w, torch.where(spared, ease * t, t))
     relief = (1 - ease) * t
-    for (piece,) in pieces(w):
-        back = F.hardshrink(piece, cap).clamp_(-relief, relief)
-        penalty.prox_(piece, t).add_(back)
+    for piece, spare in pieces(w, spared):
+        back = penalty.prox_(mask_(piece.clone(), spare), ease * t).clamp_(-relief, relief)
+        penalty.prox_(piece, t).add_(back)  # what was taken too much
     return w

@@ -20,7 +20,6 @@ import lightning as L
 import torch
 from hydra.errors import InstantiationException
 from hydra.utils import instantiate
-from lightning.pytorch.loggers import WandbLogger
 from omegaconf import DictConfig, OmegaConf
 from safetensors.torch import save_model
 
@@ -79,7 +78,7 @@ def main(config: DictConfig) -> None:
         "seconds": round(seconds, 2),
     }
     tracking.summarise(trainer.loggers, report, summary)
-    close(trainer)
+    tracking.finish(trainer.loggers)
     leave(folder, settings, model.network, report, summary)
     print(f"\n{folder} has everything this run leaves.\n\n{report}\n{in_words(summary)}")
 
@@ -123,13 +122,6 @@ def leave(
     OmegaConf.save(settings, folder / "config.yaml")
     report.to_csv(folder / "report.csv")
     save_model(network, str(folder / "model.safetensors"))
-
-
-def close(trainer: L.Trainer) -> None:
-    """End the runs that Weights & Biases would otherwise go on with in a sweep's next job."""
-    for logger in trainer.loggers:
-        if isinstance(logger, WandbLogger):
-            logger.experiment.finish()
 
 
 def in_words(summary: dict[str, float]) -> str:

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from l1prune.metrics import Euclidean, OptimizerMetric, denominator
+from l1prune.metrics import Euclidean, OptimizerMetric, divided
 
 
 def test_euclidean_fits_every_optimizer_and_moves_all_weights_alike() -> None:
@@ -40,6 +40,6 @@ def test_an_optimizer_of_the_users_own_can_be_registered() -> None:
     w = torch.zeros(1, requires_grad=True)
     optimizer = Mine([w], lr=0.1)
     OptimizerMetric().check(optimizer)  # as its parent
-    denominator.register(Mine, lambda optimizer, group, state, amount: 4.0 / amount)
+    divided.register(Mine, lambda optimizer, group, state, amount: amount / 4)
     threshold = OptimizerMetric().threshold(optimizer, optimizer.param_groups[0], w, 0.2)
     assert threshold == pytest.approx(0.05)
