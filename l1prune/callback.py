@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import chain, repeat
 from typing import Any
 
 import lightning.pytorch as pl
@@ -13,6 +14,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from l1prune import clock, masks, tracking
+from l1prune.averaging import hold_averages_
 from l1prune.penalties import L1, Penalty
 from l1prune.pressure import Form, Pressure, Proximal
 from l1prune.report import SparsityReport
@@ -74,6 +76,7 @@ class L1Pruning(pl.Callback):
         self.masks: masks.Masks = {}
         self.batches = 0
         self.rounds_done = 0
+        self.steps: list[int] = []
         self._strength = self._make_strength()
         self._packed: dict[str, Tensor] = {}
         self._resumed = False
@@ -102,17 +105,15 @@ class L1Pruning(pl.Callback):
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._shares = clock.as_shares(self.prune_at, trainer)
-        for target in self._found:
-            if target.name in self._packed:
-                mask = masks.unpack(self._packed[target.name], target.parameter.shape)
-                self.masks[target.name] = mask.to(target.parameter.device)
-        masks.hold_(self._found, self.masks)
+        self.masks.update(masks.unpack_all(self._packed, self._found))
+        self._hold(trainer)
         self._attach(trainer.optimizers)
 
     def _attach(self, optimizers: Sequence[Optimizer]) -> None:
         self._detach()
-        for optimizer in optimizers:
+        for optimizer, steps in zip(optimizers, chain(self.steps, repeat(0)), strict=False):
             pressure = Pressure(optimizer, self._found, self.penalty, self.strength, self.form)
+            pressure.steps = steps
             self._pressures.append(pressure)
             self._holds.append(masks.Hold(optimizer, self._found, self.masks))
         moved = {id(w) for o in optimizers for group in o.param_groups for w in group["params"]}
@@ -127,6 +128,11 @@ class L1Pruning(pl.Callback):
             hold.remove()
         self._pressures, self._holds = [], []
 
+    def _hold(self, trainer: pl.Trainer) -> None:
+        """Write the zeros into the weights, and into their running averages."""
+        masks.hold_(self._found, self.masks)
+        hold_averages_(trainer.callbacks, self.masks)  # type: ignore[attr-defined]
+
     # ---- the run goes on
 
     def on_train_batch_start(
@@ -137,23 +143,24 @@ class L1Pruning(pl.Callback):
         if due > self.rounds_done:
             self._cut(trainer, pl_module, due)
         if self.phase == "press":
-            self._strength.advance(done / self._shares[-1], self._found, self.masks)
+            phase = done / self._shares[-1]
+            self._strength.advance(phase, self.batches, self._found, self.masks)
         for pressure in self._pressures:
             pressure.strength = self.strength
-            pressure.caps, pressure.ease = self._strength.caps, self._strength.ease
+            pressure.spared, pressure.ease = self._strength.spared, self._strength.ease
 
     def _cut(self, trainer: pl.Trainer, pl_module: pl.LightningModule, due: int) -> None:
         progress = due / len(self._shares)
         cut = masks.cut(self._found, self.penalty, self.threshold, self.masks, progress)
         self.masks.update(cut)
-        masks.hold_(self._found, self.masks)
+        self._hold(trainer)
+        for target in self._found:
+            target.parameter.data.add_(0.0)  # what pressure made −0.0, and the cut left, is +0.0
         self.rounds_done = due
         if self.phase == "tune":
             tracking.log_layers(trainer.loggers, SparsityReport.of(pl_module, self._found))
 
-    def on_before_optimizer_step(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, optimizer: Optimizer
-    ) -> None:
+    def on_after_backward(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if clips_gradients(trainer, pl_module):
             masks.hold_gradients_(self._found, self.masks)
 
@@ -166,6 +173,7 @@ class L1Pruning(pl.Callback):
         batch_idx: int,
     ) -> None:
         self.batches += 1
+        self.steps = [pressure.steps for pressure in self._pressures]
 
     # ---- what is seen
 
@@ -195,35 +203,45 @@ class L1Pruning(pl.Callback):
     # ---- the run ends, or is stopped
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        masks.hold_(self._found, self.masks)
+        self._hold(trainer)
         self._detach()
+
+    def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        # By now an averaging callback, whichever came first, has put the average in place.
         self.report = SparsityReport.of(pl_module, self._found)
         tracking.summarise(trainer.loggers, self.report)
 
     def on_exception(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException
     ) -> None:
+        # It may have come between a step, or a cut, and the zeros: a file saved now must have them.
+        if self._holds:
+            self._hold(trainer)
         self._detach()
 
     def state_dict(self) -> dict[str, Any]:
         return {
             "batches": self.batches,
             "rounds_done": self.rounds_done,
+            "steps": self.steps,
             "strength": self._strength.state_dict(),
-            "masks": {name: masks.pack(mask) for name, mask in self.masks.items()},
+            "masks": masks.pack_all(self.masks),
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self._reset()
         self.batches = state_dict["batches"]
         self.rounds_done = state_dict["rounds_done"]
+        self.steps = state_dict["steps"]
         self._strength.load_state_dict(state_dict["strength"])
         self._packed = state_dict["masks"]
         self._resumed = True
 
 
 def clips_gradients(trainer: pl.Trainer, pl_module: pl.LightningModule) -> bool:
-    """Whether the coming step clips: only then does a removed weight's gradient matter."""
-    return trainer.gradient_clip_val is not None or is_overridden(
-        "configure_gradient_clipping", pl_module
+    """Whether the coming step may clip: only then does a removed weight's gradient matter."""
+    return (
+        trainer.gradient_clip_val is not None
+        or not pl_module.automatic_optimization  # which clips, if at all, by itself
+        or is_overridden("configure_gradient_clipping", pl_module)
     )

@@ -34,6 +34,11 @@ class Controller(Protocol):
         """The share of the strength that presses what is due to stay."""
         ...
 
+    @property
+    def settle(self) -> int:
+        """The batches over which that share grows from 0."""
+        ...
+
     def begin(self) -> Memory:
         """What it knows before the first look: plain numbers, the strength first."""
         ...
@@ -61,8 +66,9 @@ class Follow(Controller):
     Args:
         start: the first strength, > 0.
         slack: the share of the due weights that may be missing at first; a tenth of it at the end.
-        ease: the share of the strength that presses what is due to stay, in [0, 1]. It grows to
-            this over the first fifth of the phase, while the strength is being found.
+        ease: the share of the strength that presses what is due to stay, in [0, 1].
+        settle: the batches over which this share grows from 0: weights that have not found their
+            size yet do not gain from being pressed, and a short run is over by then.
         looks: how often the strength is adjusted, and the weights to press are chosen anew.
         arrive: at which share of the phase everything is due, in (0, 1]; the rest is for the last
             stragglers.
@@ -74,7 +80,8 @@ class Follow(Controller):
 
     start: float = 1.0
     slack: float = 0.03
-    ease: float = 0.0
+    ease: float = 0.1
+    settle: int = 3000
     looks: int = 50
     arrive: float = 0.95
 
@@ -85,8 +92,9 @@ class Follow(Controller):
                 raise ValueError(f"{name} must be above 0 and at most {most}, got {value!r}")
         if not 0 <= self.ease <= 1:
             raise ValueError(f"ease must be a share between 0 and 1, got {self.ease!r}")
-        if self.looks < 1:
-            raise ValueError(f"looks must be at least 1, got {self.looks!r}")
+        for name in ("settle", "looks"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)!r}")
 
     def begin(self) -> Memory:
         return (self.start,)

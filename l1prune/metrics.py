@@ -8,11 +8,11 @@ loss + λ·penalty as it is written.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import singledispatch
 from typing import Any, Protocol
 
-import torch
 from torch import Tensor
 from torch.optim import SGD, Adagrad, Adam, AdamW, Optimizer, RMSprop
 
@@ -33,6 +33,12 @@ class Metric(Protocol):
     ) -> float | Tensor:
         """The proximal step's t for the parameter `w`, given `amount` = lr·λ."""
         ...
+
+    def in_pieces(
+        self, optimizer: Optimizer, group: Group, w: Tensor, amount: float | Tensor
+    ) -> Iterator[tuple[Tensor, float | Tensor]]:
+        """Views that make up `w`, each with its t, for penalties that treat weights one by one."""
+        yield w, self.threshold(optimizer, group, w, amount)
 
 
 @dataclass(frozen=True)
@@ -71,6 +77,15 @@ class OptimizerMetric(Metric):
     ) -> float | Tensor:
         return divided(optimizer, group, optimizer.state[w], amount)
 
+    def in_pieces(
+        self, optimizer: Optimizer, group: Group, w: Tensor, amount: float | Tensor
+    ) -> Iterator[tuple[Tensor, float | Tensor]]:
+        state = optimizer.state[w]
+        moments = {k: v for k, v in state.items() if isinstance(v, Tensor) and v.shape == w.shape}
+        for piece, *parts in pieces(w, *moments.values()):
+            some = {**state, **dict(zip(moments, parts, strict=True))}
+            yield piece, divided(optimizer, group, some, amount)
+
 
 @singledispatch
 def divided(
@@ -97,7 +112,7 @@ def _(
 ) -> float | Tensor:
     second = state["max_exp_avg_sq"] if group["amsgrad"] else state["exp_avg_sq"]
     correction = 1 - group["betas"][1] ** _number(state["step"])
-    return _over_root(amount, second, correction**0.5, group["eps"])
+    return over_root(amount, second, correction**0.5, group["eps"])
 
 
 @divided.register
@@ -107,7 +122,7 @@ def _(
     second = state["square_avg"]
     if group["centered"]:
         second = second.addcmul(state["grad_avg"], state["grad_avg"], value=-1).clamp_(min=0)
-    return _over_root(amount, second, 1.0, group["eps"])
+    return over_root(amount, second, 1.0, group["eps"])
 
 
 @divided.register
@@ -115,16 +130,23 @@ def _(
     optimizer: Adagrad, group: Group, state: dict[str, Any], amount: float | Tensor
 ) -> float | Tensor:
     decay = 1 + (_number(state["step"]) - 1) * group["lr_decay"]
-    return _over_root(amount / decay, state["sum"], 1.0, group["eps"])
+    return over_root(amount / decay, state["sum"], 1.0, group["eps"])
 
 
-def _over_root(
+def over_root(
     amount: float | Tensor, second: Tensor, correction: float | Tensor, eps: float
 ) -> Tensor:
-    """The quotient `amount` / (√second/correction + eps), a piece in cache at a time."""
-    made = torch.empty_like(second)
-    for t, v in pieces(made, second):
-        torch.sqrt(v, out=t).div_(correction * amount).add_(eps / amount).reciprocal_()
+    """`amount` / (√second/correction + eps), a fresh tensor.
+
+    `torch.compile` makes one pass over memory of this and the proximal map that follows, as long as
+    `correction` comes from outside: computed within, it would be computed for each weight.
+
+    >>> over_root(1.0, Tensor([4.0, 0.0]), correction=0.5, eps=1.0)
+    tensor([0.2000, 1.0000])
+    """
+    made = second.sqrt()
+    for (t,) in pieces(made):
+        t.mul_(1 / correction).add_(eps).reciprocal_().mul_(amount)
     return made
 
 

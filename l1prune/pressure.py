@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.optim import LBFGS, Optimizer
 
 from l1prune.metrics import Euclidean, Group, Metric
-from l1prune.penalties import L1, Penalty
+from l1prune.penalties import L1, Penalty, is_separable
 from l1prune.rounding import HALVES, round_stochastically
 from l1prune.targets import Target
 from l1prune.trimming import trimmed_prox_
@@ -49,6 +49,12 @@ class Step:
     ease: float
     seed: int
 
+    @property
+    def in_pieces(self) -> bool:
+        """Whether this step may be taken on parts of the parameter, one after the other."""
+        plain = self.spared is None and self.parameter.dtype not in HALVES
+        return plain and is_separable(self.penalty)
+
     def shrink_(self, w: Tensor, t: float | Tensor) -> Tensor:
         """The proximal map of the penalty, trimmed if some weights are spared, in place."""
         if self.spared is None:
@@ -75,6 +81,10 @@ class Proximal(Form):
     def after(self, step: Step) -> None:
         w, amount = step.parameter, _number(step.group["lr"]) * step.strength
         if not isinstance(amount, Tensor) and amount == 0:
+            return
+        if step.in_pieces:
+            for piece, t in self.metric.in_pieces(step.optimizer, step.group, w, amount):
+                step.penalty.prox_(piece, t)
             return
         t = self.metric.threshold(step.optimizer, step.group, w, amount)
         if w.dtype in HALVES:

@@ -29,7 +29,7 @@ class Scheduled:
         self._schedule = schedule
 
     def advance(
-        self, progress: float, targets: Sequence[Target], masks: Mapping[str, Tensor]
+        self, progress: float, step: int, targets: Sequence[Target], masks: Mapping[str, Tensor]
     ) -> None:
         """Set λ for the coming step."""
         self.value = self._schedule(progress)
@@ -57,7 +57,7 @@ class Controlled:
         return self._memory[0]
 
     def advance(
-        self, progress: float, targets: Sequence[Target], masks: Mapping[str, Tensor]
+        self, progress: float, step: int, targets: Sequence[Target], masks: Mapping[str, Tensor]
     ) -> None:
         """Let the controller look, when that is due, and choose anew which weights to spare."""
         if self._packed:
@@ -68,7 +68,7 @@ class Controlled:
         self._looks = look + 1
         if look > 0:
             self._memory = self._controller(self._memory, self._missing(targets), progress)
-        self.ease = self._controller.ease * min(5 * progress, 1.0)
+        self.ease = self._controller.ease * min(step / self._controller.settle, 1.0)
         ahead = min((look + 1) / self._controller.looks / self._controller.arrive, 1.0)
         self.spared = cut(targets, self._penalty, self._threshold, masks, ahead)
 

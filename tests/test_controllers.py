@@ -43,7 +43,7 @@ def test_it_is_a_plain_value() -> None:
 
 @pytest.mark.parametrize(
     "arguments", [{"start": 0.0}, {"start": float("nan")}, {"slack": 0.0}, {"arrive": 1.5},
-                  {"ease": -0.1}, {"looks": 0}], ids=str,
+                  {"ease": -0.1}, {"looks": 0}, {"settle": 0}], ids=str,
 )  # fmt: skip
 def test_impossible_arguments_are_refused(arguments: dict[str, float]) -> None:
     (name,) = arguments

@@ -20,7 +20,7 @@ compare it, hash it, pickle it, share it between runs.
 from l1prune.penalties.convex import L1, L2, ElasticNet
 from l1prune.penalties.group import GroupL1
 from l1prune.penalties.nonconvex import MCP, LogSum, TransformedL1
-from l1prune.penalties.penalty import Penalty, makes_zeros
+from l1prune.penalties.penalty import Penalty, is_separable, makes_zeros
 
 __all__ = [
     "L1",
@@ -31,5 +31,6 @@ __all__ = [
     "LogSum",
     "Penalty",
     "TransformedL1",
+    "is_separable",
     "makes_zeros",
 ]

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from l1prune.penalties.elementwise import as_tensor, checked_step, piece_length, precise
-from l1prune.penalties.penalty import makes_zeros
+from l1prune.penalties.penalty import is_separable, makes_zeros
 
 # Newton's method below is monotone and quadratic. Thresholds that differ by ten orders of magnitude
 # within a unit took five steps to the precision of float64.
@@ -173,3 +173,8 @@ def _shrink_unevenly_(units: Tensor, steps: Tensor) -> None:
 @makes_zeros.register
 def _(penalty: GroupL1) -> bool:
     return True
+
+
+@is_separable.register
+def _(penalty: GroupL1) -> bool:
+    return False

@@ -52,3 +52,17 @@ def makes_zeros(penalty: Penalty) -> bool:
     """
     weight = torch.full((1,), 1e-6, dtype=torch.float64)
     return bool(penalty.prox_(weight, 1e6) == 0)
+
+
+@singledispatch
+def is_separable(penalty: Penalty) -> bool:
+    """Whether a step treats each weight by itself, so that it may be taken in pieces.
+
+    Found by trying: a penalty of single weights gives a score to each. One whose ``score`` needs
+    weights of a particular shape registers its answer instead, with ``is_separable.register``.
+
+    >>> from l1prune.penalties import L1, GroupL1
+    >>> is_separable(L1()), is_separable(GroupL1())
+    (True, False)
+    """
+    return penalty.score(torch.zeros(2, 2)).shape == (2, 2)
