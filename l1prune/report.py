@@ -117,6 +117,8 @@ class SparsityReport:
         rule = "─" * max(map(len, lines))
         lines = [lines[0], rule, *lines[1:-1], rule, lines[-1]]
         times = f"{self.compression:.1f}× fewer" if self.nonzero else "nothing left"
+        if self.nonzero == self.prunable:
+            times = "none removed"
         lines.append(f"{times}; {self.total:,} parameters in all")
         return "\n".join(lines)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -114,10 +115,10 @@ def as_strength(
                 f"them, got {penalty!r} and {form!r}; or give a number or a schedule"
             )
         return partial(Controlled, strength, threshold, penalty)
-    if isinstance(strength, int | float):
+    if isinstance(strength, int | float) and math.isfinite(strength) and strength >= 0:
         strength = Constant(float(strength))
     if not callable(strength):
         raise ValueError(
-            f"strength must be a number ≥ 0, a schedule or a controller, got {strength!r}"
+            f"strength must be a finite number ≥ 0, a schedule or a controller, got {strength!r}"
         )
     return partial(Scheduled, strength)

@@ -64,3 +64,7 @@ def test_an_emptied_model_has_infinite_compression() -> None:
     report = SparsityReport.of(net)
     assert report.compression == float("inf")
     assert "nothing left" in str(report)
+
+
+def test_a_dense_model_says_so() -> None:
+    assert "none removed" in str(SparsityReport.of(nn.Linear(3, 3)))

@@ -1,0 +1,117 @@
+"""Measures what the library costs: python scripts/benchmark.py pressure --output result.json
+
+Ratios of work with and without it, taken in turns in one process; no absolute times.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+# A thread a core waits for the slowest: on a machine with other work, for that. Before torch.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # the profiler's own chatter
+
+import torch
+from benchmarks import pressure
+from benchmarks.measure import Row
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Print the table and write the result; 2 when the device is missing or a file not writable."""
+    options = read(arguments)
+    try:
+        device = torch.device(options.device)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        print(f"benchmark.py: there is no device {options.device} here: {reason}", file=sys.stderr)
+        return 2
+    torch.set_num_threads(1)
+    rows = []
+    for row in options.measure(options, device):
+        print(f"{row.work}: {figure(row)}", file=sys.stderr, flush=True)
+        rows.append(row)
+    print(table(rows))
+    if options.output:
+        result = {**circumstances(options, device), "rows": [as_dict(row) for row in rows]}
+        try:
+            options.output.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n")
+        except OSError as error:
+            print(f"benchmark.py: {error}", file=sys.stderr)
+            return 2
+    return 0
+
+
+def read(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description="Measure what the library costs, in ratios.")
+    commands = parser.add_subparsers(required=True, metavar="WHAT")
+    command = commands.add_parser("pressure", help="what pressure and masks cost a training step")
+    command.add_argument("--device", default="cpu", help="cpu, cuda or cuda:1 (default: cpu)")
+    command.add_argument("--output", type=Path, metavar="FILE", help="write the result as JSON")
+    command.add_argument(
+        "--rounds", type=int, default=21, help="how often all take their turn (default: 21)"
+    )
+    command.add_argument("--quick", action="store_true", help="see that it runs; figures are noise")
+    command.set_defaults(command="pressure", measure=measure_pressure)
+    return parser.parse_args(arguments)
+
+
+def measure_pressure(options: argparse.Namespace, device: torch.device) -> Any:
+    if options.quick:
+        return pressure.measure(pressure.Scale(device, weights=10_000, rounds=2, quick=True))
+    return pressure.measure(pressure.Scale(device, rounds=options.rounds))
+
+
+def circumstances(options: argparse.Namespace, device: torch.device) -> dict[str, Any]:
+    """What the figures depend on."""
+    gpu = device.type == "cuda"
+    return {
+        "benchmark": options.command,
+        "device": torch.cuda.get_device_name(device) if gpu else f"{cpu()}, one thread",
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+        "quick": options.quick,
+    }
+
+
+def cpu() -> str:
+    """The processor's name, or failing that its architecture."""
+    listing = Path("/proc/cpuinfo")
+    lines = listing.read_text().splitlines() if listing.exists() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+def as_dict(row: Row) -> dict[str, Any]:
+    return {**asdict(row), "verdict": row.verdict}
+
+
+def table(rows: Sequence[Row]) -> str:
+    """Markdown."""
+    lines = ["| work | at most | measured | quartiles | |", "|---|---:|---:|---:|---|"]
+    for row in rows:
+        goal = f"{row.goal:g} {row.unit}"
+        spread = "" if row.spread is None else f"{row.spread[0]:.3f}-{row.spread[1]:.3f}"
+        lines.append(f"| {row.work} | {goal} | {figure(row)} | {spread} | {remark(row)} |")
+    return "\n".join(lines).replace("Σ|w|", r"Σ\|w\|")
+
+
+def remark(row: Row) -> str:
+    return f"{row.verdict}: {row.note}" if row.note else row.verdict
+
+
+def figure(row: Row) -> str:
+    return "–" if row.measured is None else f"{row.measured:.3f} {row.unit}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

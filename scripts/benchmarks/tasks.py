@@ -1,0 +1,90 @@
+"""Networks in training, to put pressure on."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from benchmarks.measure import Work
+from l1prune import find_targets
+from l1prune.targets import Targets
+from l1prune.zoo import lenet300, resnet20
+from l1prune.zoo.gpt import GPT
+
+# So little that the weights hardly move: all contenders work on the same numbers.
+STRENGTH, RATE = 1e-6, 1e-5
+
+
+@dataclass
+class Task:
+    """A network, the batch that it trains on, and the most that pressure may cost."""
+
+    name: str
+    model: nn.Module
+    inputs: Tensor
+    classes: Tensor
+    goal: float
+    autocast: Callable[[], AbstractContextManager[Any]] = nullcontext
+    targets: Targets = field(init=False)
+    optimizer: torch.optim.Optimizer = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.targets = find_targets(self.model)
+        self.optimizer = torch.optim.AdamW(self.model.parameters(), lr=RATE)
+
+    def backward(self) -> None:
+        self.optimizer.zero_grad()
+        with self.autocast():
+            logits = self.model(self.inputs).flatten(0, -2)
+            loss = F.cross_entropy(logits, self.classes.flatten())
+        loss.backward()
+
+    def step(self) -> None:
+        self.backward()
+        self.optimizer.step()
+
+
+def tasks(device: torch.device, quick: bool) -> Iterator[Task]:
+    """The networks, smallest first; tiny batches and a tiny GPT if it is to be quick."""
+    torch.manual_seed(0)
+    gpu = device.type == "cuda"
+    batch = 4 if quick else 128
+    classes = torch.randint(10, (batch,), device=device)
+    images = torch.rand(batch, 1, 28, 28, device=device)
+    lenet = lenet300((1, 28, 28), 10).to(device)
+    yield Task(f"LeNet-300-100, batch {batch}", lenet, images, classes, 1.05)
+    images = torch.rand(batch, 3, 32, 32, device=device)
+    resnet = resnet20((3, 32, 32), 10).to(device)
+    yield Task(f"ResNet-20, batch {batch}", resnet, images, classes, 1.02)
+    # nanoGPT's batches, for a CPU and for a GPU.
+    batch, length = (2, 8) if quick else (64, 256) if gpu else (12, 64)
+    layers, width = (1, 48) if quick else (6, 384)
+    tokens = torch.randint(65, (batch, length), device=device)
+    gpt = GPT(65, length, layers, width, heads=6).to(device)
+    name = f"GPT of {layers} layers and width {width}, {batch} × {length} tokens"
+    yield Task(name, gpt, tokens, tokens.roll(-1, 1), 1.02)
+
+
+def torchao(task: Task) -> Work | None:
+    """A training step of a copy under torchao's lasso on the same weights, where there is one."""
+    try:
+        from torchao.prototype.pat import PruneOptimizer
+    except ImportError:
+        return None
+    model = copy.deepcopy(task.model)
+    rival = Task(task.name, model, task.inputs, task.classes, task.goal, task.autocast)
+    chosen = {id(target.parameter) for target in rival.targets}
+    lasso = {"prox_type": "ProxLasso", "group_type": "ElemGrouper", "reg_lambda": STRENGTH}
+    groups = [
+        {"params": [target.parameter for target in rival.targets], **lasso},
+        {"params": [p for p in model.parameters() if id(p) not in chosen]},
+    ]
+    rival.optimizer = PruneOptimizer(torch.optim.AdamW(groups, lr=RATE))
+    return rival.step

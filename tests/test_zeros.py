@@ -1,0 +1,314 @@
+"""What is removed stays exactly zero: in every forward, in every file, at the end."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import pytest
+import torch
+from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.plugins import MixedPrecision
+from torch import Tensor, nn, optim
+from torch.utils.data import DataLoader, TensorDataset
+
+from l1prune import L1Pruning, Sparsity, masks
+from l1prune.schedules import Constant
+
+EPOCHS, BATCHES = 4, 5
+CUT = EPOCHS * BATCHES // 2
+
+
+class Task(L.LightningModule):
+    """Counts, at each forward after the cut, the removed weights that are not +0.0."""
+
+    def __init__(self, pruning: L1Pruning | None, make: Callable[..., Any] = optim.SGD) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.net = nn.Sequential(nn.Linear(8, 30), nn.ReLU(), nn.Linear(30, 2))
+        self.pruning, self.make = pruning, make
+        self.broken: list[int] = []
+
+    def loss(self, batch: list[Tensor]) -> Tensor:
+        if self.pruning is not None and self.pruning.phase == "tune":
+            self.broken.append(broken(dict(self.named_parameters()), self.pruning.masks))
+        return (self.net(batch[0]) - batch[1]).square().mean()
+
+    def training_step(self, batch: list[Tensor], batch_idx: int) -> Tensor | None:
+        return self.loss(batch)
+
+    def validation_step(self, batch: list[Tensor], batch_idx: int) -> None:
+        self.log("val/loss", self.loss(batch))
+
+    def train_dataloader(self) -> DataLoader[Any]:
+        data = torch.Generator().manual_seed(1)
+        x, y = torch.randn(50, 8, generator=data), torch.randn(50, 2, generator=data)
+        return DataLoader(TensorDataset(x, y), 50 // BATCHES)
+
+    val_dataloader = train_dataloader
+
+    def configure_optimizers(self) -> Any:
+        return self.make(self.parameters(), lr=0.02)
+
+
+def broken(weights: dict[str, Tensor], kept: dict[str, Tensor]) -> int:
+    """How many removed weights are anything but +0.0."""
+    assert set(kept) <= set(weights)
+    gone = [weights[name].detach()[~mask] for name, mask in kept.items()]
+    assert sum(w.numel() for w in gone) == 240
+    return sum(int(((w != 0) | w.signbit()).sum()) for w in gone)
+
+
+class Spoiled(Task):
+    """Two batches after the cut, the loss is multiplied by `factor`."""
+
+    factor = float("nan")
+
+    def training_step(self, batch: list[Tensor], batch_idx: int) -> Tensor:
+        spoilt = self.current_epoch == 2 and batch_idx in (1, 2)
+        return self.loss(batch) * (self.factor if spoilt else 1.0)
+
+
+class Overflowing(Spoiled):
+    factor = float("inf")
+
+
+class SkippingBatches(Task):
+    def training_step(self, batch: list[Tensor], batch_idx: int) -> Tensor | None:
+        return None if batch_idx == 1 else self.loss(batch)
+
+
+class Manual(Task):
+    """Clips by itself."""
+
+    automatic_optimization = False
+
+    def training_step(self, batch: list[Tensor], batch_idx: int) -> None:
+        optimizer = self.optimizers()
+        optimizer.zero_grad()
+        self.manual_backward(self.loss(batch))
+        self.clip_gradients(optimizer, 0.01, "norm")
+        optimizer.step()
+
+
+class Compiled(Task):
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self.net = torch.compile(self.net, backend="eager")
+
+
+@dataclass(frozen=True)
+class Regime:
+    name: str
+    task: type[Task] = Task
+    make: Callable[..., Any] = optim.SGD
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+def using(make: Callable[..., Any], **options: Any) -> Callable[..., Any]:
+    return lambda params, lr: make(params, lr=lr, **options)
+
+
+def scaled() -> MixedPrecision:
+    return MixedPrecision("16-mixed", "cpu", torch.amp.GradScaler("cpu"))
+
+
+MOMENTUM = using(optim.SGD, momentum=0.9, weight_decay=0.1)
+ADAMW = using(optim.AdamW, weight_decay=0.1)
+REGIMES = [
+    Regime("momentum, decay", make=MOMENTUM),
+    Regime("nesterov", make=using(optim.SGD, momentum=0.9, nesterov=True)),
+    Regime("adam", make=using(optim.Adam, weight_decay=0.1)),
+    Regime("adam amsgrad", make=using(optim.Adam, amsgrad=True)),
+    Regime("adamw", make=ADAMW),
+    Regime("adamw fused", make=using(optim.AdamW, fused=True)),
+    Regime("NaN, momentum", Spoiled, MOMENTUM),
+    Regime("NaN, adamw", Spoiled, ADAMW),
+    Regime("infinity, adamw", Overflowing, ADAMW),
+    Regime("no loss", SkippingBatches, MOMENTUM),
+    Regime("accumulate", make=ADAMW, options={"accumulate_grad_batches": 2}),
+    Regime("clip norm", make=MOMENTUM, options={"gradient_clip_val": 0.01}),
+    Regime(
+        "clip value",
+        make=MOMENTUM,
+        options={"gradient_clip_val": 0.01, "gradient_clip_algorithm": "value"},
+    ),
+    Regime("manual", Manual, MOMENTUM),
+    Regime("bf16", make=ADAMW, options={"precision": "bf16-true"}),
+    Regime("fp16", make=MOMENTUM, options={"precision": "16-true"}),
+    Regime("scaler skips", Overflowing, ADAMW, {"plugins": scaled}),
+    Regime("fused scaler skips", Overflowing, using(optim.AdamW, fused=True), {"plugins": scaled}),
+    Regime("compiled", Compiled, ADAMW),
+]
+
+
+def pruned() -> L1Pruning:
+    return L1Pruning(0.01, Sparsity(0.8), prune_at=0.5)
+
+
+def fit(task: Task, *callbacks: L.Callback, ckpt_path: Path | None = None, **options: Any) -> None:
+    plan: dict[str, Any] = {"accelerator": "cpu", "logger": False, "enable_progress_bar": False}
+    plan |= {"enable_model_summary": False, "max_epochs": EPOCHS}
+    plan |= {"enable_checkpointing": any(isinstance(c, ModelCheckpoint) for c in callbacks)}
+    if "plugins" in options:
+        options["plugins"] = options["plugins"]()
+    pruning = [task.pruning] if task.pruning else []
+    trainer = L.Trainer(callbacks=[*pruning, *callbacks], **(plan | options))
+    trainer.fit(task, ckpt_path=ckpt_path, weights_only=True)
+
+
+def weights(path: Path) -> dict[str, Tensor]:
+    """A checkpoint's weights, by names that the bare model knows."""
+    state: dict[str, Tensor] = torch.load(path, weights_only=True)["state_dict"]
+    Task(None).load_state_dict({k.replace("_orig_mod.", ""): w for k, w in state.items()})
+    return state
+
+
+@pytest.mark.filterwarnings("ignore:`training_step` returned `None`")
+@pytest.mark.filterwarnings("ignore:Using ModelCheckpoint with manual optimization")
+@pytest.mark.parametrize("regime", REGIMES, ids=lambda regime: regime.name)
+def test_zeros_are_held(regime: Regime, tmp_path: Path) -> None:
+    pruning = pruned()
+    task = regime.task(pruning, regime.make)
+    saves = ModelCheckpoint(tmp_path, filename="{step}", save_top_k=-1, every_n_train_steps=1)
+    fit(task, saves, **regime.options)
+    assert len(task.broken) > CUT  # the trainer's batches and those of two validations
+    assert not any(task.broken)
+    assert broken(dict(task.named_parameters()), pruning.masks) == 0
+    files = sorted(tmp_path.iterdir(), key=lambda path: path.stat().st_mtime_ns)
+    assert len(files) > CUT
+    for path in files[-2:]:
+        assert broken(weights(path), pruning.masks) == 0
+    survivors = torch.cat([task.get_parameter(n)[m] for n, m in pruning.masks.items()])
+    spoilt = isinstance(task, Spoiled) and "plugins" not in regime.options
+    assert survivors.isnan().any() == spoilt
+
+
+@pytest.mark.parametrize(
+    ("task", "options"), [(Task, {"gradient_clip_val": 0.01}), (Manual, {})], ids=["auto", "manual"]
+)
+def test_removed_weights_use_no_clip_budget(task: type[Task], options: dict[str, Any]) -> None:
+    norms: list[Tensor] = []
+    pruning = pruned()
+
+    class Watched(task):  # type: ignore[valid-type, misc]
+        def configure_optimizers(self) -> Any:
+            optimizer = super().configure_optimizers()
+            optimizer.register_step_post_hook(self.look)
+            return optimizer
+
+        def look(self, *_: Any) -> None:
+            if pruning.phase == "tune":
+                kept = [
+                    w.grad[pruning.masks[name]] if name in pruning.masks else w.grad
+                    for name, w in self.named_parameters()
+                ]
+                norms.append(torch.cat([g.flatten() for g in kept]).norm())
+
+    fit(Watched(pruning), **options)
+    assert len(norms) == CUT
+    torch.testing.assert_close(torch.stack(norms), torch.full((CUT,), 0.01), rtol=1e-3, atol=0)
+
+
+def test_best_and_weights_only_files_hold_their_zeros(tmp_path: Path) -> None:
+    pruning = pruned()
+    best = ModelCheckpoint(tmp_path, "best", "params/nonzero", mode="min")
+    last = ModelCheckpoint(tmp_path, "last", save_weights_only=True)
+    fit(Task(pruning), best, last)
+    for name in ("best", "last"):
+        assert broken(weights(tmp_path / f"{name}.ckpt"), pruning.masks) == 0
+
+
+@pytest.fixture
+def interrupts() -> Iterator[None]:
+    """Lightning turns Ctrl-C off once it was pressed."""
+    before = signal.getsignal(signal.SIGINT)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interrupts")
+@pytest.mark.filterwarnings("ignore:An .* was raised with message")
+@pytest.mark.filterwarnings("ignore:Be aware that when using `ckpt_path`")
+@pytest.mark.filterwarnings("ignore:You're resuming from a checkpoint that ended before the epoch")
+@pytest.mark.parametrize("error", [KeyboardInterrupt, RuntimeError])
+@pytest.mark.parametrize("where", ["forward", "step", "cut"])
+def test_a_file_saved_on_an_exception_holds_its_zeros_and_goes_on(
+    where: str, error: type[BaseException], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pruning, mask_ = pruned(), masks.mask_
+
+    class Stopping(Task):
+        def training_step(self, batch: list[Tensor], batch_idx: int) -> Tensor | None:
+            if where == "forward" and len(self.broken) == 3:
+                raise error
+            return super().training_step(batch, batch_idx)
+
+        def configure_optimizers(self) -> Any:
+            optimizer = optim.AdamW(self.parameters(), lr=0.02)
+            # It comes before the hook that holds the zeros: the weights have moved.
+            optimizer.register_step_post_hook(self.step_made)
+            return optimizer
+
+        def step_made(self, *_: Any) -> None:
+            if where == "step" and len(self.broken) == 3:
+                raise error
+
+    def stopping_mask_(w: Tensor, mask: Tensor) -> Tensor:
+        mask_(w, mask)
+        monkeypatch.setattr(masks, "mask_", mask_)  # only the first weight: then it goes on
+        raise error
+
+    if where == "cut":
+        monkeypatch.setattr(masks, "mask_", stopping_mask_)
+    saves = ModelCheckpoint(tmp_path, "stopped", every_n_train_steps=100, save_on_exception=True)
+    with pytest.raises(SystemExit if error is KeyboardInterrupt else error):
+        fit(Stopping(pruning), saves)
+    (path,) = tmp_path.iterdir()
+    assert broken(weights(path), pruning.masks) == 0
+    resumed = Task(pruned(), optim.AdamW)
+    fit(resumed, ckpt_path=path)
+    assert resumed.pruning is not None and resumed.pruning.report is not None
+    assert resumed.pruning.report.sparsity == 0.8
+    assert not any(resumed.broken)
+
+
+def test_compiled_models_are_compiled_no_more_often_than_dense_ones() -> None:
+    graphs: list[str] = []
+
+    def backend(graph: torch.fx.GraphModule, inputs: list[Any]) -> Callable[..., Any]:
+        graphs.append(graph.code)
+        return graph.forward
+
+    def count(pruning: L1Pruning | None) -> int:
+        torch._dynamo.reset()
+        graphs.clear()
+        task = Task(pruning)
+        task.net = torch.compile(task.net, backend=backend)
+        fit(task)
+        return len(graphs)
+
+    rounds = L1Pruning(0.01, Sparsity(0.8), prune_at=[0.2, 0.3, 0.4, 0.5])
+    assert 0 < count(rounds) <= count(None)
+    assert rounds.report is not None and rounds.report.sparsity == 0.8
+
+
+@pytest.mark.parametrize("strength", [None, Constant(20.0)], ids=["controlled", "constant"])
+@pytest.mark.parametrize("sparsity", [0.5, 0.9])
+def test_no_zero_is_negative(strength: Constant | None, sparsity: float) -> None:
+    class Signs(Task):
+        def loss(self, batch: list[Tensor]) -> Tensor:
+            if self.pruning is not None and self.pruning.phase == "tune":
+                self.broken.append(sum(negative(w) for w in self.parameters()))
+            return (self.net(batch[0]) - batch[1]).square().mean()
+
+    def negative(w: Tensor) -> int:
+        return int((w.signbit() & (w == 0)).sum())
+
+    task = Signs(L1Pruning(strength, Sparsity(sparsity), prune_at=0.5))
+    fit(task)
+    assert not any(task.broken)
