@@ -203,6 +203,9 @@ class L1Pruning(pl.Callback):
     # ---- the run ends, or is stopped
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if self.phase == "press":
+            left = len(self.prune_at) - self.rounds_done
+            rank_zero_warn(f"the run ended before {left} of its cuts: train on, or cut earlier")
         self._hold(trainer)
         self._detach()
 

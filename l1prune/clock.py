@@ -8,6 +8,7 @@ from itertools import pairwise
 from typing import Any
 
 import lightning.pytorch as pl
+from lightning.pytorch.callbacks import StochasticWeightAveraging
 
 
 def planned_batches(trainer: pl.Trainer) -> float:
@@ -17,6 +18,7 @@ def planned_batches(trainer: pl.Trainer) -> float:
         ValueError: neither of them ends it.
     """
     epochs = trainer.max_epochs if trainer.max_epochs is not None else -1
+    epochs -= epochs_without_steps(trainer)
     batches = float(trainer.num_training_batches)
     planned = epochs * batches if epochs >= 0 else math.inf
     if math.isinf(planned) and trainer.max_steps < 0:
@@ -26,6 +28,15 @@ def planned_batches(trainer: pl.Trainer) -> float:
             "of the run, so give it an end (max_epochs, or max_steps for data of unknown length)"
         )
     return planned
+
+
+def epochs_without_steps(trainer: pl.Trainer) -> int:
+    """Epochs that stochastic weight averaging adds at the end, for the statistics of BatchNorm."""
+    callbacks: list[pl.Callback] = trainer.callbacks  # type: ignore[attr-defined]
+    averaging = (c for c in callbacks if isinstance(c, StochasticWeightAveraging))
+    return sum(
+        bool(getattr(callback, "_model_contains_batch_norm", False)) for callback in averaging
+    )
 
 
 def progress(trainer: pl.Trainer, batches: int) -> float:
@@ -46,13 +57,15 @@ def as_shares(prune_at: tuple[float, ...], trainer: pl.Trainer) -> tuple[float, 
             fine-tuning after it.
     """
     steps = trainer.estimated_stepping_batches
+    if without := epochs_without_steps(trainer):
+        steps *= 1 - without / (trainer.max_epochs or 1)
     shares = tuple(at / steps if isinstance(at, int) else at for at in prune_at)
     last = shares[-1]
     if last >= 1 or math.ceil(last * steps) >= steps or last * steps < 1:
         raise ValueError(
-            f"prune_at={prune_at[-1]} does not fit a run of {steps} steps: it needs at least one "
-            "step under pressure before the cut and one of fine-tuning after it; train longer, or "
-            "give an earlier share of the run between 0 and 1"
+            f"prune_at={prune_at[-1]} does not fit a run of {steps:.0f} steps: it needs at least "
+            "one step under pressure before the cut and one of fine-tuning after it; train longer, "
+            "or give an earlier share of the run between 0 and 1"
         )
     return shares
 

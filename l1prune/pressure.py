@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -18,6 +18,7 @@ from l1prune.targets import Target
 from l1prune.trimming import trimmed_prox_
 
 SEEDS_PER_STEP = 2**20
+Closure = Callable[[], Any]
 
 
 class Form(Protocol):
@@ -28,8 +29,8 @@ class Form(Protocol):
         ...
 
     def before(self, step: Step) -> None:
-        """What happens to a parameter before the optimizer moves it."""
-        ...
+        """What happens to a parameter before the optimizer moves it: nothing, for most forms."""
+        return
 
     def after(self, step: Step) -> None:
         """What happens to a parameter after the optimizer has moved it."""
@@ -74,9 +75,6 @@ class Proximal(Form):
 
     def check(self, optimizer: Optimizer) -> None:
         self.metric.check(optimizer)
-
-    def before(self, step: Step) -> None:
-        return
 
     def after(self, step: Step) -> None:
         w, amount = step.parameter, _number(step.group["lr"]) * step.strength
@@ -175,10 +173,9 @@ class Pressure:
         self.spared: Mapping[str, Tensor] = {}
         self.ease = 0.0
         self._targets = {id(target.parameter): target for target in targets}
-        self._handles = [
-            optimizer.register_step_pre_hook(self._before),
-            optimizer.register_step_post_hook(self._after),
-        ]
+        self._handles = [optimizer.register_step_post_hook(self._after)]
+        if type(self.form).before is not Form.before:
+            self._handles.append(optimizer.register_step_pre_hook(self._before))
 
     @property
     def strength(self) -> float:
@@ -196,8 +193,28 @@ class Pressure:
         for handle in self._handles:
             handle.remove()
 
+    def _before(self, optimizer: Optimizer, args: Any, kwargs: Any) -> tuple[Any, Any] | None:
+        """Let the form act before the step; where a closure makes the gradients, right after it."""
+        if len(args) > 1:
+            return (args[0], self._then_before(optimizer, args[1]), *args[2:]), kwargs
+        if kwargs.get("closure") is not None:
+            return args, {**kwargs, "closure": self._then_before(optimizer, kwargs["closure"])}
+        self._act_before(optimizer)
+        return None
+
+    def _then_before(self, optimizer: Optimizer, closure: Closure | None) -> Closure | None:
+        if closure is None:
+            return None
+
+        def with_pressure() -> Any:
+            loss = closure()
+            self._act_before(optimizer)
+            return loss
+
+        return with_pressure
+
     @torch.no_grad()
-    def _before(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
+    def _act_before(self, optimizer: Optimizer) -> None:
         for step in self._pressed(optimizer):
             self.form.before(step)
 

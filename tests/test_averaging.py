@@ -204,3 +204,13 @@ def test_an_average_is_found_by_name_among_all_callbacks() -> None:
     weights = dict(average.named_parameters())
     assert not weights["net.0.weight"].any() and weights["net.2.weight"].all()
     assert task.net[0].weight.all()
+
+
+@pytest.mark.parametrize("prune_at", [0.5, 0.9])
+def test_the_epoch_that_swa_adds_for_batch_norm_does_not_put_off_the_cut(
+    prune_at: float, tmp_path: Path
+) -> None:
+    pruning = L1Pruning(0.01, Sparsity(0.8), prune_at=prune_at)
+    task, _ = fit(tmp_path, AVERAGES["SWA"], task=Task(nn.BatchNorm1d(30)), pruning=pruning)
+    assert pruning.phase == "tune"
+    assert zeros(task.state_dict()) == 240

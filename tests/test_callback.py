@@ -9,7 +9,7 @@ from typing import Any
 import lightning as L
 import pytest
 import torch
-from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
@@ -227,6 +227,13 @@ def test_what_does_not_fit_the_run_is_refused_before_the_first_step(
     with pytest.raises(ValueError, match=says):
         trainer(callback).fit(task)
     assert task.seen == []
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+def test_a_run_that_ends_before_its_cut_says_so() -> None:
+    stop = EarlyStopping("val/loss", divergence_threshold=1e-9)
+    with pytest.warns(UserWarning, match="ended before 1 of its cuts"):
+        trainer([L1Pruning(prune_at=0.9), stop]).fit(Task())
 
 
 def test_an_exception_leaves_no_hook_behind() -> None:

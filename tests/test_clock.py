@@ -10,6 +10,7 @@ from l1prune.clock import as_shares, progress
 
 def trainer(**given: Any) -> Any:
     plan = {"max_epochs": 10, "max_steps": -1, "num_training_batches": 20, "global_step": 0}
+    plan["callbacks"] = []
     return SimpleNamespace(**(plan | {"estimated_stepping_batches": 200} | given))
 
 

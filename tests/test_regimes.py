@@ -15,7 +15,7 @@ from lightning.pytorch.tuner import Tuner
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from l1prune import L1, L1Pruning
+from l1prune import L1, L1Pruning, Subgradient
 from l1prune.penalties import Penalty
 
 BATCHES, EPOCHS = 6, 3
@@ -199,7 +199,7 @@ def regime(request: pytest.FixtureRequest) -> Iterator[Regime]:
     yield request.param
 
 
-@pytest.mark.filterwarnings("ignore:`training_step` returned `None`")
+@pytest.mark.filterwarnings("ignore:the run ended before", "ignore:`training_step` returned `None`")
 def test_pressure_comes_once_a_step_and_nothing_else_changes(regime: Regime) -> None:
     penalty = Counting()
     free, pressed = regime.task(), regime.task()
@@ -221,6 +221,19 @@ def test_the_forward_pass_sees_exact_zeros(regime: Regime) -> None:
     fit(task, pressing(L1(), strength=20.0), **regime.trainer)
     assert task.zeros_seen[0] == 0
     assert task.zeros_seen[-1] > 20
+
+
+@pytest.mark.parametrize("task", [Task, Manual])
+@pytest.mark.parametrize("options", [{}, {"plugins": scaled}], ids=["float32", "scaler"])
+def test_the_subgradient_presses_where_a_closure_makes_the_gradients_too(
+    task: Callable[[], Task], options: dict[str, Any]
+) -> None:
+    sizes = []
+    for strength in (0.0, 0.1):
+        pressed = task()
+        fit(pressed, L1Pruning(strength, 0.0, form=Subgradient()), **options)
+        sizes.append(pressed.net[0].weight.abs().sum().item())
+    assert sizes[1] < 0.9 * sizes[0]
 
 
 def test_lbfgs_is_refused_before_the_first_step() -> None:
