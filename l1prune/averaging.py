@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
 from l1prune.bits import mask_
+from l1prune.shards import local
 
 # By name: older versions of Lightning lack the first. The EMA callback is one of its subclasses.
 NAMES = ("WeightAveraging", "StochasticWeightAveraging")
@@ -64,4 +65,4 @@ def hold_averages_(callbacks: Iterable[pl.Callback], masks: Mapping[str, Tensor]
     for average in find_averages(callbacks):
         for name, parameter in average.named_parameters():
             if name in masks:
-                mask_(parameter.data, masks[name].to(parameter.device))
+                mask_(local(parameter), local(masks[name]).to(parameter.device))

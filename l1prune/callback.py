@@ -9,12 +9,13 @@ from typing import Any
 import lightning.pytorch as pl
 from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities import rank_zero_warn
-from lightning.pytorch.utilities.model_helpers import is_overridden
 from torch import Tensor
 from torch.optim import Optimizer
 
-from l1prune import clock, masks, tracking
+from l1prune import clock, masks, processes, shards, tracking
 from l1prune.averaging import hold_averages_
+from l1prune.clipping import clips_gradients
+from l1prune.launched import Launched
 from l1prune.penalties import L1, Penalty
 from l1prune.pressure import Form, Pressure, Proximal
 from l1prune.report import SparsityReport
@@ -24,7 +25,7 @@ from l1prune.targets import Targets, find_targets
 from l1prune.thresholds import Sparsity, Threshold, as_threshold
 
 
-class L1Pruning(pl.Callback):
+class L1Pruning(Launched, pl.Callback):
     """Trains under L1 pressure, removes what has become small, fine-tunes what is left.
 
     Args:
@@ -58,6 +59,7 @@ class L1Pruning(pl.Callback):
         targets: Rules | None = None,
         form: Form | None = None,
     ) -> None:
+        super().__init__()
         self.threshold = Sparsity(0.95) if threshold is None else as_threshold(threshold)
         self.penalty = L1() if penalty is None else penalty
         self.form = Proximal() if form is None else form
@@ -75,6 +77,7 @@ class L1Pruning(pl.Callback):
         self.report: SparsityReport | None = None
         self.masks: masks.Masks = {}
         self.batches = 0
+        self._per_epoch = 0.0
         self.rounds_done = 0
         self.steps: list[int] = []
         self._strength = self._make_strength()
@@ -93,18 +96,26 @@ class L1Pruning(pl.Callback):
 
     # ---- the run begins
 
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        if stage == "fit":
+            processes.check_strategy(trainer.strategy)
+
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if trainer.global_step == 0 and not self._resumed:
             self._reset()
-        self._resumed = False
+        shards.reshard(pl_module)
         self._found: Targets = find_targets(pl_module, self.targets)
+        processes.check_units(self._found, self.penalty)
         units = [self.penalty.score(target.parameter.detach()) for target in self._found]
         sizes = [t.parameter.numel() // u.numel() for t, u in zip(self._found, units, strict=True)]
         self.threshold.check([u.numel() for u in units], sizes)
         tracking.define_axes(trainer.loggers)
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._resumed = False
         self._shares = clock.as_shares(self.prune_at, trainer)
+        self.batches = clock.rescaled(self.batches, self._per_epoch, trainer)
+        self._per_epoch = float(trainer.num_training_batches)
         self.masks.update(masks.unpack_all(self._packed, self._found))
         self._hold(trainer)
         self._attach(trainer.optimizers)
@@ -130,6 +141,7 @@ class L1Pruning(pl.Callback):
 
     def _hold(self, trainer: pl.Trainer) -> None:
         """Write the zeros into the weights, and into their running averages."""
+        shards.reshard(trainer.lightning_module)
         masks.hold_(self._found, self.masks)
         hold_averages_(trainer.callbacks, self.masks)  # type: ignore[attr-defined]
 
@@ -152,6 +164,8 @@ class L1Pruning(pl.Callback):
     def _cut(self, trainer: pl.Trainer, pl_module: pl.LightningModule, due: int) -> None:
         progress = due / len(self._shares)
         cut = masks.cut(self._found, self.penalty, self.threshold, self.masks, progress)
+        if trainer.world_size > 1:
+            shards.check_agreement(cut, {t.name: t.parameter.detach() for t in self._found})
         self.masks.update(cut)
         self._hold(trainer)
         for target in self._found:
@@ -197,7 +211,9 @@ class L1Pruning(pl.Callback):
                 "params/nonzero": float(report.nonzero),
                 "params/sparsity": report.sparsity,
                 "prune/strength": self.strength,
-            }
+            },
+            sync_dist=True,
+            reduce_fx="max",  # the same on all processes: unlike a mean, exact
         )
 
     # ---- the run ends, or is stopped
@@ -213,6 +229,8 @@ class L1Pruning(pl.Callback):
         # By now an averaging callback, whichever came first, has put the average in place.
         self.report = SparsityReport.of(pl_module, self._found)
         tracking.summarise(trainer.loggers, self.report)
+        names = ("report", "masks", "batches", "_per_epoch", "rounds_done", "steps", "_strength")
+        self.send_home(trainer, {name: getattr(self, name) for name in names})
 
     def on_exception(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException
@@ -225,6 +243,7 @@ class L1Pruning(pl.Callback):
     def state_dict(self) -> dict[str, Any]:
         return {
             "batches": self.batches,
+            "per_epoch": self._per_epoch,
             "rounds_done": self.rounds_done,
             "steps": self.steps,
             "strength": self._strength.state_dict(),
@@ -234,17 +253,9 @@ class L1Pruning(pl.Callback):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self._reset()
         self.batches = state_dict["batches"]
+        self._per_epoch = state_dict["per_epoch"]
         self.rounds_done = state_dict["rounds_done"]
         self.steps = state_dict["steps"]
         self._strength.load_state_dict(state_dict["strength"])
         self._packed = state_dict["masks"]
         self._resumed = True
-
-
-def clips_gradients(trainer: pl.Trainer, pl_module: pl.LightningModule) -> bool:
-    """Whether the coming step may clip: only then does a removed weight's gradient matter."""
-    return (
-        trainer.gradient_clip_val is not None
-        or not pl_module.automatic_optimization  # which clips, if at all, by itself
-        or is_overridden("configure_gradient_clipping", pl_module)
-    )

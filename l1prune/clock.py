@@ -49,6 +49,18 @@ def progress(trainer: pl.Trainer, batches: int) -> float:
     return min(max(by_epochs, by_steps), 1.0)
 
 
+def rescaled(batches: int, per_epoch: float, trainer: pl.Trainer) -> int:
+    """Batches done in a run of `per_epoch` of them an epoch, as if it had been this one.
+
+    A run that is resumed on another number of processes, or with another batch size, has another
+    number of batches an epoch.
+    """
+    now = float(trainer.num_training_batches)
+    if now == per_epoch or not (0 < per_epoch < math.inf and now < math.inf):
+        return batches
+    return round(batches * now / per_epoch)
+
+
 def as_shares(prune_at: tuple[float, ...], trainer: pl.Trainer) -> tuple[float, ...]:
     """Rounds as shares of the run; whole numbers are optimizer steps.
 

@@ -1,7 +1,8 @@
 """Masks: made by `torch.nn.utils.prune`, written into the weights at once, held from then on.
 
 The one file that touches `torch.nn.utils.prune`. A mask is a boolean tensor of the weight's shape,
-True where the weight stays: one byte per weight, eight weights a byte in a checkpoint.
+True where the weight stays: one byte per weight, eight weights a byte in a checkpoint. The mask of
+a weight that is sharded over processes is sharded as it is.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from torch.optim import Optimizer
 
 from l1prune.bits import mask_
 from l1prune.penalties import Penalty
+from l1prune.shards import gathered, local, over_shards, part_of, spread
 from l1prune.targets import Target
 from l1prune.thresholds import Threshold, as_threshold
 
@@ -79,10 +81,11 @@ def cut(
     scores = _scores(targets, penalty, made)
     keeps = threshold.keep(scores, _sizes(targets, scores), progress)
     for target, keep in zip(targets, keeps, strict=True):
-        w = target.parameter
-        before = made.get(target.name, torch.ones_like(w, dtype=torch.bool))
-        method: Any = prune.CustomFromMask(keep.expand_as(w))
-        made[target.name] = method.compute_mask(w, default_mask=before).bool()
+        w = local(target.parameter)
+        before = local(made[target.name]) if target.name in made else w.new_ones(w.shape).bool()
+        method: Any = prune.CustomFromMask(local(keep).expand_as(w))
+        mask = method.compute_mask(w, default_mask=before).bool()
+        made[target.name] = part_of(mask, target.parameter)
     return made
 
 
@@ -90,18 +93,25 @@ def _scores(
     targets: Sequence[Target], penalty: Penalty, masks: Mapping[str, Tensor]
 ) -> list[Tensor]:
     """Each target's units by size, −1 where they were removed before."""
+    _check_finite(targets)
     scores = []
     for target in targets:
-        w = target.parameter
-        if not w.isfinite().all():
+        units = penalty.score(local(target.parameter))
+        if target.name in masks:
+            units = units.masked_fill(~_by_unit(local(masks[target.name]), units), -1.0)
+        scores.append(part_of(units, target.parameter))
+    return scores
+
+
+def _check_finite(targets: Sequence[Target]) -> None:
+    # All processes must find out together: one that raised alone would leave the others waiting.
+    weights = [target.parameter for target in targets]
+    wrong = over_shards([(~local(w).isfinite()).sum() for w in weights], weights)
+    for target, count in zip(targets, wrong.tolist(), strict=True):
+        if count:
             raise ValueError(
                 f"{target.name} holds NaN or infinity: training diverged before the cut"
             )
-        units = penalty.score(w)
-        if target.name in masks:
-            units = units.masked_fill(~_by_unit(masks[target.name], units), -1.0)
-        scores.append(units)
-    return scores
 
 
 def _sizes(targets: Sequence[Target], scores: Sequence[Tensor]) -> list[int]:
@@ -120,7 +130,7 @@ def hold_(targets: Iterable[Target], masks: Mapping[str, Tensor]) -> None:
     """Write the zeros into the weights, in place."""
     for target in targets:
         if target.name in masks:
-            mask_(target.parameter.data, masks[target.name])
+            mask_(local(target.parameter), local(masks[target.name]))
 
 
 @torch.no_grad()
@@ -128,7 +138,7 @@ def hold_gradients_(targets: Iterable[Target], masks: Mapping[str, Tensor]) -> N
     """Zero the gradients of removed weights, so that they do not use up the budget of clipping."""
     for target in targets:
         if target.name in masks and target.parameter.grad is not None:
-            mask_(target.parameter.grad, masks[target.name])
+            mask_(local(target.parameter.grad), local(masks[target.name]))
 
 
 class Hold:
@@ -162,10 +172,12 @@ BITS = 2 ** torch.arange(8, dtype=torch.uint8)
 def pack(mask: Tensor) -> Tensor:
     """A boolean mask as bytes of eight weights each, on the CPU, for a checkpoint.
 
+    If it is sharded, all processes call this together, and each gets the whole.
+
     >>> pack(torch.tensor([True, False, True]))
     tensor([5], dtype=torch.uint8)
     """
-    flat = mask.detach().cpu().flatten()
+    flat = gathered(mask.detach()).cpu().flatten()
     padded = torch.nn.functional.pad(flat, (0, -flat.numel() % 8)).view(-1, 8)
     return (padded * BITS).sum(1, dtype=torch.uint8)
 
@@ -186,9 +198,12 @@ def pack_all(masks: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def unpack_all(packed: Mapping[str, Tensor], targets: Iterable[Target]) -> Masks:
-    """The masks that `pack_all` packed, of the targets' shapes and on their devices."""
+    """The masks that `pack_all` packed, of the targets' shapes and where they are."""
     return {
-        target.name: unpack(packed[target.name], target.parameter.shape).to(target.parameter.device)
+        target.name: spread(
+            unpack(packed[target.name], target.parameter.shape).to(target.parameter.device),
+            target.parameter,
+        )
         for target in targets
         if target.name in packed
     }

@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.optim import SGD, Adagrad, Adam, AdamW, Optimizer, RMSprop
 
 from l1prune.penalties.elementwise import pieces
+from l1prune.shards import local
 
 Group = dict[str, Any]
 
@@ -31,14 +32,17 @@ class Metric(Protocol):
     def threshold(
         self, optimizer: Optimizer, group: Group, w: Tensor, amount: float | Tensor
     ) -> float | Tensor:
-        """The proximal step's t for the parameter `w`, given `amount` = lr·λ."""
+        """The proximal step's t for the parameter `w`, given `amount` = lr·λ.
+
+        If `w` is sharded over processes, it is that of the local part.
+        """
         ...
 
     def in_pieces(
         self, optimizer: Optimizer, group: Group, w: Tensor, amount: float | Tensor
     ) -> Iterator[tuple[Tensor, float | Tensor]]:
         """Views that make up `w`, each with its t, for penalties that treat weights one by one."""
-        yield w, self.threshold(optimizer, group, w, amount)
+        yield local(w), self.threshold(optimizer, group, w, amount)
 
 
 @dataclass(frozen=True)
@@ -75,16 +79,22 @@ class OptimizerMetric(Metric):
     def threshold(
         self, optimizer: Optimizer, group: Group, w: Tensor, amount: float | Tensor
     ) -> float | Tensor:
-        return divided(optimizer, group, optimizer.state[w], amount)
+        return divided(optimizer, group, _state(optimizer, w), amount)
 
     def in_pieces(
         self, optimizer: Optimizer, group: Group, w: Tensor, amount: float | Tensor
     ) -> Iterator[tuple[Tensor, float | Tensor]]:
-        state = optimizer.state[w]
-        moments = {k: v for k, v in state.items() if isinstance(v, Tensor) and v.shape == w.shape}
-        for piece, *parts in pieces(w, *moments.values()):
+        state, part = _state(optimizer, w), local(w)
+        moments = {k: v for k, v in state.items() if getattr(v, "shape", None) == part.shape}
+        for piece, *parts in pieces(part, *moments.values()):
             some = {**state, **dict(zip(moments, parts, strict=True))}
             yield piece, divided(optimizer, group, some, amount)
+
+
+def _state(optimizer: Optimizer, w: Tensor) -> dict[str, Any]:
+    """What the optimizer remembers of a parameter, or of its local part."""
+    state = optimizer.state[w]
+    return {name: local(v) if isinstance(v, Tensor) else v for name, v in state.items()}
 
 
 @singledispatch

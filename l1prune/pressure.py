@@ -14,6 +14,7 @@ from torch.optim import LBFGS, Optimizer
 from l1prune.metrics import Euclidean, Group, Metric
 from l1prune.penalties import L1, Penalty, is_separable
 from l1prune.rounding import HALVES, round_stochastically
+from l1prune.shards import local
 from l1prune.targets import Target
 from l1prune.trimming import trimmed_prox_
 
@@ -60,7 +61,7 @@ class Step:
         """The proximal map of the penalty, trimmed if some weights are spared, in place."""
         if self.spared is None:
             return self.penalty.prox_(w, t)
-        return trimmed_prox_(self.penalty, w, t, self.spared, self.ease)
+        return trimmed_prox_(self.penalty, w, t, local(self.spared), self.ease)
 
 
 @dataclass(frozen=True)
@@ -77,14 +78,15 @@ class Proximal(Form):
         self.metric.check(optimizer)
 
     def after(self, step: Step) -> None:
-        w, amount = step.parameter, _number(step.group["lr"]) * step.strength
+        w, amount = local(step.parameter), _number(step.group["lr"]) * step.strength
         if not isinstance(amount, Tensor) and amount == 0:
             return
+        taken = step.optimizer, step.group, step.parameter, amount
         if step.in_pieces:
-            for piece, t in self.metric.in_pieces(step.optimizer, step.group, w, amount):
+            for piece, t in self.metric.in_pieces(*taken):
                 step.penalty.prox_(piece, t)
             return
-        t = self.metric.threshold(step.optimizer, step.group, w, amount)
+        t = self.metric.threshold(*taken)
         if w.dtype in HALVES:
             # lr·λ lies below the resolution of such types: rounded to nearest, nothing would
             # move. Seeded by the step, so that the user's random stream is left alone and a
@@ -108,15 +110,15 @@ class Subgradient(Form):
         return
 
     def before(self, step: Step) -> None:
-        w, optimizer = step.parameter, step.optimizer
-        assert w.grad is not None
+        assert step.parameter.grad is not None
+        w, grad = local(step.parameter), local(step.parameter.grad)
         # A fused optimizer divides by the loss scale inside its step: the pressure must match it.
-        scale = getattr(optimizer, "grad_scale", None)
+        scale = getattr(step.optimizer, "grad_scale", None)
         ascent = -1.0 if step.group.get("maximize", False) else 1.0
         with torch.enable_grad():
             leaf = w.detach().requires_grad_()
             (slope,) = torch.autograd.grad(step.penalty.value(leaf), leaf)
-        w.grad.add_(slope if scale is None else slope * scale, alpha=ascent * step.strength)
+        grad.add_(slope if scale is None else slope * scale, alpha=ascent * step.strength)
 
     def after(self, step: Step) -> None:
         return

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import torch
 from torch import nn
 
+from l1prune.shards import count_nonzero
 from l1prune.targets import Target, Targets, find_targets
 
 COLUMNS = ("name", "shape", "total", "nonzero", "sparsity")
@@ -56,7 +56,9 @@ class SparsityReport:
         targets = find_targets(model) if targets is None else targets
         skipped = dict(targets.skipped) if isinstance(targets, Targets) else {}
         total = sum(parameter.numel() for parameter in model.parameters())
-        return cls(tuple(_count(target) for target in targets), total, skipped)
+        counts = count_nonzero([target.parameter for target in targets])
+        layers = (_layer(target, count) for target, count in zip(targets, counts, strict=True))
+        return cls(tuple(layers), total, skipped)
 
     @property
     def prunable(self) -> int:
@@ -123,9 +125,9 @@ class SparsityReport:
         return "\n".join(lines)
 
 
-def _count(target: Target) -> Layer:
-    w = target.parameter.detach()
-    return Layer(target.name, tuple(w.shape), w.numel(), int(torch.count_nonzero(w)))
+def _layer(target: Target, nonzero: int) -> Layer:
+    w = target.parameter
+    return Layer(target.name, tuple(w.shape), w.numel(), nonzero)
 
 
 def _row(

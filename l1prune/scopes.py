@@ -8,9 +8,15 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from l1prune.shards import by_layer
+
 
 class Scope(Protocol):
-    """Makes one layer's scores comparable with other layers', without changing their order."""
+    """Makes one layer's scores comparable with other layers', without changing their order.
+
+    Where weights are sharded, so are scores: a formula that looks at a whole layer is decorated
+    with `l1prune.shards.by_layer`.
+    """
 
     def comparable(self, scores: Tensor) -> Tensor: ...
 
@@ -34,6 +40,7 @@ class PerLayer(Scope):
     tensor([1.0000, 0.3333, 0.6667], dtype=torch.float64)
     """
 
+    @by_layer
     def comparable(self, scores: Tensor) -> Tensor:
         order = scores.flatten().argsort(stable=True)
         ranks = torch.empty(scores.numel(), dtype=torch.float64, device=scores.device)
@@ -51,6 +58,7 @@ class Relative(Scope):
     tensor([0.6928, 0.9238, 1.1547, 1.1547], dtype=torch.float64)
     """
 
+    @by_layer
     def comparable(self, scores: Tensor) -> Tensor:
         alive = scores[scores > 0].double()
         rms = alive.square().mean().sqrt() if alive.numel() else 1.0
@@ -69,6 +77,7 @@ class LAMP(Scope):
     tensor([0.1111, 0.5000, 1.0000], dtype=torch.float64)
     """
 
+    @by_layer
     def comparable(self, scores: Tensor) -> Tensor:
         flat = scores.flatten().clamp(min=0).double()
         squares, order = flat.square().sort(stable=True)

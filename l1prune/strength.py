@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from l1prune.controllers import Controller, Follow, Memory
@@ -14,6 +15,7 @@ from l1prune.masks import Masks, cut, pack_all, unpack_all
 from l1prune.penalties import Penalty, makes_zeros
 from l1prune.pressure import Form, Subgradient
 from l1prune.schedules import Constant, Schedule, WarmupHoldDecay
+from l1prune.shards import local, over_shards
 from l1prune.targets import Target
 from l1prune.thresholds import Sparsity, Threshold
 
@@ -73,14 +75,17 @@ class Controlled:
         ahead = min((look + 1) / self._controller.looks / self._controller.arrive, 1.0)
         self.spared = cut(targets, self._penalty, self._threshold, masks, ahead)
 
+    @torch.no_grad()
     def _missing(self, targets: Sequence[Target]) -> float:
         """The share of the weights due to go that is not zero yet."""
-        due = missing = 0
-        for target in targets:
-            goes = ~self.spared[target.name]
-            due += int(goes.sum())
-            missing += int((goes & (target.parameter != 0)).sum())
-        return missing / max(due, 1)
+        weights = [target.parameter for target in targets]
+        goes = [~local(self.spared[target.name]) for target in targets]
+        counts = [
+            torch.stack([go.sum(), (go & (local(w) != 0)).sum()])
+            for go, w in zip(goes, weights, strict=True)
+        ]
+        due, missing = over_shards(counts, weights).sum(0).tolist()
+        return float(missing / max(due, 1))
 
     def state_dict(self) -> dict[str, Any]:
         state = {"memory": self._memory, "looks": self._looks, "ease": self.ease}

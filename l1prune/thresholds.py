@@ -6,15 +6,19 @@ import math
 from dataclasses import dataclass, field
 from typing import Protocol
 
-import torch
 from torch import Tensor
 
 from l1prune.schedules import Cubic
 from l1prune.scopes import LAMP, Scope
+from l1prune.selection import largest
+from l1prune.shards import local, part_of
 
 
 class Threshold(Protocol):
-    """Decides which units stay. A unit is a weight, or a group of weights that live together."""
+    """Decides which units stay. A unit is a weight, or a group of weights that live together.
+
+    Where weights are sharded over processes, scores and masks are too: see `l1prune.shards`.
+    """
 
     def keep(self, scores: list[Tensor], sizes: list[int], progress: float = 1.0) -> list[Tensor]:
         """Masks of the shapes of `scores`: True where a unit stays.
@@ -39,6 +43,7 @@ class Magnitude(Threshold):
         cut: the smallest size that stays, in the weights' own unit, ≥ 0.
         floor: how many units every layer keeps, whatever their size.
 
+    >>> import torch
     >>> Magnitude(0.5).keep([torch.tensor([0.4, 0.5, 0.0])], [1])
     [tensor([False,  True, False])]
     """
@@ -55,9 +60,7 @@ class Magnitude(Threshold):
         return
 
     def keep(self, scores: list[Tensor], sizes: list[int], progress: float = 1.0) -> list[Tensor]:
-        return [
-            ((layer >= self.cut) & (layer > 0)) | _largest(layer, self.floor) for layer in scores
-        ]
+        return [_at_least(layer, self.cut, self.floor) for layer in scores]
 
 
 @dataclass(frozen=True)
@@ -73,7 +76,7 @@ class Sparsity(Threshold):
         scope: how layers compare: `LAMP()`, `Relative()`, `Global()` or `PerLayer()`.
         floor: how many units every layer keeps, whatever their size.
 
-    >>> from l1prune.scopes import Global, PerLayer
+    >>> import torch; from l1prune.scopes import Global, PerLayer
     >>> weights = [torch.tensor([0.1, 0.2, 0.3, 0.4]), torch.tensor([1.0, 2.0, 3.0, 4.0])]
     >>> Sparsity(0.5, scope=Global()).keep(weights, [1, 1])
     [tensor([False, False, False,  True]), tensor([False,  True,  True,  True])]
@@ -114,29 +117,26 @@ class Sparsity(Threshold):
     def keep(self, scores: list[Tensor], sizes: list[int], progress: float = 1.0) -> list[Tensor]:
         counts = [layer.numel() for layer in scores]
         spare = self._spare(counts, sizes, progress)
-        comparable = torch.cat([_comparable(layer, self).flatten() for layer in scores])
-        weights = torch.cat([torch.full((n,), size) for n, size in zip(counts, sizes, strict=True)])
-        # Stable, so that ties fall the same way on every machine: of equals, the first in the
-        # network goes first.
-        order = comparable.argsort(stable=True)
-        stays_after = weights.to(order.device)[order].flip(0).cumsum(0).flip(0)
-        mask = torch.empty_like(comparable, dtype=torch.bool)
-        mask[order] = stays_after <= spare
-        return [m.view_as(s) for m, s in zip(torch.split(mask, counts), scores, strict=True)]
+        return largest([_comparable(layer, self) for layer in scores], sizes, spare)
 
 
 def _comparable(scores: Tensor, threshold: Sparsity) -> Tensor:
     """Scores in the scope's unit; what is removed stays last, the floor comes first."""
-    made = threshold.scope.comparable(scores).double()
-    made = made.masked_fill(scores < 0, -1.0)
-    return made.masked_fill(_largest(scores, threshold.floor), math.inf)
+    made = local(threshold.scope.comparable(scores)).double()
+    made = made.masked_fill(local(scores) < 0, -1.0)
+    made = made.masked_fill(local(_floor(scores, threshold.floor)), math.inf)
+    return part_of(made, scores)
 
 
-def _largest(scores: Tensor, count: int) -> Tensor:
+def _at_least(scores: Tensor, cut: float, floor: int) -> Tensor:
+    """True where a score is at least `cut` and not zero, or among the `floor` largest."""
+    layer = local(scores)
+    return part_of((layer >= cut) & (layer > 0) | local(_floor(scores, floor)), scores)
+
+
+def _floor(scores: Tensor, count: int) -> Tensor:
     """True at the `count` largest scores of a layer."""
-    mask = torch.zeros(scores.numel(), dtype=torch.bool, device=scores.device)
-    mask[scores.flatten().topk(min(count, scores.numel())).indices] = True
-    return mask.view_as(scores)
+    return largest([scores], [1], count)[0]
 
 
 def _check_floor(floor: int) -> None:

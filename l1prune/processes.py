@@ -1,0 +1,44 @@
+"""Processes: which ways to spread a run over many are supported, and which are refused, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from lightning.pytorch.strategies import DeepSpeedStrategy, FSDPStrategy, Strategy
+
+from l1prune.penalties import Penalty, is_separable
+from l1prune.shards import is_sharded
+from l1prune.targets import Target
+
+
+def check_strategy(strategy: Strategy) -> None:
+    """Refuse strategies that keep the weights where they cannot be pressed.
+
+    Raises:
+        ValueError: FSDP1 or DeepSpeed.
+    """
+    if isinstance(strategy, FSDPStrategy):
+        raise ValueError(
+            "strategy: FSDP1 (strategy='fsdp') flattens the weights of many layers into one "
+            "parameter, so that no layer can be told from another; use FSDP2, which is "
+            "ModelParallelStrategy() with fully_shard in configure_model, or strategy='ddp'"
+        )
+    if isinstance(strategy, DeepSpeedStrategy):
+        raise ValueError(
+            "strategy: DeepSpeed steps on flat copies of its own of the weights, which pressure "
+            "and masks do not reach; use strategy='ddp', or ModelParallelStrategy() for FSDP2"
+        )
+
+
+def check_units(targets: Sequence[Target], penalty: Penalty) -> None:
+    """Refuse penalties whose units would be split between processes.
+
+    Raises:
+        ValueError: a weight is sharded, and the penalty looks at more than one entry at a time.
+    """
+    sharded = [target.name for target in targets if is_sharded(target.parameter)]
+    if sharded and not is_separable(penalty):
+        raise ValueError(
+            f"penalty={penalty!r} presses groups of weights, and {sharded[0]} is sharded over "
+            "processes, which would split groups; use strategy='ddp', or L1()"
+        )
