@@ -3,10 +3,11 @@
 from l1prune.callback import L1Pruning
 from l1prune.clock import rounds
 from l1prune.controllers import Follow
+from l1prune.forms import Proximal, Subgradient
 from l1prune.masks import Cut
 from l1prune.metrics import Euclidean, OptimizerMetric
 from l1prune.penalties import L1, L2, MCP, ElasticNet, GroupL1, LogSum, TransformedL1
-from l1prune.pressure import Pressure, Proximal, Subgradient
+from l1prune.pressure import Pressure
 from l1prune.report import SparsityReport
 from l1prune.rules import ByName, ByRegex, ByType
 from l1prune.scopes import LAMP, Global, PerLayer, Relative

@@ -15,9 +15,10 @@ from torch.optim import Optimizer
 from l1prune import clock, masks, processes, shards, tracking
 from l1prune.averaging import hold_averages_
 from l1prune.clipping import clips_gradients
+from l1prune.forms import Form, Proximal
 from l1prune.launched import Launched
 from l1prune.penalties import L1, Penalty
-from l1prune.pressure import Form, Pressure, Proximal
+from l1prune.pressure import Pressure
 from l1prune.report import SparsityReport
 from l1prune.rules import Rules, as_rules
 from l1prune.strength import Plan, as_strength

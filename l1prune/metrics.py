@@ -121,7 +121,7 @@ def _(
     optimizer: Adam, group: Group, state: dict[str, Any], amount: float | Tensor
 ) -> float | Tensor:
     second = state["max_exp_avg_sq"] if group["amsgrad"] else state["exp_avg_sq"]
-    correction = 1 - group["betas"][1] ** _number(state["step"])
+    correction = 1 - group["betas"][1] ** number(state["step"])
     return over_root(amount, second, correction**0.5, group["eps"])
 
 
@@ -139,7 +139,7 @@ def _(
 def _(
     optimizer: Adagrad, group: Group, state: dict[str, Any], amount: float | Tensor
 ) -> float | Tensor:
-    decay = 1 + (_number(state["step"]) - 1) * group["lr_decay"]
+    decay = 1 + (number(state["step"]) - 1) * group["lr_decay"]
     return over_root(amount / decay, state["sum"], 1.0, group["eps"])
 
 
@@ -160,8 +160,8 @@ def over_root(
     return made
 
 
-def _number(step: Tensor | float) -> float | Tensor:
-    """A step count as torch keeps it; on an accelerator it stays a tensor, to save a wait."""
-    if isinstance(step, Tensor) and step.device.type == "cpu":
-        return float(step)
-    return step
+def number(value: Tensor | float) -> float | Tensor:
+    """A step count or learning rate; on an accelerator it stays a tensor, to save a wait."""
+    if isinstance(value, Tensor) and value.device.type == "cpu":
+        return float(value)
+    return value

@@ -4,124 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.optim import LBFGS, Optimizer
 
-from l1prune.metrics import Euclidean, Group, Metric
+from l1prune.forms import Form, Proximal, Step
 from l1prune.penalties import L1, Penalty, is_separable
-from l1prune.rounding import HALVES, round_stochastically
-from l1prune.shards import local
 from l1prune.targets import Target
-from l1prune.trimming import trimmed_prox_
 
 SEEDS_PER_STEP = 2**20
 Closure = Callable[[], Any]
-
-
-class Form(Protocol):
-    """The form in which a penalty enters an optimizer step."""
-
-    def check(self, optimizer: Optimizer) -> None:
-        """Raise ValueError if this form and the optimizer do not go together."""
-        ...
-
-    def before(self, step: Step) -> None:
-        """What happens to a parameter before the optimizer moves it: nothing, for most forms."""
-        return
-
-    def after(self, step: Step) -> None:
-        """What happens to a parameter after the optimizer has moved it."""
-        ...
-
-
-@dataclass(frozen=True, eq=False)
-class Step:
-    """One optimizer step of one parameter, as a form sees it."""
-
-    optimizer: Optimizer
-    group: Group
-    parameter: Tensor
-    penalty: Penalty
-    strength: float
-    spared: Tensor | None
-    ease: float
-    seed: int
-
-    @property
-    def in_pieces(self) -> bool:
-        """Whether this step may be taken on parts of the parameter, one after the other."""
-        plain = self.spared is None and self.parameter.dtype not in HALVES
-        return plain and is_separable(self.penalty)
-
-    def shrink_(self, w: Tensor, t: float | Tensor) -> Tensor:
-        """The proximal map of the penalty, trimmed if some weights are spared, in place."""
-        if self.spared is None:
-            return self.penalty.prox_(w, t)
-        return trimmed_prox_(self.penalty, w, t, local(self.spared), self.ease)
-
-
-@dataclass(frozen=True)
-class Proximal(Form):
-    """The proximal map after the step: small weights become exactly zero.
-
-    Args:
-        metric: `Euclidean()`, t = lr·λ, or `OptimizerMetric()`, t_i = lr·λ/(√v̂_i + ε).
-    """
-
-    metric: Metric = field(default_factory=Euclidean)
-
-    def check(self, optimizer: Optimizer) -> None:
-        self.metric.check(optimizer)
-
-    def after(self, step: Step) -> None:
-        w, amount = local(step.parameter), _number(step.group["lr"]) * step.strength
-        if not isinstance(amount, Tensor) and amount == 0:
-            return
-        taken = step.optimizer, step.group, step.parameter, amount
-        if step.in_pieces:
-            for piece, t in self.metric.in_pieces(*taken):
-                step.penalty.prox_(piece, t)
-            return
-        t = self.metric.threshold(*taken)
-        if w.dtype in HALVES:
-            # lr·λ lies below the resolution of such types: rounded to nearest, nothing would
-            # move. Seeded by the step, so that the user's random stream is left alone and a
-            # resumed run draws what the run that never stopped drew.
-            generator = torch.Generator(w.device).manual_seed(step.seed)
-            exact = step.shrink_(w.float(), t.float() if isinstance(t, Tensor) else t)
-            w.copy_(round_stochastically(exact, w.dtype, generator))
-        else:
-            step.shrink_(w, t)
-
-
-@dataclass(frozen=True)
-class Subgradient(Form):
-    """The textbook's way, for comparison: λ·∂penalty joins the gradient before the step.
-
-    It stays out of the loss, and of clipping, which happens earlier. No weight becomes exactly
-    zero, and an adaptive optimizer rescales the pressure along with the gradient.
-    """
-
-    def check(self, optimizer: Optimizer) -> None:
-        return
-
-    def before(self, step: Step) -> None:
-        assert step.parameter.grad is not None
-        w, grad = local(step.parameter), local(step.parameter.grad)
-        # A fused optimizer divides by the loss scale inside its step: the pressure must match it.
-        scale = getattr(step.optimizer, "grad_scale", None)
-        ascent = -1.0 if step.group.get("maximize", False) else 1.0
-        with torch.enable_grad():
-            leaf = w.detach().requires_grad_()
-            (slope,) = torch.autograd.grad(step.penalty.value(leaf), leaf)
-        grad.add_(slope if scale is None else slope * scale, alpha=ascent * step.strength)
-
-    def after(self, step: Step) -> None:
-        return
 
 
 class Pressure:
@@ -171,6 +65,7 @@ class Pressure:
         self.strength = strength
         check_optimizer(optimizer)
         self.form.check(optimizer)
+        self._separable = is_separable(self.penalty)
         self.steps = 0
         self.spared: Mapping[str, Tensor] = {}
         self.ease = 0.0
@@ -239,7 +134,17 @@ class Pressure:
             if target is not None and target.factor and w.grad is not None:
                 strength, spared = target.factor * self.strength, self.spared.get(target.name)
                 seed = self.steps * SEEDS_PER_STEP + index
-                yield Step(optimizer, group, w, self.penalty, strength, spared, self.ease, seed)
+                yield Step(
+                    optimizer=optimizer,
+                    group=group,
+                    parameter=w,
+                    penalty=self.penalty,
+                    strength=strength,
+                    spared=spared,
+                    ease=self.ease,
+                    separable=self._separable,
+                    seed=seed,
+                )
 
 
 def check_optimizer(optimizer: Optimizer) -> None:
@@ -258,10 +163,3 @@ def was_skipped(optimizer: Optimizer) -> bool:
     """
     found = getattr(optimizer, "found_inf", None)
     return found is not None and bool(found)
-
-
-def _number(value: float | Tensor) -> float | Tensor:
-    """A learning rate as it is kept; on an accelerator it stays a tensor, to save a wait."""
-    if isinstance(value, Tensor) and value.device.type == "cpu":
-        return float(value)
-    return value

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 from l1prune.controllers import Controller, Follow, Memory
+from l1prune.forms import Form, Subgradient
 from l1prune.masks import Masks, cut, pack_all, unpack_all
 from l1prune.penalties import Penalty, makes_zeros
-from l1prune.pressure import Form, Subgradient
 from l1prune.schedules import Constant, Schedule, WarmupHoldDecay
 from l1prune.shards import local, over_shards
 from l1prune.targets import Target

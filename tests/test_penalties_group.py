@@ -32,7 +32,7 @@ def scored_alike(penalty: GroupL1, w: torch.Tensor) -> list[set[int]]:
         (GroupL1(), (3, 2, 2, 2), lambda i, j, y, x: i),
         (GroupL1(dim=1), (3, 2, 2, 2), lambda i, j, y, x: j),
     ],
-    ids=str,
+    ids=lambda given: None if callable(given) else str(given),
 )
 def test_units_are_what_the_table_says(penalty, shape, members):
     w = weights(*shape)

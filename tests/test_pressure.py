@@ -7,9 +7,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from l1prune.forms import Form, Proximal, Subgradient
 from l1prune.metrics import OptimizerMetric
 from l1prune.penalties import L1, L2, ElasticNet
-from l1prune.pressure import Form, Pressure, Proximal, Subgradient
+from l1prune.pressure import Pressure
 from l1prune.targets import find_targets
 
 Make = Callable[..., torch.optim.Optimizer]
