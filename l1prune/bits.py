@@ -27,3 +27,13 @@ def mask_(w: Tensor, mask: Tensor) -> Tensor:
     for some, stay in pieces(w.view(bits), mask):
         some.mul_(stay.to(bits))
     return w
+
+
+def masked(w: Tensor, mask: Tensor) -> Tensor:
+    """A copy of `w` that is +0.0 where `mask` is False; see `mask_`.
+
+    >>> masked(torch.tensor([float("nan"), -1.0, 2.0]), torch.tensor([False, True, True]))
+    tensor([ 0., -1.,  2.])
+    """
+    bits = INTEGERS[w.element_size()]
+    return mask.to(bits).mul_(w.view(bits)).view(w.dtype)

@@ -7,7 +7,7 @@ from functools import singledispatch
 import torch
 from torch import Tensor
 
-from l1prune.bits import mask_
+from l1prune.bits import masked
 from l1prune.penalties import L1, Penalty
 from l1prune.penalties.elementwise import pieces
 
@@ -41,6 +41,6 @@ def _(penalty: L1, w: Tensor, t: float | Tensor, spared: Tensor, ease: float) ->
         return penalty.prox_(w, torch.where(spared, ease * t, t))
     relief = (1 - ease) * t
     for piece, spare in pieces(w, spared):
-        back = penalty.prox_(mask_(piece.clone(), spare), ease * t).clamp_(-relief, relief)
+        back = penalty.prox_(masked(piece, spare), ease * t).clamp_(-relief, relief)
         penalty.prox_(piece, t).add_(back)  # what was taken too much
     return w
