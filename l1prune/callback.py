@@ -173,7 +173,12 @@ class L1Pruning(Launched, pl.Callback):
             target.parameter.data.add_(0.0)  # what pressure made −0.0, and the cut left, is +0.0
         self.rounds_done = due
         if self.phase == "tune":
-            tracking.log_layers(trainer.loggers, SparsityReport.of(pl_module, self._found))
+            report = SparsityReport.of(pl_module, self._found)
+            tracking.log_layers(trainer.loggers, report)
+            if starved := [
+                layer.name for layer in report.layers if layer.nonzero <= 1 < layer.total
+            ]:
+                rank_zero_warn(f"the cut left a single weight of {', '.join(starved)}: cut less")
 
     def on_after_backward(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if clips_gradients(trainer, pl_module):

@@ -230,6 +230,15 @@ def test_what_does_not_fit_the_run_is_refused_before_the_first_step(
 
 
 @pytest.mark.filterwarnings("ignore::FutureWarning")
+def test_a_threshold_that_would_empty_a_layer_keeps_one_weight_and_says_so() -> None:
+    callback = L1Pruning(0.0, threshold=1e3, prune_at=0.5)
+    with pytest.warns(UserWarning, match=r"single weight of net\.0\.weight, net\.2\.weight"):
+        fit(callback)
+    assert callback.report is not None
+    assert [layer.nonzero for layer in callback.report.layers] == [1, 1]
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning")
 def test_a_run_that_ends_before_its_cut_says_so() -> None:
     stop = EarlyStopping("val/loss", divergence_threshold=1e-9)
     with pytest.warns(UserWarning, match="ended before 1 of its cuts"):

@@ -297,6 +297,7 @@ def test_compiled_models_are_compiled_no_more_often_than_dense_ones() -> None:
     assert rounds.report is not None and rounds.report.sparsity == 0.8
 
 
+@pytest.mark.filterwarnings("ignore:the cut left a single")
 @pytest.mark.parametrize("strength", [None, Constant(20.0)], ids=["controlled", "constant"])
 @pytest.mark.parametrize("sparsity", [0.5, 0.9])
 def test_no_zero_is_negative(strength: Constant | None, sparsity: float) -> None:
