@@ -107,9 +107,7 @@ class L1Pruning(Launched, pl.Callback):
         shards.reshard(pl_module)
         self._found: Targets = find_targets(pl_module, self.targets)
         processes.check_units(self._found, self.penalty)
-        units = [self.penalty.score(target.parameter.detach()) for target in self._found]
-        sizes = [t.parameter.numel() // u.numel() for t, u in zip(self._found, units, strict=True)]
-        self.threshold.check([u.numel() for u in units], sizes)
+        masks.check(self._found, self.penalty, self.threshold)
         tracking.define_axes(trainer.loggers)
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -173,6 +171,7 @@ class L1Pruning(Launched, pl.Callback):
             target.parameter.data.add_(0.0)  # what pressure made −0.0, and the cut left, is +0.0
         self.rounds_done = due
         if self.phase == "tune":
+            self._strength.spared = {}  # a byte a weight, of no more use
             report = SparsityReport.of(pl_module, self._found)
             tracking.log_layers(trainer.loggers, report)
             if starved := [

@@ -80,6 +80,14 @@ def test_the_defaults_do_something_sensible_on_any_module() -> None:
     assert task.seen[29][0] > 0  # the pressure made zeros before the cut
 
 
+def test_fine_tuning_keeps_one_mask_and_no_more() -> None:
+    callback = L1Pruning(Follow(), Sparsity(0.9), prune_at=0.5)
+    fit(callback)
+    state = callback.state_dict()
+    assert set(state["masks"]) == {"net.0.weight", "net.2.weight"}
+    assert state["strength"]["spared"] == {}
+
+
 def test_a_schedule_follows_the_progress_of_the_pressure_phase() -> None:
     seen = fit(L1Pruning(Linear(0.0, 1.0), prune_at=0.5)).seen
     assert [strength for _, strength, _ in seen[:10]] == pytest.approx([i / 10 for i in range(10)])
