@@ -53,6 +53,13 @@ class Cut(prune.BasePruningMethod):
 
 
 @torch.no_grad()
+def check(targets: Sequence[Target], penalty: Penalty, threshold: Threshold) -> None:
+    """Raise ValueError if these weights cannot be cut this way; takes the arguments of `cut`."""
+    units = [penalty.score(target.parameter) for target in targets]
+    threshold.check([unit.numel() for unit in units], _sizes(targets, units))
+
+
+@torch.no_grad()
 def cut(
     targets: Sequence[Target],
     penalty: Penalty,

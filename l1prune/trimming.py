@@ -38,7 +38,7 @@ def trimmed_prox_(
 def _(penalty: L1, w: Tensor, t: float | Tensor, spared: Tensor, ease: float) -> Tensor:
     """Passes over a piece in cache that are each as fast as memory."""
     if isinstance(t, Tensor):
-        return penalty.prox_(w, torch.where(spared, ease * t, t))
+        return trimmed_prox_.dispatch(object)(penalty, w, t, spared, ease)
     relief = (1 - ease) * t
     for piece, spare in pieces(w, spared):
         back = penalty.prox_(masked(piece, spare), ease * t).clamp_(-relief, relief)
