@@ -12,7 +12,8 @@ from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
 from torch.optim import Optimizer
 
-from l1prune import clock, masks, processes, shards, tracking
+from l1prune import checkpoints, clock, masks, processes, randomness, shards, tracking
+from l1prune.arguments import check_same, described
 from l1prune.averaging import hold_averages_
 from l1prune.clipping import clips_gradients
 from l1prune.forms import Form, Proximal
@@ -69,8 +70,11 @@ class L1Pruning(Launched, pl.Callback):
         self.targets = None if targets is None else as_rules(targets)
         self.prune_at = clock.as_rounds(prune_at)
         self._make_strength = as_strength(strength, self.threshold, self.penalty, self.form)
+        names = ("threshold", "penalty", "prune_at", "targets", "form")
+        self._arguments = described({"strength": strength} | {n: getattr(self, n) for n in names})
         self._pressures: list[Pressure] = []
         self._holds: list[masks.Hold] = []
+        self._evaluates = False
         self._reset()
 
     def _reset(self) -> None:
@@ -83,6 +87,7 @@ class L1Pruning(Launched, pl.Callback):
         self.steps: list[int] = []
         self._strength = self._make_strength()
         self._packed: dict[str, Tensor] = {}
+        self._randomness: list[randomness.State] = []
         self._resumed = False
 
     @property
@@ -100,10 +105,14 @@ class L1Pruning(Launched, pl.Callback):
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         if stage == "fit":
             processes.check_strategy(trainer.strategy)
+            checkpoints.take_care(trainer, pl_module)
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if trainer.global_step == 0 and not self._resumed:
             self._reset()
+        checkpoints.relax(trainer)
+        # Before the data are shuffled: an epoch's order is what it would have been.
+        randomness.restore_own(self._randomness)
         shards.reshard(pl_module)
         self._found: Targets = find_targets(pl_module, self.targets)
         processes.check_units(self._found, self.penalty)
@@ -115,9 +124,13 @@ class L1Pruning(Launched, pl.Callback):
         self._shares = clock.as_shares(self.prune_at, trainer)
         self.batches = clock.rescaled(self.batches, self._per_epoch, trainer)
         self._per_epoch = float(trainer.num_training_batches)
-        self.masks.update(masks.unpack_all(self._packed, self._found))
+        self._unpack()
         self._hold(trainer)
         self._attach(trainer.optimizers)
+
+    def _unpack(self) -> None:
+        self.masks.update(masks.unpack_all(self._packed, self._found))
+        self._packed = {}
 
     def _attach(self, optimizers: Sequence[Optimizer]) -> None:
         self._detach()
@@ -149,6 +162,7 @@ class L1Pruning(Launched, pl.Callback):
     def on_train_batch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
     ) -> None:
+        self._randomness = []
         done = clock.progress(trainer, self.batches)
         due = sum(share <= done for share in self._shares)
         if due > self.rounds_done:
@@ -174,10 +188,9 @@ class L1Pruning(Launched, pl.Callback):
             self._strength.spared = {}  # a byte a weight, of no more use
             report = SparsityReport.of(pl_module, self._found)
             tracking.log_layers(trainer.loggers, report)
-            if starved := [
-                layer.name for layer in report.layers if layer.nonzero <= 1 < layer.total
-            ]:
-                rank_zero_warn(f"the cut left a single weight of {', '.join(starved)}: cut less")
+            if report.starved:
+                names = ", ".join(report.starved)
+                rank_zero_warn(f"the cut left a single weight of {names}: cut less")
 
     def on_after_backward(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if clips_gradients(trainer, pl_module):
@@ -206,6 +219,8 @@ class L1Pruning(Launched, pl.Callback):
         tracking.define_axes(trainer.loggers, trainer.callback_metrics)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        # Resumed between a validation and its epoch's end, Lightning draws for an epoch too many.
+        randomness.restore_own(self._randomness)
         if not trainer.enable_validation:
             self._log(pl_module)
 
@@ -231,6 +246,7 @@ class L1Pruning(Launched, pl.Callback):
         self._detach()
 
     def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._unpack()  # a run that was resumed at its end has not started
         # By now an averaging callback, whichever came first, has put the average in place.
         self.report = SparsityReport.of(pl_module, self._found)
         tracking.summarise(trainer.loggers, self.report)
@@ -244,18 +260,37 @@ class L1Pruning(Launched, pl.Callback):
         if self._holds:
             self._hold(trainer)
         self._detach()
+        checkpoints.relax(trainer)
+
+    # ---- what a checkpoint has of it
 
     def state_dict(self) -> dict[str, Any]:
         return {
+            "arguments": self._arguments,
             "batches": self.batches,
             "per_epoch": self._per_epoch,
             "rounds_done": self.rounds_done,
             "steps": self.steps,
             "strength": self._strength.state_dict(),
             "masks": masks.pack_all(self.masks),
+            "randomness": randomness.captured_everywhere(),
         }
 
+    def on_load_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        self._evaluates = trainer.state.fn != TrainerFn.FITTING
+
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        if self._evaluates:
+            return  # what the last run came to is still worth knowing
+        missing = self.state_dict().keys() - state_dict.keys()
+        if missing:
+            raise ValueError(
+                "the checkpoint holds the state of another L1Pruning, or of another version: it "
+                f"has no {', '.join(sorted(missing))}; begin a new run from its weights"
+            )
+        check_same(self._arguments, state_dict["arguments"])
         self._reset()
         self.batches = state_dict["batches"]
         self._per_epoch = state_dict["per_epoch"]
@@ -263,4 +298,5 @@ class L1Pruning(Launched, pl.Callback):
         self.steps = state_dict["steps"]
         self._strength.load_state_dict(state_dict["strength"])
         self._packed = state_dict["masks"]
+        self._randomness = state_dict["randomness"]
         self._resumed = True

@@ -192,9 +192,17 @@ def pack(mask: Tensor) -> Tensor:
 def unpack(packed: Tensor, shape: Sequence[int]) -> Tensor:
     """The mask of this shape that `pack` packed.
 
+    Raises:
+        ValueError: it was packed from another shape.
+
     >>> unpack(torch.tensor([5], dtype=torch.uint8), (3,))
     tensor([ True, False,  True])
     """
+    if packed.dtype != torch.uint8 or packed.shape != (-(-torch.Size(shape).numel() // 8),):
+        raise ValueError(
+            f"a packed mask of {tuple(packed.shape)} {packed.dtype} bytes is none of a weight of "
+            f"the shape {tuple(shape)}: the checkpoint is of another model"
+        )
     bits = (packed.unsqueeze(1) & BITS) != 0
     return bits.flatten()[: torch.Size(shape).numel()].reshape(shape)
 

@@ -80,6 +80,11 @@ class SparsityReport:
         """prunable/nonzero, infinite when nothing is left."""
         return self.prunable / self.nonzero if self.nonzero else float("inf")
 
+    @property
+    def starved(self) -> tuple[str, ...]:
+        """The layers that have no more than a single weight left, of several."""
+        return tuple(layer.name for layer in self.layers if layer.nonzero <= 1 < layer.total)
+
     def to_dict(self) -> dict[str, float]:
         """The figures of the whole model, by the names under which they are logged."""
         return {
