@@ -18,6 +18,7 @@ from l1prune.averaging import hold_averages_
 from l1prune.clipping import clips_gradients
 from l1prune.forms import Form, Proximal
 from l1prune.launched import Launched
+from l1prune.loader import load_states
 from l1prune.penalties import L1, Penalty
 from l1prune.pressure import Pressure
 from l1prune.report import SparsityReport
@@ -111,8 +112,6 @@ class L1Pruning(Launched, pl.Callback):
         if trainer.global_step == 0 and not self._resumed:
             self._reset()
         checkpoints.relax(trainer)
-        # Before the data are shuffled: an epoch's order is what it would have been.
-        randomness.restore_own(self._randomness)
         shards.reshard(pl_module)
         self._found: Targets = find_targets(pl_module, self.targets)
         processes.check_units(self._found, self.penalty)
@@ -124,6 +123,7 @@ class L1Pruning(Launched, pl.Callback):
         self._shares = clock.as_shares(self.prune_at, trainer)
         self.batches = clock.rescaled(self.batches, self._per_epoch, trainer)
         self._per_epoch = float(trainer.num_training_batches)
+        load_states(trainer)
         self._unpack()
         self._hold(trainer)
         self._attach(trainer.optimizers)
@@ -298,5 +298,7 @@ class L1Pruning(Launched, pl.Callback):
         self.steps = state_dict["steps"]
         self._strength.load_state_dict(state_dict["strength"])
         self._packed = state_dict["masks"]
+        # Now, before the data are shuffled: an epoch's order is what it would have been.
         self._randomness = state_dict["randomness"]
+        randomness.restore_own(self._randomness)
         self._resumed = True

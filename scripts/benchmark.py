@@ -1,6 +1,7 @@
-"""Measures what the library costs: python scripts/benchmark.py pressure --output result.json
+"""Measures what the library costs and whether it keeps its word.
 
-Ratios of work with and without it, taken in turns in one process; no absolute times.
+python scripts/benchmark.py pressure    ratios of work with and without it, in turns, in one process
+python scripts/benchmark.py resume      runs that are killed and started again, bit for bit
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # the profiler's own chatter
 
 import torch
-from benchmarks import pressure
+from benchmarks import pressure, resume
 from benchmarks.measure import Row
 
 
@@ -52,16 +53,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def read(arguments: Sequence[str] | None) -> argparse.Namespace:
     """The command line."""
-    parser = argparse.ArgumentParser(description="Measure what the library costs, in ratios.")
+    parser = argparse.ArgumentParser(description="Measure what the library costs and keeps.")
     commands = parser.add_subparsers(required=True, metavar="WHAT")
     command = commands.add_parser("pressure", help="what pressure and masks cost a training step")
     command.add_argument("--device", default="cpu", help="cpu, cuda or cuda:1 (default: cpu)")
-    command.add_argument("--output", type=Path, metavar="FILE", help="write the result as JSON")
     command.add_argument(
         "--rounds", type=int, default=21, help="how often all take their turn (default: 21)"
     )
     command.add_argument("--quick", action="store_true", help="see that it runs; figures are noise")
     command.set_defaults(command="pressure", measure=measure_pressure)
+    command = commands.add_parser("resume", help="kill runs, start them again, compare the bytes")
+    command.add_argument("--kills", type=int, default=20, help="how many (default: 20)")
+    command.add_argument("--seed", type=int, default=0, help="of the moments (default: 0)")
+    command.add_argument(
+        "options", nargs="*", default=["+prune=l1", "logger=none"], help="of scripts/train.py"
+    )
+    command.set_defaults(command="resume", measure=measure_resume, device="cpu", quick=False)
+    for command in commands.choices.values():
+        command.add_argument("--output", type=Path, metavar="FILE", help="write the result as JSON")
     return parser.parse_args(arguments)
 
 
@@ -69,6 +78,10 @@ def measure_pressure(options: argparse.Namespace, device: torch.device) -> Any:
     if options.quick:
         return pressure.measure(pressure.Scale(device, weights=10_000, rounds=2, quick=True))
     return pressure.measure(pressure.Scale(device, rounds=options.rounds))
+
+
+def measure_resume(options: argparse.Namespace, device: torch.device) -> Any:
+    return resume.measure(resume.Plan(options.kills, options.seed, tuple(options.options)))
 
 
 def circumstances(options: argparse.Namespace, device: torch.device) -> dict[str, Any]:

@@ -5,26 +5,27 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
-import time
+import shlex
+import sys
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import hydra
 import lightning as L
 import torch
+from hydra.core.hydra_config import HydraConfig
 from hydra.errors import InstantiationException
 from hydra.utils import instantiate
+from lightning.pytorch.callbacks import Timer
 from omegaconf import DictConfig, OmegaConf
-from safetensors.torch import save_model
 
 from l1prune import SparsityReport, tracking
-from l1prune.zoo import BestCheckpoint, RunProgress
+from l1prune.resume import LastCheckpoint, StepSeed
+from l1prune.zoo import BestCheckpoint, RunFolder, RunProgress
 
 # Lightning's notes on hardware it looked for, and advice for large data sets and clusters: here
 # the data are in memory and the run is alone.
@@ -39,32 +40,45 @@ warnings.filterwarnings(
 
 @hydra.main(version_base="1.3", config_path="../conf", config_name="train")
 def main(config: DictConfig) -> None:
-    """Train, test once, and leave the results in the run directory."""
-    folder = Path(config.run_dir)
+    """Train, or go on training; test once; leave the results in the run directory."""
+    folder = RunFolder(config.run_dir)
+    settings: Any = OmegaConf.to_container(config, resolve=True)
     with refusing(Exception):
         torch.set_num_threads(config.threads)
+        if not folder.begin(settings):
+            print(f"{folder.path} has this run already: {in_words(folder.summary())}")
+            return
         data = instantiate(config.data)
         L.seed_everything(config.seed, workers=True, verbose=False)
         model = instantiate(config.model)
         pruning = instantiate(config.get("prune"))
+        timer = Timer()
         trainer = instantiate(config.trainer, _partial_=True)(
             logger=instantiate(config.logger) or False,
-            callbacks=[RunProgress(), BestCheckpoint(folder), *([pruning] if pruning else [])],
+            callbacks=[
+                RunProgress(),
+                timer,
+                StepSeed(config.seed),
+                *([pruning] if pruning else []),
+                BestCheckpoint(folder.path),
+                LastCheckpoint(folder.path, config.save_every),
+            ],
         )
-        settings = OmegaConf.to_container(config, resolve=True)
         tracking.log_config(trainer.loggers, settings)
         if not pruning:
             note_parameters(trainer, SparsityReport.of(model))
 
-    start = time.perf_counter()
-    with refusing(ValueError, trained=lambda: trainer.global_step > 0):
-        trainer.fit(model, data)
+    began = trainer.global_step
+    with refusing(ValueError, trained=lambda: trainer.global_step > began), resumable(folder):
+        trainer.fit(model, data, ckpt_path=folder.last)
         if not trainer.global_step:
             raise ValueError(
                 f"trainer.max_epochs={trainer.max_epochs}, trainer.max_steps={trainer.max_steps}: "
                 "that is no training at all; give at least one epoch"
             )
-    seconds = time.perf_counter() - start
+    # A run that was stopped after its last epoch has no figures of its own yet.
+    if "val/accuracy" not in trainer.callback_metrics:
+        trainer.validate(model, data, verbose=False)
     validation = trainer.callback_metrics["val/accuracy"]
     # The final weights, not the best epoch's: one model is counted, tested and saved.
     trainer.test(model, data, verbose=False)
@@ -75,12 +89,13 @@ def main(config: DictConfig) -> None:
         "val/accuracy": round(validation.item(), 6),
         **report.to_dict(),
         "seed": config.seed,
-        "seconds": round(seconds, 2),
+        "seconds": round(timer.time_elapsed("train"), 2),
     }
     tracking.summarise(trainer.loggers, report, summary)
     tracking.finish(trainer.loggers)
-    leave(folder, settings, model.network, report, summary)
-    print(f"\n{folder} has everything this run leaves.\n\n{report}\n{in_words(summary)}")
+    folder.end(model.network, report, summary)
+    folder.close()
+    print(f"\n{folder.path} has everything this run leaves.\n\n{report}\n{in_words(summary)}")
 
 
 @contextmanager
@@ -110,18 +125,17 @@ def note_parameters(trainer: L.Trainer, report: SparsityReport) -> None:
         logger.log_metrics({"params/nonzero": float(report.nonzero)}, step=0)
 
 
-def leave(
-    folder: Path,
-    settings: Any,
-    network: torch.nn.Module,
-    report: SparsityReport,
-    summary: dict[str, float],
-) -> None:
-    """Write what a run leaves, but for the best checkpoint, which is there already."""
-    (folder / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
-    OmegaConf.save(settings, folder / "config.yaml")
-    report.to_csv(folder / "report.csv")
-    save_model(network, str(folder / "model.safetensors"))
+@contextmanager
+def resumable(folder: RunFolder) -> Iterator[None]:
+    """Say how to go on when the run is interrupted."""
+    try:
+        yield
+    except (KeyboardInterrupt, SystemExit):
+        where = f"hydra.run.dir={folder.path}"
+        options = [o for o in HydraConfig.get().overrides.task if o != where]
+        command = shlex.join(["python", *sys.argv[:1], *options, where])
+        print(f"\nStopped. To go on: {command}", file=sys.stderr)
+        raise
 
 
 def in_words(summary: dict[str, float]) -> str:

@@ -10,6 +10,7 @@ import re
 import runpy
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -266,3 +267,33 @@ def test_an_error_after_the_first_step_keeps_its_traceback(
 
     monkeypatch.setattr(Classifier, "on_train_epoch_end", broken)
     assert refusal() == "1"  # Hydra's way out, traceback printed
+
+
+# ---- killed and started again
+
+
+def test_killed_twice_and_started_again_a_run_leaves_the_same_bytes(tmp_path: Path) -> None:
+    options = ["+prune=l1", "logger=none", "trainer.max_epochs=4", "save_every=9"]
+
+    def start(folder: str) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(
+            [sys.executable, str(SCRIPT), *options, f"hydra.run.dir={tmp_path / folder}"],
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+
+    peace = start("peace")
+    last = tmp_path / "war" / "last.ckpt"
+    for saves in (3, 6):  # in the first epoch and beyond it
+        process, seen = start("war"), set()
+        while len(seen) < saves and process.poll() is None:
+            if last.exists():
+                seen.add(last.stat().st_mtime_ns)
+            time.sleep(0.002)
+        process.kill()
+        process.wait()
+        assert not (tmp_path / "war" / "summary.json").exists()
+    assert start("war").wait() == peace.wait() == 0
+    one, other = (tmp_path / name / "model.safetensors" for name in ("peace", "war"))
+    assert one.read_bytes() == other.read_bytes()

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from l1prune.zoo.data import ImageData, Images, Shuffle
+from l1prune.zoo.data import ImageData, Images
 
 
 class Counted(ImageData):
@@ -81,19 +81,6 @@ def test_images_keep_their_labels() -> None:
     label_of = dict(zip(train.images[:, 0, 0, 0].tolist(), train.labels.tolist(), strict=True))
     for images, labels in data.train_dataloader():
         assert [label_of[value] for value in images[:, 0, 0, 0].tolist()] == labels.tolist()
-
-
-def test_the_order_changes_with_epoch_and_seed_and_with_nothing_else() -> None:
-    def order(seed: int, epoch: int) -> list[int]:
-        shuffle = Shuffle(50, seed)
-        shuffle.set_epoch(epoch)
-        return list(shuffle)
-
-    first = order(0, 0)
-    torch.manual_seed(99)
-    assert order(0, 0) == first
-    assert len({tuple(order(seed, epoch)) for seed in range(3) for epoch in range(3)}) == 9
-    assert sorted(first) == list(range(50))
 
 
 def test_setup_reads_once(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,6 +6,7 @@ from l1prune.zoo.digits import Digits
 from l1prune.zoo.hub import HubImages
 from l1prune.zoo.models import lenet5, lenet300, mlp, resnet20
 from l1prune.zoo.progress import RunProgress
+from l1prune.zoo.run import RunFolder
 
 __all__ = [
     "BestCheckpoint",
@@ -13,6 +14,7 @@ __all__ = [
     "Digits",
     "HoldThenDecay",
     "HubImages",
+    "RunFolder",
     "RunProgress",
     "lenet5",
     "lenet300",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import lightning as L
 import torch
@@ -82,8 +82,15 @@ class Classifier(L.LightningModule):
 
     def on_train_epoch_end(self) -> None:
         # Once an epoch: a call to `log` every step takes as long as a small network's own step.
-        self.log("train/loss", torch.stack(self._losses).mean())
+        losses = [loss.to(self.device) for loss in self._losses]
+        self.log("train/loss", torch.stack(losses).mean())
         self._losses.clear()
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["losses"] = self._losses  # of the epoch that a resumed run goes on with
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        self._losses = list(checkpoint.get("losses", ()))
 
     def validation_step(self, batch: Batch, batch_index: int) -> None:
         images, labels = batch

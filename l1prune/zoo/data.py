@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +11,9 @@ import numpy as np
 import torch
 from sklearn.model_selection import train_test_split
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset
+
+from l1prune.loader import ResumableLoader, Shuffle
 
 Batch = tuple[Tensor, Tensor]
 
@@ -46,36 +48,6 @@ class Images(Dataset[Batch]):
     def subset(self, rows: Sequence[int]) -> Images:
         """The images at ``rows``, in that order."""
         return Images(*self.__getitems__(list(rows)))
-
-
-class Shuffle(Sampler[int]):
-    """A new order every epoch, drawn from seed and epoch alone.
-
-    The order does not depend on how many random numbers anything else has used, so a dense and a
-    pruned run see the same batches, and a run resumed at epoch 7 sees epoch 7's. Lightning calls
-    :meth:`set_epoch`.
-
-    >>> list(Shuffle(4, seed=0)) == list(Shuffle(4, seed=0))
-    True
-    """
-
-    def __init__(self, count: int, seed: int) -> None:
-        self.count = count
-        self.seed = seed
-        self.epoch = 0
-
-    def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch whose order the next iteration follows."""
-        self.epoch = epoch
-
-    def __len__(self) -> int:
-        return self.count
-
-    def __iter__(self) -> Iterator[int]:
-        order: list[int] = (
-            np.random.default_rng((self.seed, self.epoch)).permutation(self.count).tolist()
-        )
-        return iter(order)
 
 
 class ImageData(L.LightningDataModule):
@@ -155,10 +127,11 @@ class ImageData(L.LightningDataModule):
                 f"data.classes={self.classes}: the labels need {labels}; give data.classes={labels}"
             )
 
-    def train_dataloader(self) -> DataLoader[Batch]:
+    def train_dataloader(self) -> ResumableLoader[Batch]:
         assert self.train is not None, "call setup() first"
-        order = Shuffle(len(self.train), self.seed)
-        return DataLoader(self.train, self.batch_size, sampler=order, collate_fn=as_read)
+        place = (self.trainer.world_size, self.trainer.global_rank) if self.trainer else (1, 0)
+        order = Shuffle(len(self.train), self.seed, *place)
+        return ResumableLoader(self.train, self.batch_size, sampler=order, collate_fn=as_read)
 
     def val_dataloader(self) -> DataLoader[Batch]:
         assert self.val is not None, "call setup() first"

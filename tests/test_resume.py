@@ -1,0 +1,211 @@
+"""Resume at any step: stopped wherever, a run ends in the same bits."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset
+
+from l1prune import L1Pruning, Sparsity
+from l1prune.loader import ResumableLoader, Shuffle
+from l1prune.resume import LAST, LastCheckpoint, StepSeed, last_checkpoint, replace
+
+BATCHES, EPOCHS = 6, 4
+
+
+class Noisy(Dataset[tuple[Tensor, Tensor]]):
+    """Examples that are augmented at random each time they are read."""
+
+    def __init__(self) -> None:
+        data = torch.Generator().manual_seed(1)
+        self.x, self.y = torch.randn(48, 8, generator=data), torch.randn(48, 1, generator=data)
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+        noise = torch.randn(8) + float(np.random.default_rng(np.random.randint(99)).normal())
+        return self.x[index] + 0.1 * noise, self.y[index]
+
+
+class Task(L.LightningModule):
+    """Dropout, BatchNorm and a learning rate that changes each step."""
+
+    def __init__(self, workers: int = 0) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.net = nn.Sequential(
+            nn.Linear(8, 16), nn.BatchNorm1d(16), nn.ReLU(), nn.Dropout(0.3), nn.Linear(16, 1)
+        )
+        self.workers = workers
+        self.losses: list[float] = []
+
+    def training_step(self, batch: list[Tensor], batch_idx: int) -> Tensor:
+        loss = (self.net(batch[0]) - batch[1]).square().mean()
+        self.losses.append(loss.item())
+        return loss
+
+    def validation_step(self, batch: list[Tensor], batch_idx: int) -> None:
+        self.log("val/loss", (self.net(batch[0]) - batch[1]).square().mean())
+
+    def train_dataloader(self) -> DataLoader[Any]:
+        order = Shuffle(48, seed=3)
+        return ResumableLoader(Noisy(), 8, sampler=order, num_workers=self.workers)
+
+    def val_dataloader(self) -> DataLoader[Any]:
+        return DataLoader(Noisy(), 24)
+
+    def configure_optimizers(self) -> Any:
+        optimizer = torch.optim.AdamW(self.parameters(), lr=0.01)
+        steps = int(self.trainer.estimated_stepping_batches)
+        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 0.02, total_steps=steps)
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": {"scheduler": schedule, "interval": "step"},
+        }
+
+
+class Keep(LastCheckpoint):
+    """Keeps each state that the file has had."""
+
+    def _save(self, trainer: L.Trainer) -> None:
+        super()._save(trainer)
+        shutil.copy(self.folder / LAST, self.folder / f"{trainer.global_step}.ckpt")
+
+
+def run(task: Task, last: LastCheckpoint, start: Path | None = None, **options: Any) -> Task:
+    torch.manual_seed(int.from_bytes(os.urandom(4), "little"))  # as another process would be
+    plan: dict[str, Any] = {"accelerator": "cpu", "logger": False, "enable_progress_bar": False}
+    plan |= {"enable_model_summary": False, "max_epochs": EPOCHS}
+    pruning = L1Pruning(threshold=Sparsity(0.8), prune_at=[0.3, 0.6])
+    trainer = L.Trainer(callbacks=[pruning, StepSeed(5), last], **(plan | options))
+    trainer.fit(task, ckpt_path=start)
+    return task
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"val_check_interval": 2},
+        {"accumulate_grad_batches": 2, "gradient_clip_val": 0.1},
+        {"limit_train_batches": 4},
+        {"precision": "bf16-mixed"},
+        {"check_val_every_n_epoch": 2},
+        {"limit_val_batches": 0},
+    ],
+    ids=str,
+)
+def test_stopped_at_any_step_a_run_ends_in_the_same_bits(
+    tmp_path: Path, options: dict[str, Any]
+) -> None:
+    whole = run(Task(), Keep(tmp_path, 1), **options)
+    kept = sorted((p for p in tmp_path.glob("[0-9]*.ckpt")), key=lambda p: int(p.stem))
+    steps = len(whole.losses) // options.get("accumulate_grad_batches", 1)
+    assert len(kept) >= steps // options.get("val_check_interval", 1)
+    for start in kept[:: 5 if options else 1]:
+        resumed = run(Task(), LastCheckpoint(tmp_path / "again", 3), start, **options)
+        assert resumed.losses == whole.losses[len(whole.losses) - len(resumed.losses) :]
+        for a, b in zip(whole.state_dict().values(), resumed.state_dict().values()):
+            assert torch.equal(a, b), start
+
+
+def test_workers_augment_as_they_would_have(tmp_path: Path) -> None:
+    whole = run(Task(workers=1), Keep(tmp_path, 4))
+    for step in (4, BATCHES, BATCHES + 4):
+        resumed = run(
+            Task(workers=1), LastCheckpoint(tmp_path / "again"), tmp_path / f"{step}.ckpt"
+        )
+        assert resumed.losses == whole.losses[step:]
+
+
+def test_a_chain_of_resumed_runs_is_one_run(tmp_path: Path) -> None:
+    whole = run(Task(), LastCheckpoint(tmp_path / "whole"))
+
+    class StopError(Exception):
+        pass
+
+    class Mortal(Task):
+        lives = 5
+
+        def training_step(self, batch: list[Tensor], batch_idx: int) -> Tensor:
+            if len(self.losses) == self.lives:
+                raise StopError
+            return super().training_step(batch, batch_idx)
+
+    folder = tmp_path / "broken"
+    for _ in range(50):
+        try:
+            task = run(Mortal(), LastCheckpoint(folder, 1), last_checkpoint(folder))
+            break
+        except StopError:
+            continue
+    for a, b in zip(whole.state_dict().values(), task.state_dict().values()):
+        assert torch.equal(a, b)
+
+
+# ---- the file
+
+
+def test_whatever_moment_is_the_last_there_is_a_whole_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for folder in (False, True):  # a file, or the folder of a sharded checkpoint
+        home = tmp_path / str(folder)
+        home.mkdir()
+        for number in range(3):
+            for fatal in range(12):
+                write(home / "last.ckpt.part", f"{number}.{fatal}", folder)
+                with monkeypatch.context() as patch:
+                    die_at(patch, fatal)
+                    with suppress(KeyboardInterrupt):
+                        replace(home / "last.ckpt.part", home / LAST)
+                if number or fatal > 4:
+                    last = last_checkpoint(home)
+                    assert last is not None
+                    assert ((last / "shard") if folder else last).read_text()
+
+
+def write(part: Path, text: str, folder: bool) -> None:
+    shutil.rmtree(part, ignore_errors=True)
+    if folder:
+        part.mkdir()
+    ((part / "shard") if folder else part).write_text(text)
+
+
+def die_at(patch: pytest.MonkeyPatch, moment: int) -> None:
+    """Let the process be killed before the so-manieth thing that it does to the disk."""
+    left = [moment]
+
+    def fatal(function: Any) -> Any:
+        def wrapper(*args: Any, **options: Any) -> Any:
+            left[0] -= 1
+            if left[0] == 0:
+                raise KeyboardInterrupt
+            return function(*args, **options)
+
+        return wrapper
+
+    for owner, name in ((os, "fsync"), (Path, "rename"), (Path, "replace"), (shutil, "rmtree")):
+        patch.setattr(owner, name, fatal(getattr(owner, name)))
+
+
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [
+        (lambda: StepSeed(-1), "seed=-1"),
+        (lambda: LastCheckpoint("x", 0), "every_n_steps=0"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(make: Any, says: str) -> None:
+    with pytest.raises(ValueError, match=says):
+        make()
