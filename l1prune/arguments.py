@@ -1,10 +1,43 @@
-"""Arguments: written down with a run's state, so that a resumed run is known to be the same one."""
+"""Arguments: checked before they are used, and written down, so that a run is known again."""
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
+from numbers import Integral, Real
 from typing import Any
+
+
+def is_number(value: Any, low: float = -math.inf, high: float = math.inf) -> bool:
+    """Whether a value is a finite number from `low` to `high`; a bool is none.
+
+    >>> is_number(0.5, 0, 1), is_number(2, 0, 1), is_number("0.5"), is_number(True)
+    (True, False, False, False)
+    """
+    real = isinstance(value, Real) and not isinstance(value, bool)
+    return real and math.isfinite(value) and low <= value <= high
+
+
+def is_whole(value: Any, low: int) -> bool:
+    """Whether a value is a whole number, at least `low`; a bool is none.
+
+    >>> is_whole(3, 1), is_whole(3.0, 1), is_whole(0, 1)
+    (True, False, False)
+    """
+    return isinstance(value, Integral) and is_number(value, low)
+
+
+def check_object(name: str, value: Any, methods: tuple[str, ...], example: str) -> None:
+    """Refuse an argument that is not an object with these methods, such as its class.
+
+    >>> check_object("scope", "global", ("comparable",), "LAMP()")
+    Traceback (most recent call last):
+    ValueError: scope must be an object as LAMP(), got 'global'
+    """
+    able = all(callable(getattr(value, method, None)) for method in methods)
+    if isinstance(value, type) or not able:
+        raise ValueError(f"{name} must be an object as {example}, got {value!r}")
 
 
 def described(arguments: Mapping[str, Any]) -> dict[str, str]:

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from l1prune import checkpoints, clock, masks, processes, randomness, shards, tracking
-from l1prune.arguments import check_same, described
+from l1prune.arguments import check_object, check_same, described
 from l1prune.averaging import hold_averages_
 from l1prune.clipping import clips_gradients
 from l1prune.forms import Form, Proximal
@@ -66,8 +66,8 @@ class L1Pruning(Launched, pl.Callback):
         self.threshold = Sparsity(0.95) if threshold is None else as_threshold(threshold)
         self.penalty = L1() if penalty is None else penalty
         self.form = Proximal() if form is None else form
-        if not callable(getattr(self.penalty, "prox_", None)):
-            raise ValueError(f"penalty must be one of l1prune.penalties, as L1(), got {penalty!r}")
+        check_object("penalty", self.penalty, ("score", "value", "prox_"), "L1()")
+        check_object("form", self.form, ("check", "before", "after"), "Proximal()")
         self.targets = None if targets is None else as_rules(targets)
         self.prune_at = clock.as_rounds(prune_at)
         self._make_strength = as_strength(strength, self.threshold, self.penalty, self.form)

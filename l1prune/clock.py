@@ -91,7 +91,8 @@ def as_rounds(prune_at: float | Sequence[float]) -> tuple[float, ...]:
     >>> as_rounds(0.6), as_rounds([100, 200])
     ((0.6,), (100, 200))
     """
-    given: tuple[Any, ...] = tuple(prune_at) if isinstance(prune_at, Sequence) else (prune_at,)
+    several = isinstance(prune_at, Sequence) and not isinstance(prune_at, str | bytes)
+    given: tuple[Any, ...] = tuple(prune_at) if several else (prune_at,)  # type: ignore[arg-type]
     shares = all(isinstance(at, float) and 0 < at < 1 for at in given)
     steps = all(isinstance(at, int) and not isinstance(at, bool) and at >= 1 for at in given)
     if not (given and (shares or steps)) or any(a >= b for a, b in pairwise(given)):

@@ -6,6 +6,8 @@ import math
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
+from l1prune.arguments import is_number, is_whole
+
 Memory = tuple[float, ...]
 
 
@@ -88,13 +90,13 @@ class Follow(Controller):
     def __post_init__(self) -> None:
         for name, most in (("start", math.inf), ("slack", 1), ("arrive", 1)):
             value = getattr(self, name)
-            if not 0 < value <= most or math.isinf(value):
+            if not is_number(value, 0, most) or value == 0:
                 raise ValueError(f"{name} must be above 0 and at most {most}, got {value!r}")
-        if not 0 <= self.ease <= 1:
+        if not is_number(self.ease, 0, 1):
             raise ValueError(f"ease must be a share between 0 and 1, got {self.ease!r}")
         for name in ("settle", "looks"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)!r}")
+            if not is_whole(getattr(self, name), 1):
+                raise ValueError(f"{name} must be a whole number ≥ 1, got {getattr(self, name)!r}")
 
     def begin(self) -> Memory:
         return (self.start,)

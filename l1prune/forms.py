@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
+from l1prune.arguments import check_object
 from l1prune.metrics import Euclidean, Group, Metric, number
 from l1prune.penalties import Penalty
 from l1prune.rounding import HALVES, round_stochastically
@@ -68,6 +69,9 @@ class Proximal(Form):
     """
 
     metric: Metric = field(default_factory=Euclidean)
+
+    def __post_init__(self) -> None:
+        check_object("metric", self.metric, ("threshold", "in_pieces"), "Euclidean()")
 
     def check(self, optimizer: Optimizer) -> None:
         self.metric.check(optimizer)

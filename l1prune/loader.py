@@ -11,6 +11,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset, DistributedSampler
 
 from l1prune import randomness
+from l1prune.arguments import is_whole
 
 Batch = TypeVar("Batch")
 
@@ -29,6 +30,9 @@ class Shuffle(DistributedSampler[Any]):
             up from the beginning.
         rank: which of the processes this is.
 
+    Raises:
+        ValueError: one of them makes no sense.
+
     >>> list(Shuffle(4, seed=0)) == list(Shuffle(4, seed=0))
     True
     >>> dealt = [list(Shuffle(4, seed=0, processes=2, rank=rank)) for rank in (0, 1)]
@@ -37,6 +41,11 @@ class Shuffle(DistributedSampler[Any]):
     """
 
     def __init__(self, count: int, seed: int = 0, processes: int = 1, rank: int = 0) -> None:
+        for name, value in (("count", count), ("seed", seed), ("rank", rank)):
+            if not is_whole(value, 0):
+                raise ValueError(f"{name}={value!r}: give a whole number from 0 up")
+        if not is_whole(processes, rank + 1):
+            raise ValueError(f"processes={processes!r}: give a whole number above rank={rank}")
         super().__init__(range(count), processes, rank, seed=seed)  # type: ignore[arg-type]
         self.count = count
 

@@ -22,6 +22,7 @@ from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.trainer.states import TrainerFn
 
 from l1prune import randomness
+from l1prune.arguments import is_whole
 from l1prune.loader import load_states
 
 LAST = "last.ckpt"
@@ -41,8 +42,8 @@ class StepSeed(pl.Callback):
     """
 
     def __init__(self, seed: int = 0) -> None:
-        if seed < 0:
-            raise ValueError(f"seed={seed}: give a whole number from 0 up")
+        if not is_whole(seed, 0):
+            raise ValueError(f"seed={seed!r}: give a whole number from 0 up")
         self.seed = seed
         self.batches = 0
 
@@ -87,8 +88,8 @@ class LastCheckpoint(Checkpoint):
     """
 
     def __init__(self, folder: str | Path, every_n_steps: int = 500) -> None:
-        if every_n_steps < 1:
-            raise ValueError(f"every_n_steps={every_n_steps}: give a number of steps from 1 up")
+        if not is_whole(every_n_steps, 1):
+            raise ValueError(f"every_n_steps={every_n_steps!r}: give a number of steps from 1 up")
         self.folder = Path(folder)
         self.every_n_steps = every_n_steps
         self._saved_at = 0

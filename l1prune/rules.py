@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import fnmatch
 import importlib
-import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 from torch import nn
+
+from l1prune.arguments import is_number
 
 
 @runtime_checkable
@@ -24,8 +25,13 @@ class Rule(Protocol):
 
 
 def _check_factor(factor: float) -> None:
-    if not (math.isfinite(factor) and factor >= 0):
+    if not is_number(factor, 0):
         raise ValueError(f"factor must be a finite number ≥ 0, got {factor!r}")
+
+
+def _check_pattern(pattern: object) -> None:
+    if not (isinstance(pattern, str) and pattern):
+        raise ValueError(f"pattern must be a text that names fit, as 'encoder.*', got {pattern!r}")
 
 
 @dataclass(frozen=True)
@@ -44,6 +50,7 @@ class ByName:
     factor: float = 1.0
 
     def __post_init__(self) -> None:
+        _check_pattern(self.pattern)
         _check_factor(self.factor)
 
     def matches(self, name: str, module: nn.Module) -> bool:
@@ -64,6 +71,7 @@ class ByRegex:
     factor: float = 1.0
 
     def __post_init__(self) -> None:
+        _check_pattern(self.pattern)
         _check_factor(self.factor)
         try:
             re.compile(self.pattern)
@@ -91,6 +99,8 @@ class ByType:
         _check_factor(self.factor)
         if isinstance(self.module, str):
             object.__setattr__(self, "module", _import_class(self.module))
+        if not (isinstance(self.module, type) and issubclass(self.module, nn.Module)):
+            raise ValueError(f"module must be a class, as torch.nn.Linear, got {self.module!r}")
 
     def matches(self, name: str, module: nn.Module) -> bool:
         assert not isinstance(self.module, str)
@@ -115,9 +125,12 @@ Rules = Sequence[str | Rule | type] | Mapping[str, float]
 
 def as_rules(rules: Rules) -> list[Rule]:
     """The rules that patterns, classes and mappings stand for."""
-    if isinstance(rules, str):
+    given: object = rules
+    if isinstance(given, str | bytes) or not isinstance(given, Sequence | Mapping) or not given:
+        hint = "; put it in [ ]" if isinstance(given, str) and given else ""
         raise ValueError(
-            f"targets must be a list of patterns, got the string {rules!r}: put it in [ ]"
+            "targets must be a list of patterns and module classes, or a mapping of patterns to "
+            f"factors, as ['encoder', torch.nn.Conv2d], got {rules!r}{hint}"
         )
     if isinstance(rules, Mapping):
         return [ByName(pattern, factor) for pattern, factor in rules.items()]

@@ -12,6 +12,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from itertools import pairwise
 
+from l1prune.arguments import check_object, is_number
+
 Schedule = Callable[[float], float]
 
 
@@ -24,7 +26,7 @@ def _clamped(progress: float) -> float:
 def _check_strengths(schedule: object, *names: str) -> None:
     for name in names:
         value = getattr(schedule, name)
-        if not (value >= 0 and math.isfinite(value)):
+        if not is_number(value, 0):
             raise ValueError(
                 f"{type(schedule).__name__}({name}={value}): a strength must be finite and ≥ 0; "
                 "0 is no pressure."
@@ -163,7 +165,8 @@ class WarmupHoldDecay:
 
     def __post_init__(self) -> None:
         _check_strengths(self, "peak")
-        if not (self.warmup >= 0 and self.decay >= 0 and self.warmup + self.decay <= 1):
+        shares = (self.warmup, self.decay)
+        if not all(is_number(share, 0, 1) for share in shares) or sum(shares) > 1:
             raise ValueError(
                 f"WarmupHoldDecay(warmup={self.warmup}, decay={self.decay}): both are shares of "
                 "the run, each ≥ 0 and at most 1 together."
@@ -197,6 +200,17 @@ class Join:
     boundaries: Sequence[float]
 
     def __post_init__(self) -> None:
+        for name, example in (("schedules", "[Linear(0, 1)]"), ("boundaries", "[0.4]")):
+            if not isinstance(getattr(self, name), list | tuple):
+                raise ValueError(
+                    f"Join({name}={getattr(self, name)!r}): must be a list, as {example}."
+                )
+        for schedule in self.schedules:
+            check_object("Join(schedules)", schedule, ("__call__",), "Linear(0, 1)")
+        if not all(is_number(boundary, 0, 1) for boundary in self.boundaries):
+            raise ValueError(
+                f"Join(boundaries={self.boundaries!r}): must be numbers between 0 and 1."
+            )
         for field in fields(self):  # a list from a config file would leave us without a hash
             object.__setattr__(self, field.name, tuple(getattr(self, field.name)))
         if len(self.boundaries) != len(self.schedules) - 1:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from l1prune.arguments import is_number
 from l1prune.controllers import Controller, Follow, Memory
 from l1prune.forms import Form, Subgradient
 from l1prune.masks import Masks, cut, pack_all, unpack_all
@@ -97,6 +97,18 @@ class Controlled:
         self._packed = state["spared"]
 
 
+def _check_schedule(schedule: Schedule) -> None:
+    try:
+        first: object = schedule(0.0)
+    except TypeError as error:
+        first = error
+    if not is_number(first, 0):
+        raise ValueError(
+            "strength: a schedule takes the progress from 0 to 1 and returns a finite strength ≥ 0;"
+            f" {schedule!r} at 0.0 gives {first!r}"
+        )
+
+
 def as_strength(
     strength: float | Plan | None, threshold: Threshold, penalty: Penalty, form: Form
 ) -> Callable[[], Scheduled | Controlled]:
@@ -120,10 +132,12 @@ def as_strength(
                 f"them, got {penalty!r} and {form!r}; or give a number or a schedule"
             )
         return partial(Controlled, strength, threshold, penalty)
-    if isinstance(strength, int | float) and math.isfinite(strength) and strength >= 0:
-        strength = Constant(float(strength))
-    if not callable(strength):
+    if is_number(strength, 0):
+        strength = Constant(float(strength))  # type: ignore[arg-type]
+    if isinstance(strength, type) or not callable(strength):
         raise ValueError(
-            f"strength must be a finite number ≥ 0, a schedule or a controller, got {strength!r}"
+            "strength must be a finite number ≥ 0, a schedule as Linear(0, 1), or a controller as "
+            f"Follow(), got {strength!r}"
         )
+    _check_schedule(strength)
     return partial(Scheduled, strength)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 from torch import Tensor
 
+from l1prune.arguments import check_object, is_number, is_whole
 from l1prune.schedules import Cubic
 from l1prune.scopes import LAMP, Scope
 from l1prune.selection import largest
@@ -52,7 +53,7 @@ class Magnitude(Threshold):
     floor: int = 1
 
     def __post_init__(self) -> None:
-        if not (math.isfinite(self.cut) and self.cut >= 0):
+        if not is_number(self.cut, 0):
             raise ValueError(f"threshold must be a finite size ≥ 0 to cut below, got {self.cut!r}")
         _check_floor(self.floor)
 
@@ -89,11 +90,12 @@ class Sparsity(Threshold):
     floor: int = 1
 
     def __post_init__(self) -> None:
-        if not 0 < self.sparsity < 1:
+        if not is_number(self.sparsity, 0, 1) or self.sparsity in (0, 1):
             raise ValueError(
                 "sparsity must lie between 0 and 1, as a share of the weights, got "
                 f"{self.sparsity!r}; 0.95 leaves 5 %"
             )
+        check_object("scope", self.scope, ("comparable",), "LAMP()")
         _check_floor(self.floor)
 
     def check(self, counts: list[int], sizes: list[int]) -> None:
@@ -140,19 +142,20 @@ def _floor(scores: Tensor, count: int) -> Tensor:
 
 
 def _check_floor(floor: int) -> None:
-    if floor < 0:
+    if not is_whole(floor, 0):
         raise ValueError(
-            f"floor must be a number of units ≥ 0 that each layer keeps, got {floor!r}"
+            f"floor must be a whole number of units ≥ 0 that each layer keeps, got {floor!r}"
         )
 
 
-def as_threshold(threshold: float | Threshold) -> Threshold:
+def as_threshold(threshold: Any) -> Threshold:
     """A plain number is the magnitude to cut below."""
-    if isinstance(threshold, int | float):
+    if is_number(threshold):
         return Magnitude(float(threshold))
-    if not callable(getattr(threshold, "keep", None)):
+    if isinstance(threshold, type) or not callable(getattr(threshold, "keep", None)):
         raise ValueError(
-            "threshold must be a size to cut below, or a threshold as Sparsity(0.95), got "
+            "threshold must be a finite size to cut below, or a threshold as Sparsity(0.95), got "
             f"{threshold!r}"
         )
-    return threshold
+    made: Threshold = threshold
+    return made

@@ -83,7 +83,7 @@ def test_other_batches_within_an_epoch_are_refused() -> None:
         {"sampler": None, "shuffle": True},
         {"sampler": SequentialSampler(range(20))},
     ],
-    ids=str,
+    ids=["none", "shuffle", "sequential"],
 )
 def test_an_order_that_cannot_be_drawn_again_is_refused(options: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="sampler=Shuffle"):

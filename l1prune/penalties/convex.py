@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from l1prune.arguments import is_number
 from l1prune.penalties.elementwise import checked_step, pieces, precise
 
 
@@ -110,7 +111,7 @@ class ElasticNet:
     l1_ratio: float = 0.5
 
     def __post_init__(self) -> None:
-        if not 0 <= self.l1_ratio <= 1:
+        if not is_number(self.l1_ratio, 0, 1):
             raise ValueError(
                 f"ElasticNet(l1_ratio={self.l1_ratio}): the share of L1 must lie in [0, 1], "
                 "from 0 (only L2) to 1 (only L1)."

@@ -8,12 +8,16 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from l1prune.arguments import is_whole
 from l1prune.penalties.elementwise import as_tensor, checked_step, piece_length, precise
 from l1prune.penalties.penalty import is_separable, makes_zeros
 
 # Newton's method below is monotone and quadratic. Thresholds that differ by ten orders of magnitude
 # within a unit took five steps to the precision of float64.
 _NEWTON_STEPS = 6
+
+LARGE = 64
+"""More dimensions than a tensor has."""
 
 
 @dataclass(frozen=True)
@@ -46,8 +50,9 @@ class GroupL1:
         parts: Matrices stacked along ``dim``, each of which holds one block of every unit.
 
     Raises:
-        ValueError: ``block`` or ``parts`` below 1; at a call, weights that this grouping does not
-            fit: no such dimension, or a length that is no multiple of ``block·parts``.
+        ValueError: ``dim`` is no whole number, ``block`` or ``parts`` are below 1; at a call,
+            weights that this grouping does not fit: no such dimension, or a length that is no
+            multiple of ``block·parts``.
 
     Source: Yuan and Lin, "Model selection and estimation in regression with grouped variables",
     JRSS B 68, 2006; Wen et al., "Learning structured sparsity in deep neural networks", 2016.
@@ -66,8 +71,10 @@ class GroupL1:
     parts: int = 1
 
     def __post_init__(self) -> None:
+        if not is_whole(self.dim, -LARGE) or self.dim > LARGE:
+            raise ValueError(f"GroupL1(dim={self.dim!r}): must be a dimension, as 0 or -1.")
         for name in ("block", "parts"):
-            if getattr(self, name) < 1:
+            if not is_whole(getattr(self, name), 1):
                 raise ValueError(
                     f"GroupL1({name}={getattr(self, name)}): must be a whole number ≥ 1; "
                     "1 makes each index along dim a unit of its own."

@@ -11,17 +11,17 @@ run the new size, computed by itself, would drown in rounding.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from l1prune.arguments import is_number
 from l1prune.penalties.elementwise import precise, shrink_
 
 
 def _check_scale(owner: object, name: str, value: float) -> None:
-    if not (value > 0 and math.isfinite(value)):
+    if not is_number(value, 0) or value == 0:
         raise ValueError(
             f"{type(owner).__name__}({name}={value}): must be positive and finite, "
             "of the size of a weight worth keeping, such as 0.1."
