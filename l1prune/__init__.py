@@ -4,11 +4,13 @@ from l1prune.callback import L1Pruning
 from l1prune.clock import rounds
 from l1prune.controllers import Follow
 from l1prune.forms import Proximal, Subgradient
+from l1prune.loader import ResumableLoader, Shuffle
 from l1prune.masks import Cut
 from l1prune.metrics import Euclidean, OptimizerMetric
 from l1prune.penalties import L1, L2, MCP, ElasticNet, GroupL1, LogSum, TransformedL1
 from l1prune.pressure import Pressure
 from l1prune.report import SparsityReport
+from l1prune.resume import LastCheckpoint, StepSeed, last_checkpoint
 from l1prune.rules import ByName, ByRegex, ByType
 from l1prune.scopes import LAMP, Global, PerLayer, Relative
 from l1prune.targets import find_targets
@@ -29,6 +31,7 @@ __all__ = [
     "Global",
     "GroupL1",
     "L1Pruning",
+    "LastCheckpoint",
     "LogSum",
     "Magnitude",
     "OptimizerMetric",
@@ -36,10 +39,14 @@ __all__ = [
     "Pressure",
     "Proximal",
     "Relative",
+    "ResumableLoader",
+    "Shuffle",
     "Sparsity",
     "SparsityReport",
+    "StepSeed",
     "Subgradient",
     "TransformedL1",
     "find_targets",
+    "last_checkpoint",
     "rounds",
 ]

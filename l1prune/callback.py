@@ -105,7 +105,7 @@ class L1Pruning(Launched, pl.Callback):
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         if stage == "fit":
-            processes.check_strategy(trainer.strategy)
+            processes.check_strategy(trainer.strategy, trainer.callbacks)  # type: ignore[attr-defined]
             checkpoints.take_care(trainer, pl_module)
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:

@@ -2,21 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
-from lightning.pytorch.strategies import DeepSpeedStrategy, FSDPStrategy, Strategy
+import lightning.pytorch as pl
+from lightning.pytorch.strategies import (
+    DeepSpeedStrategy,
+    FSDPStrategy,
+    ModelParallelStrategy,
+    Strategy,
+)
 
+from l1prune.averaging import AVERAGING
 from l1prune.penalties import Penalty, is_separable
 from l1prune.shards import is_sharded
 from l1prune.targets import Target
 
 
-def check_strategy(strategy: Strategy) -> None:
+def check_strategy(strategy: Strategy, callbacks: Iterable[pl.Callback] = ()) -> None:
     """Refuse strategies that keep the weights where they cannot be pressed.
 
     Raises:
-        ValueError: FSDP1 or DeepSpeed.
+        ValueError: FSDP1, DeepSpeed, or FSDP2 with an average of the weights among the callbacks.
     """
+    averaging = [type(one).__name__ for one in callbacks if isinstance(one, AVERAGING)]
+    if averaging and isinstance(strategy, ModelParallelStrategy):
+        raise ValueError(
+            f"callbacks: {averaging[0]} copies the model, which FSDP2 does not allow; train "
+            "without it, or with strategy='ddp'"
+        )
     if isinstance(strategy, FSDPStrategy):
         raise ValueError(
             "strategy: FSDP1 (strategy='fsdp') flattens the weights of many layers into one "

@@ -14,6 +14,7 @@ import lightning as L
 import pytest
 import torch
 import torch.distributed as dist
+from lightning.pytorch import callbacks as lightning_callbacks
 from lightning.pytorch.strategies import DeepSpeedStrategy, FSDPStrategy, ModelParallelStrategy
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, DistributedSampler, TensorDataset
@@ -216,14 +217,18 @@ def work(out: Path) -> None:
         made["one resumed"] = run(
             Task(), pruning(), strategy="ddp", devices=2, checkpoint=out / "one.ckpt"
         )
-    for name, form in FORMS.items():
-        for start, task, strategy in (("ddp", Task, "ddp"), ("fsdp", Sharded, fsdp())):
+    for start, task, strategy in (("ddp", Task, lambda: "ddp"), ("fsdp", Sharded, fsdp)):
+        for name, form in FORMS.items():
             pressing = pruning(strength=0.02, form=form)
-            made[f"{start} {name}"] = run(task(), pressing, strategy=strategy, devices=2)
+            made[f"{start} {name}"] = run(task(), pressing, strategy=strategy(), devices=2)
+        clipped = {"strategy": strategy(), "devices": 2, "gradient_clip_val": 0.05}
+        made[f"{start} clipped"] = run(task(), pruning(strength=0.02), **clipped)
     made["constant"] = run(Task(), pruning(strength=0.05), strategy="ddp", devices=2)
     for kind in ("plain", "ties", "earlier cut"):
         made[f"cuts, {kind}"] = cuts_of_shards(kind)
     made["gathered"] = {repr(s): largest_gathered(s) for s in (Global(), LAMP())}
+    average = (lightning_callbacks.StochasticWeightAveraging(0.01),)
+    made["averaged"] = refusal(Sharded(), pruning(), average, strategy=fsdp(), devices=2)
     made["refused"] = refusal(Sharded(), pruning(penalty=GroupL1()), strategy=fsdp(), devices=2)
     made["drifted"] = refusal(
         Task(), pruning(strength=0.05), (Drifts(),), strategy="ddp", devices=2
@@ -272,6 +277,16 @@ def test_every_form_of_pressure_is_the_same_on_shards(made: Any, form: str) -> N
     a, b = made[0][f"fsdp {form}"], made[0][f"ddp {form}"]
     assert same(a["masks"], b["masks"]) and same(a["weights"], b["weights"])
     assert not same(a["weights"], made[0]["fsdp"]["weights"])
+
+
+def test_gradients_of_removed_weights_use_up_no_budget_on_shards_either(made: Any) -> None:
+    # The norm is summed in another order, part by part.
+    close(made[0]["fsdp clipped"], made[0]["ddp clipped"])
+    assert not same(made[0]["ddp clipped"]["weights"], made[0]["ddp"]["weights"])
+
+
+def test_an_average_of_shards_is_refused(made: Any) -> None:
+    assert "StochasticWeightAveraging copies the model" in made[0]["averaged"]
 
 
 @pytest.mark.parametrize("name", RUNS[1:])
