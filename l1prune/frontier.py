@@ -1,125 +1,24 @@
-"""Many runs, one curve: accuracy against the number of weights left.
-
-A run is a directory with a `summary.json`; what is read from it is a `Point`.
-"""
+"""Many runs, one curve: accuracy against the number of weights left."""
 
 from __future__ import annotations
 
-import json
-import os.path
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+import csv
+import io
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from itertools import cycle
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import yaml  # type: ignore[import-untyped]
+from l1prune.runs import DENSE, Point, differing
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-
-SUMMARY = "summary.json"
-DENSE = "dense"
 
 # Okabe and Ito's colours for colour-blind readers; one marker more, so that 42 recipes look unlike.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 INK, GREY, PALE = "#222222", "#777777", "#e6e6e6"
-
-
-@dataclass(frozen=True)
-class Point:
-    """One run on the plane of parameters and accuracy.
-
-    Attributes:
-        name: the run's directory.
-        recipe: how it was pruned; "dense" when it was not.
-        nonzero: prunable weights that are not exactly zero.
-        accuracy: on the test set, from 0 to 1.
-        summary: all that the run's `summary.json` says.
-    """
-
-    name: str
-    recipe: str
-    nonzero: int
-    accuracy: float
-    summary: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
-
-    @property
-    def times(self) -> str:
-        """How many times fewer weights than there could be, as "20×"; empty where not known."""
-        prunable: Any = self.summary.get("params/prunable")
-        known = isinstance(prunable, int) and self.nonzero
-        return f"{prunable / self.nonzero:,.1f}×" if known else ""
-
-
-def find_runs(paths: Iterable[str | Path]) -> list[Path]:
-    """Find the run directories at or under some paths, each once.
-
-    Args:
-        paths: run directories, folders of them, or their `summary.json`; other files are no runs.
-
-    Raises:
-        FileNotFoundError: one of the paths does not exist.
-    """
-    found: dict[Path, Path] = {}
-    for path in map(Path, paths):
-        if not path.exists():
-            raise FileNotFoundError(f"{path}: no such file or directory")
-        files = path.rglob(SUMMARY) if path.is_dir() else [path] if path.name == SUMMARY else []
-        found.update({file.parent.resolve(): file.parent for file in files})
-    return sorted(found.values())
-
-
-def read_point(run_dir: str | Path) -> Point:
-    """Read one run.
-
-    Args:
-        run_dir: the directory with its `summary.json` and, if there is one, its `config.yaml`.
-
-    Raises:
-        FileNotFoundError: there is no `summary.json`.
-        ValueError: it is not JSON, or a figure in it is missing or impossible.
-    """
-    run_dir = Path(run_dir)
-    file = run_dir / SUMMARY
-    try:
-        summary = json.loads(file.read_bytes())
-    except FileNotFoundError:
-        raise FileNotFoundError(f"{file}: missing; a run writes it when it ends") from None
-    except ValueError as error:
-        raise ValueError(f"{file}: not valid JSON ({error}); was the run cut off?") from error
-    if not isinstance(summary, dict):
-        raise ValueError(f"{file}: must hold an object, but holds a {type(summary).__name__}")
-    for key in ("params/nonzero", "test/accuracy"):
-        if key not in summary:
-            raise ValueError(f"{file}: {key!r} is missing")
-    nonzero, accuracy = summary["params/nonzero"], summary["test/accuracy"]
-    if type(nonzero) is not int or nonzero < 0:
-        raise ValueError(f"{file}: 'params/nonzero' must be a whole number, but is {nonzero!r}")
-    if type(accuracy) not in (int, float) or not 0 <= accuracy <= 1:
-        raise ValueError(f"{file}: 'test/accuracy' must be from 0 to 1, but is {accuracy!r}")
-    return Point(run_dir.resolve().name, _recipe(run_dir, summary), nonzero, accuracy, summary)
-
-
-def read_points(run_dirs: Iterable[str | Path]) -> tuple[list[Point], list[str]]:
-    """Read many runs, some of which may be broken.
-
-    Returns:
-        the points, named by where they are in the folder that they share, and for each run that
-        could not be read a line that says which and why.
-    """
-    points: dict[Path, Point] = {}
-    problems = []
-    for run_dir in run_dirs:
-        try:
-            points[Path(run_dir).resolve()] = read_point(run_dir)
-        except (OSError, ValueError) as error:
-            problems.append(str(error))
-    if len(points) > 1:
-        shared = os.path.commonpath(points)
-        points = {run: replace(p, name=str(run.relative_to(shared))) for run, p in points.items()}
-    return list(points.values()), problems
 
 
 def pareto(points: Iterable[Point]) -> list[Point]:
@@ -165,6 +64,27 @@ def table(points: Sequence[Point]) -> str:
     lines = [" | ".join(map("{:{}{}}".format, row, "<<>>>>>", widths)) for row in rows]
     note = "* no other run is as accurate with fewer parameters, or more accurate with as many."
     return "\n".join([*(f"| {line} |" for line in lines), "", note])
+
+
+def csv_table(points: Sequence[Point]) -> str:
+    """A CSV table of runs, as exact as they were written: figures, and settings that differ.
+
+    >>> summary = {"test/accuracy": 0.9, "params/nonzero": 10}
+    >>> print(csv_table([Point("a", "l1", 10, 0.9, summary)]), end="")
+    run,recipe,best,test/accuracy,params/nonzero
+    a,l1,1,0.9,10
+    """
+    front = pareto(points)
+    figures = list(dict.fromkeys(key for point in points for key in point.summary))
+    settings = [key for key in differing(points) if key not in figures]
+    lines = io.StringIO()
+    writer = csv.writer(lines, lineterminator="\n")
+    writer.writerow(["run", "recipe", "best", *figures, *settings])
+    for p in sorted(points, key=lambda p: (-p.nonzero, p.accuracy)):
+        told = [p.summary.get(key, "") for key in figures]
+        told += [p.settings.get(key, "") for key in settings]
+        writer.writerow([p.name, p.recipe, int(p in front), *told])
+    return lines.getvalue()
 
 
 def draw(points: Sequence[Point], path: str | Path) -> None:
@@ -228,23 +148,3 @@ def _draw_front(axes: Axes, front: Sequence[Point]) -> None:
             place = (point.nonzero, point.accuracy)
             label = axes.annotate(point.times, place, (-4, 6), textcoords="offset points")
             label.set(ha="right", size="small", color=GREY)
-
-
-def _recipe(run_dir: Path, summary: Mapping[str, Any]) -> str:
-    """The name of the run's prune config where that was left behind; else what the counts say."""
-    everything = summary["params/nonzero"] == summary.get("params/prunable")
-    named = _lookup(run_dir / "config.yaml", "prune")
-    chosen = _lookup(run_dir / ".hydra/hydra.yaml", "hydra", "runtime", "choices", "prune")
-    known = (name for name in (named, chosen) if isinstance(name, str))
-    return next(known, DENSE if everything else "pruned")
-
-
-def _lookup(file: Path, *keys: str) -> Any:
-    """A value in a YAML file; None if that file is missing or no use, as a run can do without."""
-    try:
-        tree = yaml.safe_load(file.read_bytes())
-    except (OSError, ValueError, yaml.YAMLError):
-        return None
-    for key in keys:
-        tree = tree.get(key) if isinstance(tree, dict) else None
-    return tree

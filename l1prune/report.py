@@ -97,7 +97,7 @@ class SparsityReport:
 
     def to_csv(self, path: str | Path) -> None:
         """Write one line per layer, with a header."""
-        with open(path, "w", newline="") as file:
+        with open(path, "w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file)
             writer.writerow(COLUMNS)
             for layer in self.layers:
@@ -128,6 +128,28 @@ class SparsityReport:
             times = "none removed"
         lines.append(f"{times}; {self.total:,} parameters in all")
         return "\n".join(lines)
+
+
+def read_layers(path: str | Path) -> tuple[Layer, ...]:
+    """Read what `SparsityReport.to_csv` wrote.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it is no such table.
+    """
+    try:
+        with open(path, newline="", encoding="utf-8") as file:
+            return tuple(
+                Layer(
+                    row["name"],
+                    tuple(int(size) for size in row["shape"].split("x") if size),
+                    int(row["total"]),
+                    int(row["nonzero"]),
+                )
+                for row in csv.DictReader(file)
+            )
+    except (AttributeError, KeyError, TypeError, ValueError, csv.Error) as error:
+        raise ValueError(f"{path}: not a table of layers ({error!r})") from error
 
 
 def _layer(target: Target, nonzero: int) -> Layer:

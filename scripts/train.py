@@ -25,7 +25,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from l1prune import SparsityReport, tracking
 from l1prune.resume import LastCheckpoint, StepSeed
-from l1prune.zoo import BestCheckpoint, RunFolder, RunProgress
+from l1prune.zoo import BestCheckpoint, History, RunFolder, RunProgress
 
 # Lightning's notes on hardware it looked for, and advice for large data sets and clusters: here
 # the data are in memory and the run is alone.
@@ -61,6 +61,7 @@ def main(config: DictConfig) -> None:
                 StepSeed(config.seed),
                 *([pruning] if pruning else []),
                 BestCheckpoint(folder.path),
+                History(folder.path),
                 LastCheckpoint(folder.path, config.save_every),
             ],
         )

@@ -1,4 +1,4 @@
-"""The command: one table, one picture, and a clear word when there is nothing to compare."""
+"""The command: one table, what is asked for, and a clear word when there is nothing to compare."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def runs(tmp_path: Path) -> Path:
     return folder
 
 
-def test_prints_one_table_and_writes_the_picture(
+def test_prints_one_table_and_writes_the_page(
     main: Callable[[Sequence[str]], int],
     runs: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -43,8 +43,33 @@ def test_prints_one_table_and_writes_the_picture(
     out, err = capsys.readouterr()
     marks = {line.split("|")[1].strip(): "*" in line for line in out.splitlines()[2:5]}
     assert marks == {"dense": True, "poor": False, "small": True}
-    assert err == ""
-    assert Path("frontier.png").read_bytes().startswith(b"\x89PNG")
+    assert err == "wrote compare.html\n"
+    assert Path("compare.html").read_text(encoding="utf-8").startswith("<!doctype html>")
+
+
+def test_writes_the_formats_asked_for_and_no_other(
+    main: Callable[[Sequence[str]], int],
+    runs: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(runs.parent)
+    assert main(["outputs", "--format", "md,csv", "--output", "new/a.svg", "--format", "png"]) == 0
+    written = {path.name for path in Path().rglob("*.*") if path.suffix != ".json"}
+    assert written == {"compare.md", "compare.csv", "compare.png", "a.svg"}
+    out = capsys.readouterr().out
+    assert Path("compare.md").read_text(encoding="utf-8") == out
+    assert Path("compare.csv").read_text(encoding="utf-8").startswith("run,recipe,best,")
+    assert Path("compare.png").read_bytes().startswith(b"\x89PNG")
+    assert "</svg>" in Path("new/a.svg").read_text(encoding="utf-8")
+
+
+def test_an_unknown_format_is_named_with_the_known_ones(
+    main: Callable[[Sequence[str]], int], runs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        main([str(runs), "--format", "md,xls"])
+    assert "'xls' is not one of html, md, csv, png" in capsys.readouterr().err
 
 
 def test_a_broken_run_is_skipped_with_a_line(
@@ -58,7 +83,8 @@ def test_a_broken_run_is_skipped_with_a_line(
     assert main([str(runs), "--output", str(picture)]) == 0
     out, err = capsys.readouterr()
     assert "small" in out and "dense" not in out
-    assert err.startswith(f"skipped {broken}: not valid JSON") and err.count("\n") == 1
+    skipped, wrote = err.splitlines()
+    assert skipped.startswith(f"skipped {broken}: not valid JSON") and wrote == f"wrote {picture}"
     assert picture.exists()
 
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from l1prune.report import SparsityReport
+from l1prune.report import Layer, SparsityReport, read_layers
 
 
 def model() -> nn.Sequential:
@@ -48,6 +48,15 @@ def test_the_file_says_what_the_report_says(tmp_path: Path) -> None:
         "nonzero": "8",
         "sparsity": "0.333333",
     }
+
+
+def test_the_file_is_read_as_it_was_written(tmp_path: Path) -> None:
+    layers = (*SparsityReport.of(model()).layers, Layer('odd, "λ"', (), 1, 0))
+    SparsityReport(layers, 20).to_csv(tmp_path / "report.csv")
+    assert read_layers(tmp_path / "report.csv") == layers
+    (tmp_path / "report.csv").write_text("name,shape\na,2x\n")
+    with pytest.raises(ValueError, match="not a table of layers"):
+        read_layers(tmp_path / "report.csv")
 
 
 def test_the_table_names_every_layer_and_the_whole() -> None:

@@ -25,6 +25,7 @@ from omegaconf import DictConfig, OmegaConf
 from safetensors.torch import load_file
 
 from l1prune import L1Pruning
+from l1prune.runs import read_history
 from l1prune.zoo import mlp
 
 ROOT = Path(__file__).parents[1]
@@ -164,6 +165,15 @@ def test_the_report_has_a_line_per_layer(sweep: tuple[Path, str]) -> None:
         rows = list(csv.DictReader(file))
     assert [row["shape"] for row in rows] == ["256x64", "128x256", "10x128"]
     assert sum(int(row["nonzero"]) for row in rows) == summary(run)["params/nonzero"]
+
+
+def test_the_history_ends_where_the_summary_says(sweep: tuple[Path, str]) -> None:
+    run = sweep[0] / "0"
+    history = read_history(run / "history.csv")
+    assert history["epoch"] == list(range(len(history["epoch"])))
+    assert history["params/nonzero"][-1] == summary(run)["params/nonzero"]
+    assert history["val/accuracy"][-1] == pytest.approx(summary(run)["val/accuracy"], abs=1e-6)
+    assert None not in history["train/loss"]
 
 
 def test_the_best_checkpoint_is_a_sparse_one(sweep: tuple[Path, str]) -> None:

@@ -3,6 +3,7 @@
 from l1prune.zoo.checkpoint import BestCheckpoint
 from l1prune.zoo.classifier import Classifier, HoldThenDecay
 from l1prune.zoo.digits import Digits
+from l1prune.zoo.history import History
 from l1prune.zoo.hub import HubImages
 from l1prune.zoo.models import lenet5, lenet300, mlp, resnet20
 from l1prune.zoo.progress import RunProgress
@@ -12,6 +13,7 @@ __all__ = [
     "BestCheckpoint",
     "Classifier",
     "Digits",
+    "History",
     "HoldThenDecay",
     "HubImages",
     "RunFolder",

@@ -1,0 +1,313 @@
+"""The page in a real browser: no error, sorting, hovering, choosing, on a phone and in the dark."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import select
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from l1prune.frontier import pareto
+from l1prune.page import render
+from l1prune.report import Layer
+from l1prune.runs import Point
+
+CHROMIUM = next(
+    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
+)
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium: apt install chromium")
+
+# DevTools speaks through two inherited pipes that have to be numbers 3 and 4.
+AS_3_AND_4 = """
+import fcntl, os, sys
+pipes = [fcntl.fcntl(int(number), fcntl.F_DUPFD, 10) for number in sys.argv[1:3]]
+for wanted, pipe in zip((3, 4), pipes):
+    os.dup2(pipe, wanted)
+os.execv(sys.argv[3], sys.argv[3:])
+"""
+LOCAL = ("file:", "data:", "blob:", "about:")
+PATIENCE = 60  # seconds before a browser that says nothing counts as broken
+
+
+class Browser:
+    """A headless Chromium with one tab, and what it complained about."""
+
+    def __init__(self, profile: Path) -> None:
+        assert CHROMIUM
+        its_input, self._commands = os.pipe()
+        self._answers, its_output = os.pipe()
+        options = ["--headless=new", "--no-sandbox", "--disable-gpu", "--remote-debugging-pipe"]
+        command = [CHROMIUM, *options, f"--user-data-dir={profile}", "about:blank"]
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", AS_3_AND_4, str(its_input), str(its_output), *command],
+            pass_fds=(its_input, its_output),
+            stderr=subprocess.DEVNULL,
+        )
+        os.close(its_input)
+        os.close(its_output)
+        self._unread, self._count, self._session = b"", 0, {}
+        self.complaints: list[str] = []
+        target = self("Target.createTarget", url="about:blank")["targetId"]
+        session = self("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
+        self._session = {"sessionId": session}
+        for domain in ("Page", "Runtime", "Log", "Network"):
+            self(f"{domain}.enable")
+
+    def __call__(self, method: str, **parameters: Any) -> Any:
+        """Send a command and wait for its answer, noting what happens meanwhile."""
+        self._count += 1
+        message = {"id": self._count, "method": method, "params": parameters, **self._session}
+        os.write(self._commands, json.dumps(message).encode() + b"\0")
+        while (answer := self._receive()).get("id") != self._count:
+            self._note(answer.get("method", ""), answer.get("params", {}))
+        assert "error" not in answer, f"{method}: {answer['error']}"
+        return answer["result"]
+
+    def _receive(self) -> dict[str, Any]:
+        while b"\0" not in self._unread:
+            assert select.select([self._answers], [], [], PATIENCE)[0], "the browser says nothing"
+            more = os.read(self._answers, 1 << 20)
+            assert more, "the browser is gone"
+            self._unread += more
+        message, _, self._unread = self._unread.partition(b"\0")
+        return json.loads(message)
+
+    def _note(self, method: str, about: dict[str, Any]) -> None:
+        if method == "Runtime.exceptionThrown":
+            self.complaints.append(json.dumps(about["exceptionDetails"]))
+        elif method == "Runtime.consoleAPICalled" and about["type"] in ("error", "warning"):
+            self.complaints.append(json.dumps(about["args"]))
+        elif method == "Log.entryAdded":
+            self.complaints.append(f"{about['entry']['level']}: {about['entry']['text']}")
+        elif method == "Network.requestWillBeSent" and not about["request"]["url"].startswith(
+            LOCAL
+        ):
+            self.complaints.append(f"asked for {about['request']['url']}")
+
+    def run(self, script: str) -> Any:
+        """The value of a JavaScript expression; of what it promises, if it is a promise."""
+        options = {"returnByValue": True, "awaitPromise": True}
+        answer = self("Runtime.evaluate", expression=script, **options)
+        assert "exceptionDetails" not in answer, answer["exceptionDetails"]
+        return answer["result"].get("value")
+
+    def wait(self, script: str) -> None:
+        end = time.monotonic() + PATIENCE
+        while not self.run(script):
+            assert time.monotonic() < end, f"never true: {script}"
+            time.sleep(0.05)
+
+    def open(self, points: list[Point], file: Path, width: int = 1280, dark: bool = False) -> None:
+        file.write_text(render(points), encoding="utf-8")
+        scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
+        self("Emulation.setEmulatedMedia", features=[scheme])
+        phone = width < 640
+        size = {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": phone}
+        self("Emulation.setDeviceMetricsOverride", **size)
+        self("Emulation.setTouchEmulationEnabled", enabled=phone)
+        self.complaints.clear()
+        self("Page.navigate", url=file.as_uri())
+        self.wait("performance.getEntriesByName('drawn').length === 1")
+
+    def move(self, place: dict[str, float]) -> None:
+        self("Input.dispatchMouseEvent", type="mouseMoved", **place)
+
+    def click(self, place: dict[str, float]) -> None:
+        self.move(place)
+        for kind in ("mousePressed", "mouseReleased"):
+            self("Input.dispatchMouseEvent", type=kind, button="left", clickCount=1, **place)
+
+    def tap(self, place: dict[str, float]) -> None:
+        self("Input.dispatchTouchEvent", type="touchStart", touchPoints=[place])
+        self("Input.dispatchTouchEvent", type="touchEnd", touchPoints=[])
+
+    def close(self) -> None:
+        self("Browser.close")
+        self._process.wait(PATIENCE)
+        os.close(self._commands)
+        os.close(self._answers)
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    browser = Browser(tmp_path_factory.mktemp("profile"))
+    yield browser
+    browser.close()
+
+
+@pytest.fixture
+def file(tmp_path: Path, browser: Browser) -> Iterator[Path]:
+    """Where the page goes. Whatever a test does, nothing may be complained about."""
+    yield tmp_path / "compare.html"
+    browser.run("new Promise((done) => requestAnimationFrame(() => setTimeout(done)))")
+    assert browser.complaints == []
+
+
+def runs(count: int, recipes: tuple[str, ...] = ("l1", "gradual", "dense")) -> list[Point]:
+    """Runs that leave everything; every fifth leaves neither layers nor curves."""
+    draws = random.Random(0)
+    made = []
+    for i in range(count):
+        left = draws.randint(10, 5000)
+        whole = i % 5 != 4
+        curve = [draws.random() for _ in range(10)]
+        made.append(
+            Point(
+                name=f"sweep/{i}",
+                recipe=recipes[i % len(recipes)],
+                nonzero=2 * left,
+                accuracy=draws.random(),
+                summary={"params/prunable": 20_000},
+                settings={"prune.threshold.sparsity": 1 - left / 10_000, "seed": i},
+                layers=[Layer(f"net.{n}.weight", (100, 100), 10_000, left) for n in (1, 3)] * whole,
+                history={"epoch": list(range(10)), "val/accuracy": curve} if whole else {},
+            )
+        )
+    return made
+
+
+def column(browser: Browser, name: str) -> list[str]:
+    """The cells of the table that are in view, from top to bottom."""
+    return browser.run(f"""(() => {{
+        const heads = [...document.querySelectorAll("th")].map((th) => th.textContent);
+        const at = heads.indexOf("{name}");
+        const rows = [...document.querySelectorAll("tbody tr")].filter((row) => !row.hidden);
+        return rows.map((row) => row.cells[at].lastChild.textContent);
+    }})()""")
+
+
+def press(browser: Browser, header: str) -> None:
+    browser.run(f"""[...document.querySelectorAll("th button")]
+        .find((button) => button.textContent === "{header}").click()""")
+
+
+def point_of(browser: Browser, name: str) -> dict[str, float]:
+    """Where the point of a run is on the screen."""
+    return browser.run(f"""(() => {{
+        const chart = $("scatter"), run = runs.find((run) => run.name === "{name}");
+        const box = chart.getBoundingClientRect(), {{ xaxis, yaxis }} = chart._fullLayout;
+        return {{
+            x: box.x + xaxis._offset + xaxis.d2p(run.nonzero),
+            y: box.y + yaxis._offset + yaxis.d2p(100 * run.accuracy),
+        }};
+    }})()""")
+
+
+def chips(browser: Browser) -> list[str]:
+    return browser.run("[...document.querySelectorAll('#chips button')].map((chip) => chip.title)")
+
+
+def test_a_click_on_a_header_sorts_and_another_turns_it_round(browser: Browser, file: Path) -> None:
+    points = runs(23)
+    browser.open(points, file)
+    weights = [f"{n:,}" for n in sorted((point.nonzero for point in points), reverse=True)]
+    assert column(browser, "weights") == weights
+    accuracies = [f"{100 * a:.2f} %" for a in sorted(point.accuracy for point in points)]
+    press(browser, "accuracy")
+    assert column(browser, "accuracy") == accuracies[::-1]
+    press(browser, "accuracy")
+    assert column(browser, "accuracy") == accuracies
+    press(browser, "run")  # numbers in names count as numbers
+    assert column(browser, "run") == [f"sweep/{i}" for i in range(23)]
+    press(browser, "weights")
+    assert column(browser, "weights") == weights
+    sorts = browser.run("[...document.querySelectorAll('th')].map((th) => th.ariaSort)")
+    assert [one for one in sorts if one] == ["descending"]
+
+
+def test_a_filter_leaves_the_rows_with_all_its_words(browser: Browser, file: Path) -> None:
+    browser.open(runs(23), file)
+    browser.run("$('filter').value = 'L1 seed'; $('filter').dispatchEvent(new Event('input'))")
+    assert set(column(browser, "recipe")) == {"l1"}
+    assert browser.run("$('shown').textContent") == "8 of 23"
+    browser.run("$('filter').value = ''; $('filter').dispatchEvent(new Event('input'))")
+    assert len(column(browser, "recipe")) == 23
+
+
+def test_hovering_a_point_says_how_the_run_was_set(browser: Browser, file: Path) -> None:
+    points = runs(7)
+    browser.open(points, file)
+    browser.move(point_of(browser, "sweep/3"))
+    browser.wait("document.querySelector('#scatter .hovertext') !== null")
+    told = browser.run("document.querySelector('#scatter .hovertext').textContent")
+    sparsity = points[3].settings["prune.threshold.sparsity"]
+    for words in ("sweep/3", f"{points[3].nonzero:,} weights", f"sparsity {sparsity}", "seed 3"):
+        assert words in told
+
+
+def test_what_is_clicked_is_chosen_everywhere(browser: Browser, file: Path) -> None:
+    browser.open(runs(7), file)
+    front = [point.name for point in pareto(runs(7))]
+    assert chips(browser) == front  # to begin with
+    browser.run("$('none').click()")
+    assert browser.run("!$('no-curves').hidden && !$('no-layers').hidden")
+    browser.click(point_of(browser, "sweep/3"))
+    browser.wait("document.querySelectorAll('#chips button').length === 1")
+    browser.run("runs.find((run) => run.name === 'sweep/4').row.click()")  # it left no curves
+    browser.run("runs.find((run) => run.name === 'sweep/5').box.click()")
+    assert chips(browser) == ["sweep/3", "sweep/4", "sweep/5"]
+    assert browser.run("$('curves').data.map((line) => line.text.at(-1).trim())") == ["1", "3"]
+    assert browser.run("$('layers').data[0].x") == ["1", "3"]
+    assert browser.run("$('layers').data[0].y") == ["net.1", "net.3"]
+    assert browser.run("document.querySelectorAll('tr.chosen input:checked').length") == 3
+    browser.run("document.querySelector('#chips button').click(); $('best').click()")
+    assert chips(browser) == front
+
+
+def test_a_tap_chooses_once_and_says_how_the_run_was_set(browser: Browser, file: Path) -> None:
+    browser.open(runs(7), file, width=390)
+    browser.run("$('none').click()")
+    browser.tap(point_of(browser, "sweep/3"))
+    browser.wait("document.querySelector('#scatter .hovertext') !== null")
+    browser.wait("document.querySelectorAll('#chips button').length === 1")
+    browser.run("new Promise((done) => setTimeout(done, 500))")  # a second one would come by now
+    assert chips(browser) == ["sweep/3"]
+
+
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+@pytest.mark.parametrize("width", [390, 1280])
+def test_nothing_is_wider_than_the_window(
+    browser: Browser, file: Path, width: int, dark: bool
+) -> None:
+    long = replace(runs(1)[0], name="a_very_long_name_of_a_run/" * 9, recipe="quite_a_recipe" * 4)
+    browser.open([*runs(40), long], file, width, dark)
+    browser.run("choose(runs.slice(0, 20)).then(() => true)")
+    assert browser.run("document.documentElement.scrollWidth") <= width
+    lightness = browser.run("getComputedStyle(document.body).backgroundColor.match(/\\d+/)[0]")
+    assert (int(lightness) < 128) == dark
+    assert browser.run("$('scatter')._fullLayout.paper_bgcolor === css('--card')")
+
+
+def test_names_are_words_and_nothing_else(browser: Browser, file: Path) -> None:
+    bad = "</script x</script><script>hurt=1</script><img src=x onerror=hurt=1><b>&amp;%{x}"
+    odd = replace(runs(1)[0], name=bad, recipe=bad, settings={bad: bad, "prune.x": bad})
+    odd = replace(odd, layers=[Layer(bad, (2, 2), 4, 1)], history={"epoch": [0], bad: [None]})
+    browser.open([*runs(3), odd], file)
+    browser.run("choose(runs).then(() => true)")
+    assert browser.run("typeof hurt") == "undefined"
+    assert bad in column(browser, "run") and bad in column(browser, "recipe")
+    legend = browser.run("[...document.querySelectorAll('.legendtext')].map((t) => t.textContent)")
+    assert bad in legend
+
+
+def test_a_run_may_leave_two_figures_and_nothing_else(browser: Browser, file: Path) -> None:
+    browser.open([Point("by hand", "pruned", 0, 0.0)], file)
+    assert column(browser, "weights") == ["0"]
+    assert browser.run("!$('no-curves').hidden && !$('no-layers').hidden && $('metric').disabled")
+
+
+def test_a_thousand_runs_are_all_there(browser: Browser, file: Path) -> None:
+    browser.open(runs(1000), file)
+    assert len(column(browser, "run")) == 1000
+    assert browser.run("document.querySelectorAll('#scatter .point').length") >= 1000
+    assert len(chips(browser)) <= 8
