@@ -26,8 +26,8 @@ class Shuffle(DistributedSampler[Any]):
     Args:
         count: how many examples there are.
         seed: of the orders, ≥ 0.
-        processes: over how many the examples are dealt, one each in turn; the last round is filled
-            up from the beginning.
+        processes: over how many the examples are dealt, one each in turn; what is left over when
+            not all would get one sits this epoch out.
         rank: which of the processes this is.
 
     Raises:
@@ -46,13 +46,13 @@ class Shuffle(DistributedSampler[Any]):
                 raise ValueError(f"{name}={value!r}: give a whole number from 0 up")
         if not is_whole(processes, rank + 1):
             raise ValueError(f"processes={processes!r}: give a whole number above rank={rank}")
-        super().__init__(range(count), processes, rank, seed=seed)  # type: ignore[arg-type]
+        examples: Any = range(count)
+        super().__init__(examples, processes, rank, seed=seed, drop_last=True)
         self.count = count
 
     def __iter__(self) -> Iterator[int]:
         order = np.random.default_rng((self.seed, self.epoch)).permutation(self.count)
-        filled = np.resize(order, self.total_size)
-        dealt: list[int] = filled[self.rank :: self.num_replicas].tolist()
+        dealt: list[int] = order[self.rank : self.total_size : self.num_replicas].tolist()
         return iter(dealt)
 
 

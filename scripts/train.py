@@ -26,6 +26,7 @@ from omegaconf import DictConfig, OmegaConf
 from l1prune import SparsityReport, tracking
 from l1prune.resume import LastCheckpoint, StepSeed
 from l1prune.zoo import BestCheckpoint, History, RunFolder, RunProgress
+from l1prune.zoo.run import is_first
 
 # Lightning's notes on hardware it looked for, and advice for large data sets and clusters: here
 # the data are in memory and the run is alone.
@@ -96,7 +97,8 @@ def main(config: DictConfig) -> None:
     tracking.finish(trainer.loggers)
     folder.end(model.network, report, summary)
     folder.close()
-    print(f"\n{folder.path} has everything this run leaves.\n\n{report}\n{in_words(summary)}")
+    if is_first():
+        print(f"\n{folder.path} has everything this run leaves.\n\n{report}\n{in_words(summary)}")
 
 
 @contextmanager

@@ -11,13 +11,12 @@ from torch.utils.data import BatchSampler, DistributedSampler, SequentialSampler
 from l1prune.loader import ResumableLoader, Shuffle
 
 
-@pytest.mark.parametrize(("count", "processes"), [(12, 1), (12, 3), (13, 3), (2, 3)])
+@pytest.mark.parametrize(("count", "processes"), [(12, 1), (12, 3), (13, 3), (14, 3)])
 def test_processes_share_the_examples_of_one_order(count: int, processes: int) -> None:
     dealt = [list(Shuffle(count, 7, processes, rank)) for rank in range(processes)]
     assert len({len(part) for part in dealt}) == 1
     rounds = [index for one_each in zip(*dealt) for index in one_each]
-    assert rounds[:count] == list(Shuffle(count, 7))
-    assert set(rounds) == set(range(count))
+    assert rounds == list(Shuffle(count, 7))[: count // processes * processes]
 
 
 def test_each_epoch_and_each_seed_has_its_own_order() -> None:

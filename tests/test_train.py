@@ -307,3 +307,35 @@ def test_killed_twice_and_started_again_a_run_leaves_the_same_bytes(tmp_path: Pa
     assert start("war").wait() == peace.wait() == 0
     one, other = (tmp_path / name / "model.safetensors" for name in ("peace", "war"))
     assert one.read_bytes() == other.read_bytes()
+
+
+# ---- many processes
+
+
+def test_processes_that_share_each_batch_train_the_network_that_one_trains(tmp_path: Path) -> None:
+    options = ["+prune=l1", "logger=csv", "trainer.max_epochs=3", "data.batch_size=64"]
+    started = {
+        trainer: subprocess.Popen(
+            [
+                *(sys.executable, str(SCRIPT), *options, f"trainer={trainer}"),
+                f"hydra.run.dir={tmp_path / trainer}",
+            ],
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        )
+        for trainer in ("default", "ddp", "fsdp")
+    }
+    said = {trainer: process.communicate()[0] for trainer, process in started.items()}
+    one = load_file(tmp_path / "default" / "model.safetensors")
+    for trainer in ("ddp", "fsdp"):
+        run = tmp_path / trainer
+        shared = load_file(run / "model.safetensors")
+        for name, weight in one.items():
+            torch.testing.assert_close(shared[name], weight, rtol=1e-4, atol=1e-5)
+            assert torch.equal(shared[name] == 0, weight == 0)
+        assert summary(run)["test/accuracy"] == summary(tmp_path / "default")["test/accuracy"]
+        assert said[trainer].count("has everything this run leaves") == 1
+        with (run / "csv" / "metrics.csv").open() as file:
+            assert sum(bool(row["val/accuracy"]) for row in csv.DictReader(file)) == 3

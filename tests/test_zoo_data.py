@@ -66,13 +66,22 @@ def test_scaled_by_the_training_images_alone() -> None:
     assert test.images.mean() > 1  # the test images are the brighter ones, and stay so
 
 
-def test_an_epoch_is_every_training_image_once_in_batches() -> None:
+def test_an_epoch_has_each_training_image_once_in_whole_batches() -> None:
     data = Counted(batch_size=10)
     train, _, _ = ready(data)
     batches = list(data.train_dataloader())
-    assert [len(labels) for _, labels in batches] == [10, 10, 10, 10, 8]
-    seen = torch.cat([images for images, _ in batches])
-    assert torch.equal(seen.flatten().sort()[0], train.images.flatten().sort()[0])
+    assert [len(labels) for _, labels in batches] == [10, 10, 10, 10]
+    seen = torch.cat([images for images, _ in batches]).flatten().tolist()
+    assert len(set(seen)) == len(seen)
+    assert set(seen) <= set(train.images.flatten().tolist())
+
+
+def test_a_batch_of_more_images_than_there_are_is_refused() -> None:
+    data = Counted()
+    ready(data)
+    data.batch_size = 1000
+    with pytest.raises(ValueError, match=r"data.batch_size=1000: .* no more than the 48"):
+        data.train_dataloader()
 
 
 def test_images_keep_their_labels() -> None:

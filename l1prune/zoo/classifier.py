@@ -14,6 +14,8 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 from torchmetrics.classification import MulticlassAccuracy
 
+from l1prune.shards import is_sharded
+
 if TYPE_CHECKING:
     from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 
@@ -70,6 +72,18 @@ class Classifier(L.LightningModule):
         self.test_accuracy = MulticlassAccuracy(classes, average="micro")
         self._losses: list[Tensor] = []
 
+    def configure_model(self) -> None:
+        """Shard the network, layer by layer, where the strategy is FSDP2."""
+        mesh = self.device_mesh
+        if mesh is None or any(is_sharded(weight) for weight in self.parameters()):
+            return
+        from torch.distributed.fsdp import fully_shard
+
+        for layer in self.network.children():
+            if next(layer.parameters(), None) is not None:
+                fully_shard(layer, mesh=mesh["data_parallel"])
+        fully_shard(self.network, mesh=mesh["data_parallel"])
+
     def forward(self, images: Tensor) -> Tensor:
         logits: Tensor = self.network(images)
         return logits
@@ -83,7 +97,7 @@ class Classifier(L.LightningModule):
     def on_train_epoch_end(self) -> None:
         # Once an epoch: a call to `log` every step takes as long as a small network's own step.
         losses = [loss.to(self.device) for loss in self._losses]
-        self.log("train/loss", torch.stack(losses).mean())
+        self.log("train/loss", torch.stack(losses).mean(), sync_dist=True)
         self._losses.clear()
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -96,7 +110,7 @@ class Classifier(L.LightningModule):
         images, labels = batch
         logits = self(images)
         self.val_accuracy(logits, labels)
-        self.log("val/loss", F.cross_entropy(logits, labels))
+        self.log("val/loss", F.cross_entropy(logits, labels), sync_dist=True)
         self.log("val/accuracy", self.val_accuracy, prog_bar=True)
 
     def test_step(self, batch: Batch, batch_index: int) -> None:

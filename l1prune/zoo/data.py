@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from sklearn.model_selection import train_test_split
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, DistributedSampler
 
 from l1prune.loader import ResumableLoader, Shuffle
 
@@ -60,7 +60,7 @@ class ImageData(L.LightningDataModule):
     Args:
         shape: ``(C, H, W)`` of one image, what a network built for this data expects.
         classes: number of labels, ``0 … classes − 1``.
-        batch_size: images per training step.
+        batch_size: images per training step, shared between the processes.
         val_fraction: share of the training images kept for validation, in (0, 1).
         seed: of the validation split and of the order of training images.
 
@@ -129,17 +129,40 @@ class ImageData(L.LightningDataModule):
 
     def train_dataloader(self) -> ResumableLoader[Batch]:
         assert self.train is not None, "call setup() first"
-        place = (self.trainer.world_size, self.trainer.global_rank) if self.trainer else (1, 0)
-        order = Shuffle(len(self.train), self.seed, *place)
-        return ResumableLoader(self.train, self.batch_size, sampler=order, collate_fn=as_read)
+        processes, rank = place(self.trainer)
+        if self.batch_size % processes or self.batch_size > len(self.train):
+            raise ValueError(
+                f"data.batch_size={self.batch_size}: give a multiple of the {processes} processes "
+                f"that share it, and no more than the {len(self.train)} training images"
+            )
+        order = Shuffle(len(self.train), self.seed, processes, rank)
+        # Whole batches only: however many processes share them, they are the same.
+        return ResumableLoader(
+            self.train,
+            self.batch_size // processes,
+            sampler=order,
+            drop_last=True,
+            collate_fn=as_read,
+        )
 
     def val_dataloader(self) -> DataLoader[Batch]:
         assert self.val is not None, "call setup() first"
-        return DataLoader(self.val, EVAL_BATCH, collate_fn=as_read)
+        return in_order(self.val)
 
     def test_dataloader(self) -> DataLoader[Batch]:
         assert self.test is not None, "call setup() first"
-        return DataLoader(self.test, EVAL_BATCH, collate_fn=as_read)
+        return in_order(self.test)
+
+
+def place(trainer: L.Trainer | None) -> tuple[int, int]:
+    """How many processes there are, and which of them this is."""
+    return (trainer.world_size, trainer.global_rank) if trainer else (1, 0)
+
+
+def in_order(images: Images) -> DataLoader[Batch]:
+    """All images, in every process: an accuracy counts each once, whatever their number."""
+    order: DistributedSampler[Batch] = DistributedSampler(images, 1, rank=0, shuffle=False)
+    return DataLoader(images, EVAL_BATCH, sampler=order, collate_fn=as_read)
 
 
 EVAL_BATCH = 1000

@@ -9,11 +9,13 @@ from typing import Any
 
 import yaml  # type: ignore[import-untyped]
 from filelock import FileLock, Timeout
-from safetensors.torch import save_model
+from lightning.pytorch.utilities import rank_zero_only
+from safetensors.torch import save_file
 from torch import nn
 
 from l1prune.report import SparsityReport
 from l1prune.resume import last_checkpoint, replace
+from l1prune.shards import gathered
 
 DECIDE = ("data", "model", "prune", "seed")
 """The settings that make it this run and no other."""
@@ -43,6 +45,8 @@ class RunFolder:
         Raises:
             ValueError: another process trains here, or the run that began here is another.
         """
+        if not is_first():
+            return True  # the first process has looked
         self.path.mkdir(parents=True, exist_ok=True)
         self._lock = FileLock(self.path / ".lock")
         try:
@@ -76,9 +80,15 @@ class RunFolder:
         return last_checkpoint(self.path)
 
     def end(self, network: nn.Module, report: SparsityReport, summary: Mapping[str, Any]) -> None:
-        """Write what a run leaves, but for its checkpoints; the summary last, as it says so."""
+        """Write what a run leaves, but for its checkpoints; the summary last, as it says so.
+
+        All processes call it together, the first one writes.
+        """
+        whole = {n: gathered(w).detach().cpu().clone() for n, w in network.state_dict().items()}
+        if not is_first():
+            return
         self._write("report.csv", report.to_csv)
-        self._write("model.safetensors", lambda file: save_model(network, str(file)))
+        self._write("model.safetensors", lambda file: save_file(whole, str(file)))
         text = json.dumps(summary, indent=2) + "\n"
         self._write(SUMMARY, lambda file: file.write_text(text))
 
@@ -89,13 +99,19 @@ class RunFolder:
 
     def close(self) -> None:
         """Let other processes have the folder."""
-        self._lock.release()
+        if is_first():
+            self._lock.release()
 
     def _write(self, name: str, write: Callable[[Path], Any]) -> None:
         """A file is whole, or not there: whatever happens while it is written."""
         part = self.path / f"{name}.part"
         write(part)
         replace(part, self.path / name)
+
+
+def is_first() -> bool:
+    """Whether this is the one process of the run that speaks and writes."""
+    return not getattr(rank_zero_only, "rank", 0)
 
 
 def check_same_run(before: Mapping[str, Any], now: Mapping[str, Any], folder: Path) -> None:
