@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import io
+import re
 from functools import partial
+from typing import Any
 
 import lightning as L
 import pytest
 import torch
+from rich.console import Console
 
 from l1prune import L1Pruning
 from l1prune.zoo import Classifier, Digits, RunProgress, mlp
 
 
-def lines(capsys: pytest.CaptureFixture[str], epochs: int, *callbacks: L.Callback) -> list[str]:
+def train(epochs: int, *callbacks: L.Callback) -> None:
     L.Trainer(
         max_epochs=epochs,
         accelerator="cpu",
-        callbacks=[RunProgress(), *callbacks],
+        callbacks=list(callbacks),
         logger=False,
         enable_checkpointing=False,
         enable_model_summary=False,
@@ -26,6 +30,10 @@ def lines(capsys: pytest.CaptureFixture[str], epochs: int, *callbacks: L.Callbac
         Classifier(mlp((1, 8, 8), 10, hidden=(8,)), 10, partial(torch.optim.SGD, lr=0.01)),
         Digits(batch_size=100),
     )
+
+
+def lines(capsys: pytest.CaptureFixture[str], epochs: int, *callbacks: L.Callback) -> list[str]:
+    train(epochs, RunProgress(), *callbacks)
     return [line for line in capsys.readouterr().err.splitlines() if line.startswith("epoch")]
 
 
@@ -44,3 +52,26 @@ def test_a_long_run_fits_a_screen(capsys: pytest.CaptureFixture[str]) -> None:
     story = lines(capsys, 41)
     assert len(story) == 14
     assert story[-1].startswith("epoch 41/41")
+
+
+def drawn(**options: Any) -> str:
+    """What a terminal gets to see of a run."""
+    console = Console(file=io.StringIO(), force_terminal=True, width=120, **options)
+    train(3, RunProgress(1, console), L1Pruning(strength=0.02, prune_at=0.5))
+    screen: str = console.file.getvalue()  # type: ignore[attr-defined]
+    return screen
+
+
+def test_a_terminal_gets_one_bar_with_phase_strength_and_the_time_left() -> None:
+    screen = drawn()
+    assert "6/6" in screen
+    assert "press  λ 2.0e-02" in screen and "tune  sparsity 95.1 %" in screen
+    assert re.search(r"\d:\d\d:\d\d", screen)
+    assert "epoch 1/3" not in screen
+
+
+def test_colour_is_left_out_where_it_is_not_wanted(monkeypatch: pytest.MonkeyPatch) -> None:
+    colour = re.compile("\x1b\\[[0-9;]*3[0-9]")
+    assert colour.search(drawn(color_system="standard"))
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert not colour.search(drawn(color_system="standard"))

@@ -8,7 +8,8 @@ from typing import Any
 
 import lightning as L
 from lightning.pytorch.callbacks import ProgressBar
-from lightning.pytorch.callbacks.progress.tqdm_progress import Tqdm
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from l1prune.callback import L1Pruning
 
@@ -19,15 +20,19 @@ LINES = 20
 class RunProgress(ProgressBar):
     """One bar for the whole run; about twenty lines instead where stderr is not a terminal.
 
+    The bar has colours unless the environment says `NO_COLOR`, and the time that is left.
+
     Args:
         refresh_rate: batches between two updates of the bar.
+        console: where it is drawn; by default stderr.
     """
 
-    def __init__(self, refresh_rate: int = 20) -> None:
+    def __init__(self, refresh_rate: int = 20, console: Console | None = None) -> None:
         super().__init__()
         self.refresh_rate = refresh_rate
+        self.console = Console(stderr=True) if console is None else console
         self.enabled = True
-        self._bar: Tqdm | None = None
+        self._bar: Progress | None = None
 
     def disable(self) -> None:
         self.enabled = False
@@ -36,15 +41,20 @@ class RunProgress(ProgressBar):
         self.enabled = True
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        if self.enabled and sys.stderr.isatty():
-            total = trainer.num_training_batches * (trainer.max_epochs or 0)
-            self._bar = Tqdm(total=total, unit="step", dynamic_ncols=True, leave=False)
+        if self.enabled and self.console.is_terminal:
+            told = TextColumn("{task.description}", markup=False)
+            columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), told)
+            self._bar = Progress(*columns, console=self.console, transient=True)
+            epochs, batches = trainer.max_epochs or 0, trainer.num_training_batches
+            known = epochs > 0 and batches != float("inf")
+            self._bar.add_task("", total=epochs * batches if known else None)
+            self._bar.start()
 
     def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, *_: Any) -> None:
         done = trainer.fit_loop.total_batch_idx + 1
         if self._bar is not None and done % self.refresh_rate == 0:
-            self._bar.set_postfix_str(story(trainer), refresh=False)
-            self._bar.update(done - self._bar.n)
+            (task,) = self._bar.task_ids
+            self._bar.update(task, completed=done, description=story(trainer))
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         epochs = trainer.max_epochs or 1
@@ -63,7 +73,7 @@ class RunProgress(ProgressBar):
 
     def _close(self) -> None:
         if self._bar is not None:
-            self._bar.close()
+            self._bar.stop()
             self._bar = None
 
 
