@@ -25,7 +25,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from l1prune import SparsityReport, tracking
 from l1prune.resume import LastCheckpoint, StepSeed
-from l1prune.zoo import BestCheckpoint, History, RunFolder, RunProgress
+from l1prune.zoo import BestCheckpoint, History, RunFolder, RunProgress, Trajectory
 from l1prune.zoo.run import is_first
 
 # Lightning's notes on hardware it looked for, and advice for large data sets and clusters: here
@@ -61,7 +61,8 @@ def main(config: DictConfig) -> None:
                 timer,
                 StepSeed(config.seed),
                 *([pruning] if pruning else []),
-                BestCheckpoint(folder.path),
+                trajectory := Trajectory(),
+                best := BestCheckpoint(folder.path),
                 History(folder.path),
                 LastCheckpoint(folder.path, config.save_every),
             ],
@@ -93,9 +94,14 @@ def main(config: DictConfig) -> None:
         "seed": config.seed,
         "seconds": round(timer.time_elapsed("train"), 2),
     }
+    folder.end(model.network, report, summary)
+    tested = (report.nonzero, summary["test/accuracy"])
+    tracking.log_frontier(trainer.loggers, trajectory.points, tested)
+    if figures := best.figures(report):
+        tracking.log_model(trainer.loggers, best.best_model_path, figures, "best")
+    tracking.log_model(trainer.loggers, folder.path / "model.safetensors", summary, "latest")
     tracking.summarise(trainer.loggers, report, summary)
     tracking.finish(trainer.loggers)
-    folder.end(model.network, report, summary)
     folder.close()
     if is_first():
         print(f"\n{folder.path} has everything this run leaves.\n\n{report}\n{in_words(summary)}")

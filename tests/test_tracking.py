@@ -24,6 +24,7 @@ from l1prune import tracking
 from l1prune.report import SparsityReport
 
 COUNTS = [40.0, 30.0, 20.0]
+LOSSES = [3.0, 1.0, 2.0]
 CONFIG = {"seed": 3, "prune": {"threshold": {"sparsity": 0.75}}}
 
 
@@ -44,7 +45,7 @@ class Module(pl.LightningModule):
         self.log("valuable", 1.0)
 
     def on_validation_epoch_end(self) -> None:
-        self.log("val/own thing", 2.0)
+        self.log("val/own thing", LOSSES[self.current_epoch])
 
     def test_step(self, batch: list[torch.Tensor]) -> None:
         self.log("test/accuracy", 0.25)
@@ -89,6 +90,11 @@ class Written:
         return [record[kind] for record in self.records if record["type"] == kind]
 
     @property
+    def start(self) -> dict[str, Any]:
+        (run,) = self.of_type("run")
+        return dict(run)
+
+    @property
     def axes(self) -> dict[str, str]:
         metrics = self.of_type("metric")
         return {m.get("name") or m["glob_name"]: m.get("step_metric", "") for m in metrics}
@@ -102,9 +108,13 @@ class Written:
 
 
 def read_back(logger: WandbLogger) -> Written:
-    """End the run and read its transaction log with wandb's own reader."""
     file = Path(logger.experiment.settings.sync_file)
     wandb.finish()
+    return written_in(file)
+
+
+def written_in(file: Path) -> Written:
+    """Read a run's transaction log with wandb's own reader."""
     command = [sys.executable, "-m", "wandb", "leet", "inspect", "--json", str(file)]
     lines = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     return Written([json.loads(line) for line in lines.splitlines()], file.parent)
@@ -143,6 +153,10 @@ def written(offline: Path) -> Written:
     trainer.fit(Module(), data, data)
     trainer.test(Module(), data, verbose=False)
     tracking.log_layers([logger], pruned())
+    tracking.log_frontier([logger], [(4, 0.5), (2, 0.75)], (2, 0.25))
+    for alias in ("best", "final"):
+        (offline / f"{alias}.bin").write_text(alias)
+        tracking.log_model([logger], offline / f"{alias}.bin", pruned().to_dict(), alias)
     tracking.summarise([logger], pruned(), trainer.callback_metrics | {"seconds": 1.5})
     return read_back(logger)
 
@@ -178,13 +192,41 @@ def test_the_summary_holds_the_final_figures(written: Written) -> None:
     assert {key: summary[key] for key in expected} == expected
 
 
-def test_the_configuration_is_stored(written: Written) -> None:
+def test_the_summary_holds_the_extremes_of_what_is_validated(written: Written) -> None:
+    expected = {"min": min(LOSSES), "max": max(LOSSES), "last": LOSSES[-1]}
+    assert written.merged("summary")["val/own thing"] == expected
+
+
+def test_every_setting_is_stored_under_its_name_on_the_command_line(written: Written) -> None:
     stored = written.merged("config")
-    assert {key: stored[key] for key in CONFIG} == CONFIG
+    assert {key: value for key, value in stored.items() if not key.startswith("_wandb")} == {
+        "seed": 3,
+        "prune.threshold.sparsity": 0.75,
+    }
+
+
+def test_the_chart_shows_every_epoch_and_the_test(written: Written) -> None:
+    panel = written.merged("config")["_wandb.visualize.frontier"]
+    assert panel["panel_config"]["panelDefId"] == "wandb/scatter/v0"
+    (file,) = (written.folder / "files" / "media" / "table").rglob("frontier*.table.json")
+    table = json.loads(file.read_text())
+    assert set(panel["panel_config"]["fieldSettings"].values()) <= set(table["columns"])
+    assert table["data"] == [[4, 0.5, "val"], [2, 0.75, "val"], [2, 0.25, "test"]]
+
+
+def test_the_model_is_an_artifact_that_says_what_it_is(written: Written) -> None:
+    models = [model for model in written.of_type("artifact") if model["type"] == "model"]
+    assert {model["name"] for model in models} == {f"model-{written.start['run_id']}"}
+    assert [set(model["aliases"]) for model in models] == [{"best", "latest"}, {"final", "latest"}]
+    assert [[file["path"] for file in model["manifest"]["contents"]] for model in models] == [
+        ["best.bin"],
+        ["final.bin"],
+    ]
+    assert json.loads(models[0]["metadata"]) == pruned().to_dict()
 
 
 def test_the_layers_are_a_table(written: Written) -> None:
-    (file,) = (written.folder / "files" / "media" / "table").rglob("*.table.json")
+    (file,) = (written.folder / "files" / "media" / "table").rglob("layers*.table.json")
     assert json.loads(file.read_text()) == {
         "columns": ["layer", "shape", "weights", "left", "sparsity"],
         "data": [["weight", "2×4", 8, 2, 0.75]],
@@ -200,11 +242,51 @@ def test_a_prefix_of_the_logger_is_kept(offline: Path) -> None:
     assert back.merged("summary")["mine-params/nonzero"] == 2
 
 
+def start(folder: Path, **settings: Any) -> Written:
+    logger = tracking.wandb_logger(folder, project="test", offline=True, **settings)
+    logger.log_metrics({"val/loss": 1.0})
+    return read_back(logger)
+
+
+def test_the_same_folder_is_the_same_run(offline: Path) -> None:
+    first, again, other = (start(offline / name) for name in ("a", "a", "b"))
+    assert first.folder != again.folder  # nothing of the first start is lost
+    assert first.start["run_id"] == again.start["run_id"] != other.start["run_id"]
+    assert again.start["resume"] is True
+    assert first.rows_with("val/loss") and again.rows_with("val/loss")
+
+
+def test_an_id_from_outside_wins(offline: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert start(offline / "c", id="mine").start["run_id"] == "mine"
+    monkeypatch.setenv("WANDB_RUN_ID", "fromagent")
+    wandb.teardown()  # which has read its environment
+    assert start(offline / "c").start["run_id"] == "fromagent"
+    monkeypatch.delenv("WANDB_RUN_ID")
+    wandb.teardown()
+
+
+def test_runs_are_grouped_and_tagged(offline: Path) -> None:
+    run = start(offline / "d", group="digits-mlp", tags=["digits", None, "l1"]).start
+    assert (run["run_group"], run["tags"]) == ("digits-mlp", ["digits", "l1"])
+
+
+def test_an_abandoned_run_has_failed_and_the_next_is_another(offline: Path) -> None:
+    logger = tracking.wandb_logger(offline / "e", project="test", offline=True)
+    file = Path(logger.experiment.settings.sync_file)
+    tracking.abandon()
+    assert [end["exit_code"] for end in written_in(file).of_type("exit")] == [1]
+    tracking.abandon()  # there is none: nothing happens
+    assert start(offline / "f").start["run_id"] != logger.version
+
+
 def tell_everything(loggers: list[Logger]) -> None:
     tracking.define_axes(loggers, ["val/loss"])
     tracking.log_config(loggers, CONFIG)
     tracking.log_layers(loggers, pruned())
+    tracking.log_frontier(loggers, [], (1, 0.5))
+    tracking.log_model(loggers, __file__, {}, "best")
     tracking.summarise(loggers, pruned(), {"val/loss": torch.tensor(1.0)})
+    tracking.finish(loggers)
 
 
 def test_without_a_wandb_logger_wandb_is_not_imported(
@@ -239,4 +321,3 @@ def test_only_rank_zero_speaks(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_disabled_wandb_is_no_error(offline: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WANDB_MODE", "disabled")
     tell_everything([WandbLogger(project="test", save_dir=offline)])
-    wandb.finish()

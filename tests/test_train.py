@@ -19,6 +19,7 @@ import lightning as L
 import pytest
 import torch
 from hydra import compose, initialize_config_dir
+from hydra.core.hydra_config import HydraConfig
 from hydra.utils import instantiate
 from lightning.pytorch.loggers import Logger
 from omegaconf import DictConfig, OmegaConf
@@ -39,8 +40,14 @@ def choices(group: str) -> list[str]:
 
 @pytest.fixture
 def composed(tmp_path: Path) -> Iterator[Callable[..., DictConfig]]:
+    def made(*overrides: str) -> DictConfig:
+        config = compose("train", [f"run_dir={tmp_path}", *overrides], return_hydra_config=True)
+        HydraConfig.instance().set_config(config)  # which knows the choices by name
+        return config
+
     with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
-        yield lambda *overrides: compose("train", [f"run_dir={tmp_path}", *overrides])
+        yield made
+    HydraConfig.instance().cfg = None
 
 
 # ---- the choices
@@ -94,6 +101,14 @@ def test_every_logger_stays_in_the_run_directory(
     else:
         assert isinstance(logger, Logger)
         assert Path(logger.save_dir or "").is_relative_to(tmp_path)
+
+
+def test_a_tracked_run_is_labelled_with_its_choices(composed: Callable[..., DictConfig]) -> None:
+    dense = composed("logger=wandb").logger
+    assert (dense.group, dense.tags) == ("digits-mlp", ["digits", "mlp", None, None])
+    pruned = composed("logger=wandb", "experiment=mnist_lenet300").logger
+    assert pruned.group == "mnist-lenet300"
+    assert pruned.tags == ["mnist", "lenet300", "l1", "mnist_lenet300"]
 
 
 @pytest.mark.parametrize("name", choices("experiment"))

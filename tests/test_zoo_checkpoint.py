@@ -6,10 +6,12 @@ from functools import partial
 from pathlib import Path
 
 import lightning as L
+import pytest
 import torch
 from torch import Tensor
 
 from l1prune import L1Pruning, Sparsity
+from l1prune.report import SparsityReport
 from l1prune.zoo import BestCheckpoint, Classifier, Digits, mlp
 
 
@@ -21,18 +23,23 @@ class Falling(Classifier):
 
 
 def best_of(folder: Path, *callbacks: L.Callback) -> dict[str, Tensor]:
+    best = trained(folder, *callbacks)
+    stored = torch.load(best.best_model_path, weights_only=True)
+    return {"epoch": torch.tensor(stored["epoch"]), **stored["state_dict"]}
+
+
+def trained(folder: Path, *callbacks: L.Callback) -> BestCheckpoint:
     network = mlp((1, 8, 8), 10, hidden=(8,))
     L.Trainer(
         max_epochs=4,
         accelerator="cpu",
-        callbacks=[BestCheckpoint(folder), *callbacks],
+        callbacks=[best := BestCheckpoint(folder), *callbacks],
         logger=False,
         enable_progress_bar=False,
         enable_model_summary=False,
         num_sanity_val_steps=0,
     ).fit(Falling(network, 10, partial(torch.optim.SGD, lr=0.01)), Digits(batch_size=400))
-    stored = torch.load(folder / "best.ckpt", weights_only=True)
-    return {"epoch": torch.tensor(stored["epoch"]), **stored["state_dict"]}
+    return best
 
 
 def test_a_dense_run_keeps_its_best_epoch(tmp_path: Path) -> None:
@@ -45,3 +52,19 @@ def test_a_pruned_run_keeps_the_best_after_its_last_cut(tmp_path: Path) -> None:
     assert best["epoch"] == 2  # the cut at one half comes with the third epoch
     weights = torch.cat([w.flatten() for name, w in best.items() if name.endswith("weight")])
     assert (weights == 0).float().mean() > 0.89
+
+
+def test_its_figures_are_those_of_the_file(tmp_path: Path) -> None:
+    pruning = L1Pruning(0.0, Sparsity(0.9), prune_at=0.5)
+    best = trained(tmp_path, pruning)
+    assert pruning.report
+    stored = torch.load(tmp_path / "best.ckpt", weights_only=True)
+    weights = [w for name, w in stored["state_dict"].items() if name.endswith("weight")]
+    figures = best.figures(pruning.report)
+    assert figures["val/accuracy"] == pytest.approx(1 / (1 + stored["epoch"]))
+    assert figures["params/nonzero"] == sum(int(w.count_nonzero()) for w in weights)
+    assert figures["params/total"] == pruning.report.total
+
+
+def test_without_a_file_there_are_no_figures(tmp_path: Path) -> None:
+    assert BestCheckpoint(tmp_path).figures(SparsityReport((), 0)) == {}

@@ -8,6 +8,7 @@ from l1prune.zoo.hub import HubImages
 from l1prune.zoo.models import lenet5, lenet300, mlp, resnet20
 from l1prune.zoo.progress import RunProgress
 from l1prune.zoo.run import RunFolder
+from l1prune.zoo.trajectory import Trajectory
 
 __all__ = [
     "BestCheckpoint",
@@ -18,6 +19,7 @@ __all__ = [
     "HubImages",
     "RunFolder",
     "RunProgress",
+    "Trajectory",
     "lenet5",
     "lenet300",
     "mlp",

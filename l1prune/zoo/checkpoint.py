@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import lightning as L
+import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 
+from l1prune.report import SparsityReport
 from l1prune.zoo.progress import pruning_of
 
 
@@ -34,3 +37,19 @@ class BestCheckpoint(ModelCheckpoint):
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         if all(pruning.phase == "tune" for pruning in pruning_of(trainer)):
             super().on_validation_end(trainer, pl_module)
+
+    def figures(self, report: SparsityReport) -> dict[str, float]:
+        """The figures of the network in the file: its ``monitor``, and its weights, counted there.
+
+        Args:
+            report: which weights count. Empty is the answer while there is no file.
+        """
+        if not self.best_model_path or self.best_model_score is None:
+            return {}
+        weights = torch.load(self.best_model_path, map_location="cpu", weights_only=True)
+        layers = tuple(
+            replace(layer, nonzero=int(weights["state_dict"][layer.name].count_nonzero()))
+            for layer in report.layers
+        )
+        counts = replace(report, layers=layers).to_dict()
+        return {str(self.monitor): float(self.best_model_score), **counts}
