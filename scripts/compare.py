@@ -1,6 +1,7 @@
 """Compare runs: a table on the screen, and a page to look around in.
 
 python scripts/compare.py outputs/ multirun/
+python scripts/compare.py --wandb ENTITY/PROJECT
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from l1prune import hosted
 from l1prune.frontier import csv_table, draw, table
 from l1prune.page import render
 from l1prune.runs import SUMMARY, Point, find_runs, read_points
@@ -28,16 +30,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = read(arguments)
     try:
         points, problems = read_points(find_runs(options.runs))
+        online, missing = hosted.read_hosted(options.wandb) if options.wandb else ([], [])
+        points, problems = points + online, problems + missing
         for problem in problems:
             print(f"skipped {problem}", file=sys.stderr)
         if not points:
-            where = ", ".join(map(str, options.runs))
+            where = ", ".join(map(str, filter(None, [*options.runs, options.wandb])))
             raise FileNotFoundError(f"no run to compare in {where}: none has a usable {SUMMARY}")
         print(table(points))
         for file in options.output:
             write(points, file)
             print(f"wrote {file}", file=sys.stderr)
-    except (OSError, ValueError) as error:
+        if online:
+            print(f"The report is at {hosted.publish(options.wandb, online)}")
+    except (ImportError, OSError, ValueError) as error:
         print(f"compare.py: {error}", file=sys.stderr)
         return 2
     return 0
@@ -51,7 +57,12 @@ def read(arguments: Sequence[str] | None) -> argparse.Namespace:
         "training curves, layers, and a table to sort."
     )
     parser.add_argument(
-        "runs", nargs="+", type=Path, metavar="RUN", help="a run directory, or a folder of them"
+        "runs", nargs="*", type=Path, metavar="RUN", help="a run directory, or a folder of them"
+    )
+    parser.add_argument(
+        "--wandb",
+        metavar="ENTITY/PROJECT",
+        help="the runs of this W&B project as well, and a report on them there",
     )
     parser.add_argument(
         "--format",
@@ -70,6 +81,8 @@ def read(arguments: Sequence[str] | None) -> argparse.Namespace:
         help="the same under a name of your own, whose suffix says the format; may be repeated",
     )
     options = parser.parse_args(arguments)
+    if not options.runs and not options.wandb:
+        parser.error("name a RUN, or a project with --wandb")
     options.output += [Path(f"compare.{name}") for name in options.format]
     options.output = options.output or [Path("compare.html")]
     return options

@@ -111,6 +111,18 @@ def test_a_tracked_run_is_labelled_with_its_choices(composed: Callable[..., Dict
     assert pruned.tags == ["mnist", "lenet300", "l1", "mnist_lenet300"]
 
 
+@pytest.mark.parametrize("name", choices("sweep"))
+def test_what_a_sweep_of_wandb_sets_is_there_to_be_set(
+    composed: Callable[..., DictConfig], name: str
+) -> None:
+    sweep = OmegaConf.to_container(OmegaConf.load(ROOT / "conf" / "sweep" / f"{name}.yaml"))
+    assert isinstance(sweep, dict)
+    fixed = [word for word in sweep["command"] if "=" in word]
+    swept = [f"{key}={spec['values'][0]}" for key, spec in sweep["parameters"].items()]
+    assert composed(*fixed, *swept).logger.offline is False
+    assert (ROOT / sweep["program"]).samefile(SCRIPT)
+
+
 @pytest.mark.parametrize("name", choices("experiment"))
 def test_every_experiment_composes(composed: Callable[..., DictConfig], name: str) -> None:
     config = composed(f"experiment={name}", "trainer.max_epochs=2", "prune.strength=3e-4")
@@ -255,6 +267,7 @@ def refusal(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Callabl
         ("data.batch_size=0", "data.batch_size=0"),
         ("seed=-1", "seed=-1"),
         ("model=lenet5", "at least 16 × 16"),
+        ("+sweep=frontier", "sweep.command"),
     ],
 )
 def test_wrong_input_ends_in_one_readable_message(
