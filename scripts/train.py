@@ -25,26 +25,18 @@ from omegaconf import DictConfig, OmegaConf
 
 from l1prune import SparsityReport, tracking
 from l1prune.resume import LastCheckpoint, StepSeed
-from l1prune.zoo import BestCheckpoint, History, RunFolder, RunProgress, Trajectory
+from l1prune.zoo import BestCheckpoint, History, RunFolder, RunProgress, Trajectory, sweep
 from l1prune.zoo.run import is_first
-
-# Lightning's notes on hardware it looked for, and advice for large data sets and clusters: here
-# the data are in memory and the run is alone.
-logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
-warnings.filterwarnings("ignore", r"The '.*_dataloader' does not have many workers")
-warnings.filterwarnings("ignore", r"Checkpoint directory .* exists and is not empty")
-warnings.filterwarnings("ignore", r"The number of training batches .* is smaller than the logging")
-warnings.filterwarnings(
-    "ignore", r"`isinstance\(treespec, LeafSpec\)` is deprecated", FutureWarning
-)
 
 
 @hydra.main(version_base="1.3", config_path="../conf", config_name="train")
+@sweep.job
 def main(config: DictConfig) -> None:
     """Train, or go on training; test once; leave the results in the run directory."""
+    hush()
     folder = RunFolder(config.run_dir)
-    settings: Any = OmegaConf.to_container(config, resolve=True)
     with refusing(Exception):
+        settings: Any = OmegaConf.to_container(config, resolve=True)
         torch.set_num_threads(config.threads)
         if not folder.begin(settings):
             print(f"{folder.path} has this run already: {in_words(folder.summary())}")
@@ -107,6 +99,22 @@ def main(config: DictConfig) -> None:
         print(f"\n{folder.path} has everything this run leaves.\n\n{report}\n{in_words(summary)}")
 
 
+def hush() -> None:
+    """No notes on hardware that was looked for, no advice for large data sets and clusters.
+
+    Here the data are in memory and the run is alone. Called in every job: a sweep's may each have
+    a process of its own.
+    """
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    for message, kind in (
+        (r"The '.*_dataloader' does not have many workers", UserWarning),
+        (r"Checkpoint directory .* exists and is not empty", UserWarning),
+        (r"The number of training batches .* is smaller than the logging", UserWarning),
+        (r"`isinstance\(treespec, LeafSpec\)` is deprecated", FutureWarning),
+    ):
+        warnings.filterwarnings("ignore", message, kind)
+
+
 @contextmanager
 def refusing(
     *kinds: type[Exception], trained: Callable[[], bool] = lambda: False
@@ -124,7 +132,7 @@ def refusing(
         cause: BaseException = error
         while isinstance(cause, InstantiationException) and cause.__cause__:
             cause = cause.__cause__
-        raise SystemExit(f"Cannot train like this: {cause}") from None
+        raise sweep.Refusal(f"Cannot train like this: {cause}") from None
 
 
 def note_parameters(trainer: L.Trainer, report: SparsityReport) -> None:

@@ -135,9 +135,11 @@ def test_every_experiment_composes(composed: Callable[..., DictConfig], name: st
 
 @pytest.fixture(scope="module")
 def sweep(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
-    """The same pruned run twice, as a user starts it, and the last screen it leaves."""
+    """The same pruned run twice, as a user starts it, with one between that cannot be, and what
+    the screen shows.
+    """
     folder = tmp_path_factory.mktemp("sweep")
-    options = ["-m", "+prune=l1", "seed=3,3", "logger=csv", "trainer.max_epochs=3"]
+    options = ["-m", "+prune=l1", "seed=3,-1,3", "logger=csv", "trainer.max_epochs=3"]
     done = subprocess.run(
         [sys.executable, str(SCRIPT), *options, f"hydra.sweep.dir={folder / 'runs'}"],
         cwd=folder,
@@ -147,9 +149,9 @@ def sweep(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
         encoding="utf-8",
         check=False,
     )
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == 1, done.stderr
     assert [path.name for path in folder.iterdir()] == ["runs"]
-    return folder / "runs", done.stdout
+    return folder / "runs", done.stdout + done.stderr
 
 
 def summary(run: Path) -> dict[str, Any]:
@@ -219,14 +221,26 @@ def test_the_logger_was_told_every_epoch(sweep: tuple[Path, str]) -> None:
 
 
 def test_the_same_seed_gives_the_same_bytes(sweep: tuple[Path, str]) -> None:
-    one, other = ((sweep[0] / job / "model.safetensors").read_bytes() for job in "01")
+    one, other = ((sweep[0] / job / "model.safetensors").read_bytes() for job in "02")
     assert one == other
 
 
-def test_the_last_thing_on_the_screen_is_the_table(sweep: tuple[Path, str]) -> None:
-    *table, last = sweep[1].rstrip().splitlines()[-9:]
+def test_a_run_ends_with_its_table(sweep: tuple[Path, str]) -> None:
+    *table, last = sweep[1].partition("\n| run ")[0].rstrip().splitlines()[-9:]
     assert table[0].split() == ["layer", "shape", "weights", "left", "zeros"]
-    assert last.startswith(f"test accuracy {100 * summary(sweep[0] / '1')['test/accuracy']:.2f} %")
+    assert last.startswith(f"test accuracy {100 * summary(sweep[0] / '2')['test/accuracy']:.2f} %")
+
+
+def test_a_sweep_ends_with_the_comparison_and_what_failed(sweep: tuple[Path, str]) -> None:
+    folder, screen = sweep
+    _, _, end = screen.partition("\n| run ")
+    assert [line.split()[1] for line in end.splitlines()[2:4]] == ["0", "2"]
+    assert (folder / "frontier.png").exists()
+    assert "1 of 3 jobs failed:" in end
+    *_, which, why = end.strip().splitlines()
+    assert f"{folder / '1'}: +prune=l1 seed=-1 " in which
+    assert why.strip().startswith("Cannot train like this: data.seed=-1")
+    assert why.strip() == (folder / "1" / "error.txt").read_text().strip()
 
 
 # ---- what is refused
