@@ -356,20 +356,16 @@ def test_killed_twice_and_started_again_a_run_leaves_the_same_bytes(tmp_path: Pa
 
 def test_processes_that_share_each_batch_train_the_network_that_one_trains(tmp_path: Path) -> None:
     options = ["+prune=l1", "logger=csv", "trainer.max_epochs=3", "data.batch_size=64"]
-    started = {
-        trainer: subprocess.Popen(
-            [
-                *(sys.executable, str(SCRIPT), *options, f"trainer={trainer}"),
-                f"hydra.run.dir={tmp_path / trainer}",
-            ],
+    said = {}
+    for trainer in ("default", "ddp", "fsdp"):  # at once, two could draw the same port
+        command = [sys.executable, str(SCRIPT), *options, f"trainer={trainer}"]
+        said[trainer] = subprocess.run(
+            [*command, f"hydra.run.dir={tmp_path / trainer}"],
             env={**os.environ, "PYTHONPATH": str(ROOT)},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
+            capture_output=True,
+            check=True,
             text=True,
-        )
-        for trainer in ("default", "ddp", "fsdp")
-    }
-    said = {trainer: process.communicate()[0] for trainer, process in started.items()}
+        ).stdout
     one = load_file(tmp_path / "default" / "model.safetensors")
     for trainer in ("ddp", "fsdp"):
         run = tmp_path / trainer

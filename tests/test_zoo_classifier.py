@@ -85,3 +85,30 @@ def test_the_rate_is_held_and_then_falls_to_nothing_step_by_step() -> None:
 def test_holding_the_whole_run_is_refused() -> None:
     with pytest.raises(ValueError, match=r"hold=1.0"):
         HoldThenDecay(1.0)
+
+
+def test_a_share_of_the_pixels_is_hidden_while_training_and_none_after() -> None:
+    class Sees(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.head, self.seen = nn.Linear(100, 2), torch.empty(0)
+
+        def forward(self, images: Tensor) -> Tensor:
+            self.seen = images
+            logits: Tensor = self.head(images.flatten(1))
+            return logits
+
+    model = Classifier(Sees(), 2, partial(torch.optim.SGD, lr=0.1), dropout=0.2)
+    torch.manual_seed(0)
+    batch = torch.ones(50, 1, 10, 10), torch.zeros(50, dtype=torch.long)
+    model.training_step(batch, 0)
+    assert model.network.seen.eq(0).float().mean() == pytest.approx(0.2, abs=0.02)
+    assert model.network.seen.mean() == pytest.approx(1, abs=0.03)  # on average as bright
+    model.eval()(batch[0])
+    assert model.network.seen.eq(1).all()
+
+
+@pytest.mark.parametrize("dropout", [-0.1, 1.0, "much"])
+def test_an_impossible_dropout_is_refused(dropout: float) -> None:
+    with pytest.raises(ValueError, match=r"model\.dropout="):
+        Classifier(nn.Flatten(), 2, partial(torch.optim.SGD, lr=0.1), dropout=dropout)

@@ -14,6 +14,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 from torchmetrics.classification import MulticlassAccuracy
 
+from l1prune.arguments import is_number
 from l1prune.shards import is_sharded
 
 if TYPE_CHECKING:
@@ -54,6 +55,10 @@ class Classifier(L.LightningModule):
         classes: number of labels.
         optimizer: parameters → optimizer.
         schedule: progress of the run in [0, 1] → factor of the learning rate, asked every step.
+        dropout: share of each image's numbers that are hidden at random while training, in [0, 1).
+
+    Raises:
+        ValueError: `dropout` is no such share.
     """
 
     def __init__(
@@ -62,8 +67,12 @@ class Classifier(L.LightningModule):
         classes: int,
         optimizer: Callable[[Iterator[nn.Parameter]], Optimizer],
         schedule: Callable[[float], float] = HoldThenDecay(),
+        dropout: float = 0.0,
     ) -> None:
         super().__init__()
+        if not is_number(dropout, 0, 1) or dropout == 1:
+            raise ValueError(f"model.dropout={dropout!r}: give a share from 0 to below 1")
+        self.dropout = dropout
         self.network = network
         self.make_optimizer = optimizer
         self.schedule = schedule
@@ -90,6 +99,8 @@ class Classifier(L.LightningModule):
 
     def training_step(self, batch: Batch, batch_index: int) -> Tensor:
         images, labels = batch
+        if self.dropout:
+            images = F.dropout(images, self.dropout)
         loss = F.cross_entropy(self(images), labels)
         self._losses.append(loss.detach())
         return loss

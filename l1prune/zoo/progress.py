@@ -44,7 +44,7 @@ class RunProgress(ProgressBar):
         if self.enabled and self.console.is_terminal:
             told = TextColumn("{task.description}", markup=False)
             columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), told)
-            self._bar = Progress(*columns, console=self.console, transient=True)
+            self._bar = Progress(*columns, console=self.console, auto_refresh=False, transient=True)
             epochs, batches = trainer.max_epochs or 0, trainer.num_training_batches
             known = epochs > 0 and batches != float("inf")
             self._bar.add_task("", total=epochs * batches if known else None)
@@ -54,7 +54,7 @@ class RunProgress(ProgressBar):
         done = trainer.fit_loop.total_batch_idx + 1
         if self._bar is not None and done % self.refresh_rate == 0:
             (task,) = self._bar.task_ids
-            self._bar.update(task, completed=done, description=story(trainer))
+            self._bar.update(task, completed=done, description=story(trainer), refresh=True)
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         epochs = trainer.max_epochs or 1
