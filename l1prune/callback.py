@@ -16,11 +16,12 @@ from l1prune import checkpoints, clock, masks, processes, randomness, shards, tr
 from l1prune.arguments import check_object, check_same, described
 from l1prune.averaging import hold_averages_
 from l1prune.clipping import clips_gradients
-from l1prune.forms import Form, Proximal
+from l1prune.controllers import Controller
+from l1prune.forms import Form, Proximal, default_form
 from l1prune.launched import Launched
 from l1prune.loader import load_states
 from l1prune.penalties import L1, Penalty
-from l1prune.pressure import Pressure
+from l1prune.pressure import Pressure, check_optimizer
 from l1prune.report import SparsityReport
 from l1prune.rules import Rules, as_rules
 from l1prune.strength import Plan, as_strength
@@ -32,15 +33,16 @@ class L1Pruning(Launched, pl.Callback):
     """Trains under L1 pressure, removes what has become small, fine-tunes what is left.
 
     Args:
-        strength: λ. By default a controller finds it, so that there is nothing to tune: it presses
-            the weights that are due to go, as hard as the planned sparsity needs. A number, or a
-            `Schedule` over the pressure phase, presses all weights, as the textbook does.
+        strength: λ, as in loss + λ·Σ|w|: a number, a `Schedule` over the pressure phase, or a
+            controller such as `Follow()`, which finds what the planned sparsity needs.
         threshold: what is removed: by default `Sparsity(0.95)`; a number: weights smaller than it.
         penalty: what presses: by default `L1()`; `ElasticNet()`, `GroupL1()`, …
         prune_at: when: a share of the run in (0, 1), an optimizer step, or several of either for
-            several rounds, after each of which the rest is pressed on.
+            several rounds, after each of which the rest is pressed on. By default fifty rounds
+            between 10 % and 60 % of the run, or one at 60 % if the threshold is a size.
         targets: which weights: see `find_targets`; by default the weights of all layers.
-        form: how the penalty enters a step: by default `Proximal()`; `Subgradient()`.
+        form: how the penalty enters a step: `Proximal()`, `Subgradient()`; by default the proximal
+            map, in the optimizer's own metric, or in the Euclidean one under a controller.
 
     Attributes:
         report: exact counts, after `fit`.
@@ -55,20 +57,23 @@ class L1Pruning(Launched, pl.Callback):
 
     def __init__(
         self,
-        strength: float | Plan | None = None,
+        strength: float | Plan = 1e-4,
         threshold: float | Threshold | None = None,
         penalty: Penalty | None = None,
-        prune_at: int | float | Sequence[int] | Sequence[float] = 0.6,
+        prune_at: int | float | Sequence[int] | Sequence[float] | None = None,
         targets: Rules | None = None,
         form: Form | None = None,
     ) -> None:
         super().__init__()
         self.threshold = Sparsity(0.95) if threshold is None else as_threshold(threshold)
         self.penalty = L1() if penalty is None else penalty
-        self.form = Proximal() if form is None else form
+        self.form = Proximal() if form is None and isinstance(strength, Controller) else form
         check_object("penalty", self.penalty, ("score", "value", "prox_"), "L1()")
-        check_object("form", self.form, ("check", "before", "after"), "Proximal()")
+        if self.form is not None:
+            check_object("form", self.form, ("check", "before", "after"), "Proximal()")
         self.targets = None if targets is None else as_rules(targets)
+        if prune_at is None:
+            prune_at = clock.rounds(0.1, 0.6, 50) if isinstance(self.threshold, Sparsity) else 0.6
         self.prune_at = clock.as_rounds(prune_at)
         self._make_strength = as_strength(strength, self.threshold, self.penalty, self.form)
         names = ("threshold", "penalty", "prune_at", "targets", "form")
@@ -135,7 +140,9 @@ class L1Pruning(Launched, pl.Callback):
     def _attach(self, optimizers: Sequence[Optimizer]) -> None:
         self._detach()
         for optimizer, steps in zip(optimizers, chain(self.steps, repeat(0)), strict=False):
-            pressure = Pressure(optimizer, self._found, self.penalty, self.strength, self.form)
+            check_optimizer(optimizer)
+            form = default_form(optimizer) if self.form is None else self.form
+            pressure = Pressure(optimizer, self._found, self.penalty, self.strength, form)
             pressure.steps = steps
             self._pressures.append(pressure)
             self._holds.append(masks.Hold(optimizer, self._found, self.masks))

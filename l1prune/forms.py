@@ -6,11 +6,12 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 import torch
+from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
 from torch.optim import Optimizer
 
 from l1prune.arguments import check_object
-from l1prune.metrics import Euclidean, Group, Metric, number
+from l1prune.metrics import Euclidean, Group, Metric, OptimizerMetric, is_known, number
 from l1prune.penalties import Penalty
 from l1prune.rounding import HALVES, round_stochastically
 from l1prune.shards import local
@@ -95,6 +96,22 @@ class Proximal(Form):
             w.copy_(round_stochastically(exact, w.dtype, generator))
         else:
             step.shrink_(w, t)
+
+
+def default_form(optimizer: Optimizer) -> Form:
+    """The proximal map in the optimizer's own metric; in the Euclidean one, where that is unknown.
+
+    In its own metric the strength is the λ of loss + λ·penalty for any optimizer. That was ahead
+    of the Euclidean one wherever there are few weights left: README, Results.
+    """
+    if is_known(optimizer):
+        return Proximal(OptimizerMetric())
+    rank_zero_warn(
+        f"form: the metric of {type(optimizer).__name__} is not known, so weights are pressed by "
+        "lr·λ, whatever the gradients are divided by; register it with "
+        "l1prune.metrics.divided.register, or give form=Proximal()"
+    )
+    return Proximal()
 
 
 @dataclass(frozen=True)

@@ -70,7 +70,7 @@ class OptimizerMetric(Metric):
     """
 
     def check(self, optimizer: Optimizer) -> None:
-        if divided.dispatch(type(optimizer)) is divided.dispatch(object):
+        if not is_known(optimizer):
             raise ValueError(
                 f"metric: {type(optimizer).__name__} has no known metric; use Euclidean(), or "
                 "register one with l1prune.metrics.divided.register"
@@ -95,6 +95,16 @@ def _state(optimizer: Optimizer, w: Tensor) -> dict[str, Any]:
     """What the optimizer remembers of a parameter, or of its local part."""
     state = optimizer.state[w]
     return {name: local(v) if isinstance(v, Tensor) else v for name, v in state.items()}
+
+
+def is_known(optimizer: Optimizer) -> bool:
+    """Whether it is known what an optimizer divides its gradients by.
+
+    >>> from torch import nn
+    >>> is_known(Adam(nn.Linear(1, 1).parameters()))
+    True
+    """
+    return divided.dispatch(type(optimizer)) is not divided.dispatch(object)
 
 
 @singledispatch

@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 
 from l1prune.arguments import is_number
-from l1prune.controllers import Controller, Follow, Memory
+from l1prune.controllers import Controller, Memory
 from l1prune.forms import Form, Subgradient
 from l1prune.masks import Masks, cut, pack_all, unpack_all
 from l1prune.penalties import Penalty, makes_zeros
-from l1prune.schedules import Constant, Schedule, WarmupHoldDecay
+from l1prune.schedules import Constant, Schedule
 from l1prune.shards import local, over_shards
 from l1prune.targets import Target
 from l1prune.thresholds import Sparsity, Threshold
@@ -110,7 +110,7 @@ def _check_schedule(schedule: Schedule) -> None:
 
 
 def as_strength(
-    strength: float | Plan | None, threshold: Threshold, penalty: Penalty, form: Form
+    strength: float | Plan, threshold: Threshold, penalty: Penalty, form: Form | None
 ) -> Callable[[], Scheduled | Controlled]:
     """What makes the strength of a run, from the argument of `L1Pruning`.
 
@@ -122,8 +122,6 @@ def as_strength(
         and makes_zeros(penalty)
         and not isinstance(form, Subgradient)
     )
-    if strength is None:
-        strength = Follow() if steerable else WarmupHoldDecay(0.1)
     if isinstance(strength, Controller):
         if not (steerable and isinstance(threshold, Sparsity)):
             raise ValueError(

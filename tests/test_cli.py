@@ -11,7 +11,7 @@ from lightning.pytorch.cli import LightningCLI
 from lightning.pytorch.demos.boring_classes import BoringDataModule, BoringModel
 
 import l1prune
-from l1prune import L1, ElasticNet, Euclidean, Global, L1Pruning, OptimizerMetric, Proximal
+from l1prune import L1, ElasticNet, Global, L1Pruning, OptimizerMetric, Proximal
 from l1prune.schedules import Linear
 
 
@@ -73,4 +73,4 @@ def test_numbers_keep_their_meaning(tmp_path: Path, prune_at: Any) -> None:
     _, callback = configured(tmp_path, {"strength": 1e-3, "threshold": 0.01, "prune_at": prune_at})
     assert callback.prune_at == L1Pruning(prune_at=prune_at).prune_at
     assert callback.threshold == l1prune.Magnitude(0.01)
-    assert (callback.penalty, callback.form) == (L1(), Proximal(Euclidean()))
+    assert (callback.penalty, callback.form) == (L1(), None)

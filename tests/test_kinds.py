@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrizations
 from torch.utils.data import DataLoader
 
-from l1prune import L1Pruning, Sparsity
+from l1prune import L1Pruning, Proximal, Sparsity
 
 EPOCHS, BATCHES, SPARSITY = 4, 4, 0.7
 
@@ -299,7 +299,8 @@ KINDS = [
 
 def fit(kind: Kind, path: Path, **resume: Any) -> Task:
     targets = None if kind.targets is None else [f"net.{name}" for name in kind.targets]
-    pruning = L1Pruning(0.3, Sparsity(SPARSITY), prune_at=0.5, targets=targets)
+    strong = {"strength": 0.3, "form": Proximal(), "prune_at": 0.5}
+    pruning = L1Pruning(threshold=Sparsity(SPARSITY), targets=targets, **strong)
     saves = ModelCheckpoint(path, filename="{epoch}", save_top_k=-1)
     task = kind.task(kind, pruning)
     trainer = L.Trainer(

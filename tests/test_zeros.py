@@ -16,7 +16,7 @@ from lightning.pytorch.plugins import MixedPrecision
 from torch import Tensor, nn, optim
 from torch.utils.data import DataLoader, TensorDataset
 
-from l1prune import L1Pruning, Sparsity, masks
+from l1prune import Follow, L1Pruning, Proximal, Sparsity, masks
 from l1prune.schedules import Constant
 
 EPOCHS, BATCHES = 4, 5
@@ -298,9 +298,9 @@ def test_compiled_models_are_compiled_no_more_often_than_dense_ones() -> None:
 
 
 @pytest.mark.filterwarnings("ignore:the cut left a single")
-@pytest.mark.parametrize("strength", [None, Constant(20.0)], ids=["controlled", "constant"])
+@pytest.mark.parametrize("strength", [Follow(), Constant(20.0)], ids=["controlled", "constant"])
 @pytest.mark.parametrize("sparsity", [0.5, 0.9])
-def test_no_zero_is_negative(strength: Constant | None, sparsity: float) -> None:
+def test_no_zero_is_negative(strength: Constant | Follow, sparsity: float) -> None:
     class Signs(Task):
         def loss(self, batch: list[Tensor]) -> Tensor:
             if self.pruning is not None and self.pruning.phase == "tune":
@@ -310,6 +310,6 @@ def test_no_zero_is_negative(strength: Constant | None, sparsity: float) -> None
     def negative(w: Tensor) -> int:
         return int((w.signbit() & (w == 0)).sum())
 
-    task = Signs(L1Pruning(strength, Sparsity(sparsity), prune_at=0.5))
+    task = Signs(L1Pruning(strength, Sparsity(sparsity), prune_at=0.5, form=Proximal()))
     fit(task)
     assert not any(task.broken)
