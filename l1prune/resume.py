@@ -14,6 +14,8 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -77,7 +79,8 @@ class LastCheckpoint(Checkpoint):
     """Keeps the state of the last epoch's end, or of a step after it, in ``folder/last.ckpt``.
 
     The file is written beside the old one, brought to the disk, and only then put in its place: at
-    every moment there is a whole one.
+    every moment there is a whole one. In a run of one process Ctrl-C is heard when the step that
+    it interrupts is done, and saved; a second one is heard at once.
 
     Args:
         folder: where it goes; made if it is not there.
@@ -93,10 +96,34 @@ class LastCheckpoint(Checkpoint):
         self.folder = Path(folder)
         self.every_n_steps = every_n_steps
         self._saved_at = 0
+        self._asked = False
+        self._before: Any = None
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._saved_at = trainer.global_step
         load_states(trainer)
+        self._asked = False
+        # Processes that heard of it at different steps would wait for each other.
+        if trainer.world_size == 1 and threading.current_thread() is threading.main_thread():
+            self._before = signal.signal(signal.SIGINT, self._ask)
+
+    def _ask(self, *_: Any) -> None:
+        if self._asked:
+            raise KeyboardInterrupt
+        self._asked = True
+
+    def _leave(self) -> None:
+        if self._before is not None:
+            signal.signal(signal.SIGINT, self._before)
+            self._before = None
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._leave()
+
+    def on_exception(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException
+    ) -> None:
+        self._leave()
 
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: Any, *_: Any) -> None:
         # Lightning resumes neither an epoch's last batch nor one before a validation as it was, nor
@@ -106,7 +133,7 @@ class LastCheckpoint(Checkpoint):
         awkward = trainer.is_last_batch or loop._should_accumulate()
         if awkward or loop._should_check_val_fx(fetcher):
             return
-        if trainer.global_step - self._saved_at >= self.every_n_steps:
+        if self._asked or trainer.global_step - self._saved_at >= self.every_n_steps:
             self._save(trainer)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -119,6 +146,8 @@ class LastCheckpoint(Checkpoint):
         if trainer.is_global_zero:
             replace(part, self.folder / LAST)
         trainer.strategy.barrier("LastCheckpoint")
+        if self._asked:
+            raise KeyboardInterrupt
 
 
 def last_checkpoint(folder: str | Path) -> Path | None:

@@ -151,7 +151,8 @@ def resumable(folder: RunFolder) -> Iterator[None]:
         where = f"hydra.run.dir={folder.path}"
         options = [o for o in HydraConfig.get().overrides.task if o != where]
         command = shlex.join(["python", *sys.argv[:1], *options, where])
-        print(f"\nStopped. To go on: {command}", file=sys.stderr)
+        if is_first():
+            print(f"\nStopped. To go on: {command}", file=sys.stderr)
         raise
 
 

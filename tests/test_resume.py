@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -151,6 +152,23 @@ def test_a_chain_of_resumed_runs_is_one_run(tmp_path: Path) -> None:
             continue
     for a, b in zip(whole.state_dict().values(), task.state_dict().values()):
         assert torch.equal(a, b)
+
+
+def test_ctrl_c_saves_the_step_that_it_interrupts(tmp_path: Path) -> None:
+    whole = run(Task(), LastCheckpoint(tmp_path / "whole"))
+
+    class Interrupted(Task):
+        def training_step(self, batch: list[Tensor], batch_idx: int) -> Tensor:
+            if len(self.losses) == BATCHES + 2:
+                os.kill(os.getpid(), signal.SIGINT)
+            return super().training_step(batch, batch_idx)
+
+    before, task = signal.getsignal(signal.SIGINT), Interrupted()
+    with pytest.raises((KeyboardInterrupt, SystemExit)):
+        run(task, LastCheckpoint(tmp_path))
+    assert signal.getsignal(signal.SIGINT) is before
+    resumed = run(Task(), LastCheckpoint(tmp_path), last_checkpoint(tmp_path))
+    assert task.losses + resumed.losses == whole.losses
 
 
 # ---- the file
