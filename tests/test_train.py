@@ -106,9 +106,9 @@ def test_every_logger_stays_in_the_run_directory(
 def test_a_tracked_run_is_labelled_with_its_choices(composed: Callable[..., DictConfig]) -> None:
     dense = composed("logger=wandb").logger
     assert (dense.group, dense.tags) == ("digits-mlp", ["digits", "mlp", None, None])
-    pruned = composed("logger=wandb", "experiment=mnist_lenet300").logger
+    pruned = composed("logger=wandb", "experiment=mnist_lenet300_66x").logger
     assert pruned.group == "mnist-lenet300"
-    assert pruned.tags == ["mnist", "lenet300", "l1", "mnist_lenet300"]
+    assert pruned.tags == ["mnist", "lenet300", "l1", "mnist_lenet300_66x"]
 
 
 @pytest.mark.parametrize("name", choices("sweep"))
