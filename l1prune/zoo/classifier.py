@@ -100,10 +100,19 @@ class Classifier(L.LightningModule):
     def training_step(self, batch: Batch, batch_index: int) -> Tensor:
         images, labels = batch
         if self.dropout:
-            images = F.dropout(images, self.dropout)
+            images = self._hide(images)
         loss = F.cross_entropy(self(images), labels)
         self._losses.append(loss.detach())
         return loss
+
+    def _hide(self, images: Tensor) -> Tensor:
+        """Dropout; processes that share a batch hide what one that had all of it would hide."""
+        processes = self.trainer.world_size if self._trainer else 1
+        if processes == 1:
+            return F.dropout(images, self.dropout)
+        kept = F.dropout(images.new_ones(len(images) * processes, *images.shape[1:]), self.dropout)
+        torch.distributed.broadcast(kept, 0)
+        return images * kept[self.global_rank :: processes]  # as Shuffle deals
 
     def on_train_epoch_end(self) -> None:
         # Once an epoch: a call to `log` every step takes as long as a small network's own step.

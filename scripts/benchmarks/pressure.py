@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from benchmarks.measure import Contender, Row, Work, allocated, over, row_of, take_turns
 from benchmarks.tasks import RATE, STRENGTH, Task, tasks, torchao
-from l1prune import L1, OptimizerMetric, Pressure, Proximal, Sparsity, find_targets
+from l1prune import L1, Follow, OptimizerMetric, Pressure, Proximal, Sparsity, find_targets
 from l1prune.masks import Hold, cut, hold_
 from l1prune.metrics import over_root
 from l1prune.strength import as_strength
@@ -146,15 +146,15 @@ def steps(task: Task, scale: Scale, precision: str) -> Iterator[Row]:
     """Whole training steps with pressure, with masks and with a rival, over one without."""
     if precision == "bf16-mixed":
         task.autocast = lambda: torch.autocast(scale.device.type, torch.bfloat16)
-    trimmed = as_strength(None, Sparsity(0.95), L1(), Proximal())()
+    trimmed = as_strength(Follow(), Sparsity(0.95), L1(), Proximal())()
     for progress in (0.0, 0.5):  # as in the middle of a long run
         trimmed.advance(progress, 10_000, task.targets, {})
     kinds = {
         "plain pressure": lambda: pressed(task, Proximal()),
-        "the default, trimmed pressure": lambda: pressed(
-            task, Proximal(), trimmed.spared, trimmed.ease
+        "trimmed pressure": lambda: pressed(task, Proximal(), trimmed.spared, trimmed.ease),
+        "pressure in Adam's metric (the default)": lambda: pressed(
+            task, Proximal(OptimizerMetric())
         ),
-        "pressure in Adam's metric": lambda: pressed(task, Proximal(OptimizerMetric())),
     }
     rival, masks = torchao(task), cut(task.targets, L1(), Sparsity(0.95))
     where = f"{task.name}, {precision}"
