@@ -12,6 +12,7 @@ import sys
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import hydra
@@ -23,7 +24,7 @@ from hydra.utils import instantiate
 from lightning.pytorch.callbacks import Timer
 from omegaconf import DictConfig, OmegaConf
 
-from l1prune import SparsityReport, tracking
+from l1prune import L1Pruning, SparsityReport, tracking
 from l1prune.resume import LastCheckpoint, StepSeed
 from l1prune.zoo import BestCheckpoint, History, RunFolder, RunProgress, Trajectory, sweep
 from l1prune.zoo.run import is_first
@@ -41,56 +42,79 @@ def main(config: DictConfig) -> None:
         if not folder.begin(settings):
             print(f"{folder.path} has this run already: {in_words(folder.summary())}")
             return
-        data = instantiate(config.data)
-        L.seed_everything(config.seed, workers=True, verbose=False)
-        model = instantiate(config.model)
-        pruning = instantiate(config.get("prune"))
-        timer = Timer()
-        trainer = instantiate(config.trainer, _partial_=True)(
-            logger=instantiate(config.logger) or False,
-            callbacks=[
-                RunProgress(),
-                timer,
-                StepSeed(config.seed),
-                *([pruning] if pruning else []),
-                trajectory := Trajectory(),
-                best := BestCheckpoint(folder.path),
-                History(folder.path),
-                LastCheckpoint(folder.path, config.save_every),
-            ],
-        )
-        tracking.log_config(trainer.loggers, settings)
-        if not pruning:
-            note_parameters(trainer, SparsityReport.of(model))
+        run = build(config, folder)
+        tracking.log_config(run.trainer.loggers, settings)
+        if not run.pruning:
+            note_parameters(run.trainer, SparsityReport.of(run.model))
 
-    began = trainer.global_step
-    with refusing(ValueError, trained=lambda: trainer.global_step > began), resumable(folder):
-        trainer.fit(model, data, ckpt_path=folder.last)
-        if not trainer.global_step:
+    with refusing(ValueError, trained=lambda: run.trainer.global_step > 0), resumable(folder):
+        run.trainer.fit(run.model, run.data, ckpt_path=folder.last)
+        if not run.trainer.global_step:
             raise ValueError(
-                f"trainer.max_epochs={trainer.max_epochs}, trainer.max_steps={trainer.max_steps}: "
-                "that is no training at all; give at least one epoch"
+                f"trainer.max_epochs={config.trainer.max_epochs}, "
+                f"trainer.max_steps={config.trainer.max_steps}: that is no training at all; give "
+                "at least one epoch"
             )
+    finish(run, folder, config.seed)
+
+
+@dataclass
+class Run:
+    """What takes part in a run, and what is asked of it at the end."""
+
+    data: L.LightningDataModule
+    model: L.LightningModule
+    pruning: L1Pruning | None
+    trainer: L.Trainer
+    timer: Timer
+    trajectory: Trajectory
+    best: BestCheckpoint
+
+
+def build(config: DictConfig, folder: RunFolder) -> Run:
+    """Make what the configuration names."""
+    data = instantiate(config.data)
+    L.seed_everything(config.seed, workers=True, verbose=False)
+    model = instantiate(config.model)
+    pruning = instantiate(config.get("prune"))
+    timer, trajectory, best = Timer(), Trajectory(), BestCheckpoint(folder.path)
+    callbacks = [RunProgress(), timer, StepSeed(config.seed), *([pruning] if pruning else [])]
+    # The last keeps what the others before it know.
+    callbacks += [
+        trajectory,
+        best,
+        History(folder.path),
+        LastCheckpoint(folder.path, config.save_every),
+    ]
+    trainer = instantiate(config.trainer, _partial_=True)(
+        logger=instantiate(config.logger) or False, callbacks=callbacks
+    )
+    return Run(data, model, pruning, trainer, timer, trajectory, best)
+
+
+def finish(run: Run, folder: RunFolder, seed: int) -> None:
+    """Test, and leave the results: in the folder first, then with the loggers."""
+    trainer = run.trainer
     # A run that was stopped after its last epoch has no figures of its own yet.
     if "val/accuracy" not in trainer.callback_metrics:
-        trainer.validate(model, data, verbose=False)
+        trainer.validate(run.model, run.data, verbose=False)
     validation = trainer.callback_metrics["val/accuracy"]
     # The final weights, not the best epoch's: one model is counted, tested and saved.
-    trainer.test(model, data, verbose=False)
+    trainer.test(run.model, run.data, verbose=False)
 
-    report = pruning.report if pruning else SparsityReport.of(model)
+    report = (run.pruning and run.pruning.report) or SparsityReport.of(run.model)
     summary = {
         "test/accuracy": round(trainer.callback_metrics["test/accuracy"].item(), 6),
         "val/accuracy": round(validation.item(), 6),
         **report.to_dict(),
-        "seed": config.seed,
-        "seconds": round(timer.time_elapsed("train"), 2),
+        "seed": seed,
+        "seconds": round(run.timer.time_elapsed("train"), 2),
     }
-    folder.end(model.network, report, summary)
+    folder.end(run.model.network, report, summary)
     tested = (report.nonzero, summary["test/accuracy"])
-    tracking.log_frontier(trainer.loggers, trajectory.points, tested)
-    if figures := best.figures(report):
-        tracking.log_model(trainer.loggers, best.best_model_path, figures, "best")
+    tracking.log_frontier(trainer.loggers, run.trajectory.points, tested)
+    if figures := run.best.figures(report):
+        tracking.log_model(trainer.loggers, run.best.best_model_path, figures, "best")
     tracking.log_model(trainer.loggers, folder.path / "model.safetensors", summary, "latest")
     tracking.summarise(trainer.loggers, report, summary)
     tracking.finish(trainer.loggers)
