@@ -8,7 +8,7 @@ from __future__ import annotations
 import csv
 import json
 import os.path
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -148,8 +148,8 @@ def settings(config: Mapping[str, Any]) -> dict[str, Any]:
     """
     place = str(config.get("run_dir") or "")
     return {
-        key: value
-        for key, value in _flatten(config)
+        key: _plain(value)
+        for key, value in flat(config).items()
         if not key.startswith("logger.") and not (place and place in str(value))
     }
 
@@ -196,12 +196,23 @@ def read_history(file: str | Path) -> dict[str, list[float | None]]:
     return columns
 
 
-def _flatten(tree: Any, name: str = "") -> Iterator[tuple[str, Any]]:
-    if isinstance(tree, dict):
-        for key, value in tree.items():
-            yield from _flatten(value, f"{name}.{key}" if name else str(key))
-    else:
-        yield name, tree if isinstance(tree, (bool, int, float)) else str(tree)
+def flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """The values of nested mappings by their dotted names; lists are values.
+
+    >>> flat({"seed": 3, "prune": {"threshold": {"sparsity": 0.9}, "targets": ["head"]}})
+    {'seed': 3, 'prune.threshold.sparsity': 0.9, 'prune.targets': ['head']}
+    """
+    values: dict[str, Any] = {}
+    for key, value in config.items():
+        if isinstance(value, Mapping) and value:
+            values |= flat(value, f"{prefix}{key}.")
+        else:
+            values[f"{prefix}{key}"] = value
+    return values
+
+
+def _plain(value: Any) -> Any:
+    return value if isinstance(value, (bool, int, float)) else str(value)
 
 
 def _recipe(run_dir: Path, config: Mapping[str, Any], summary: Mapping[str, Any]) -> str:

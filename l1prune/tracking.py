@@ -18,6 +18,7 @@ from lightning.pytorch.loggers import Logger, TensorBoardLogger, WandbLogger
 from lightning.pytorch.utilities import rank_zero_only
 
 from l1prune.report import SparsityReport
+from l1prune.runs import flat
 
 X_AXIS = "params/nonzero"
 Y_AXES = ("val/", "test/")
@@ -93,21 +94,6 @@ def log_config(loggers: Iterable[Logger], config: Mapping[str, Any]) -> None:
             logger.log_hyperparams(flat(config))
         else:
             logger.log_hyperparams(dict(config))
-
-
-def flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """The values of nested mappings by their dotted names; lists are values.
-
-    >>> flat({"seed": 3, "prune": {"threshold": {"sparsity": 0.9}, "targets": ["head"]}})
-    {'seed': 3, 'prune.threshold.sparsity': 0.9, 'prune.targets': ['head']}
-    """
-    values: dict[str, Any] = {}
-    for key, value in config.items():
-        if isinstance(value, Mapping) and value:
-            values |= flat(value, f"{prefix}{key}.")
-        else:
-            values[f"{prefix}{key}"] = value
-    return values
 
 
 @rank_zero_only

@@ -15,12 +15,11 @@ from torch import nn
 
 from l1prune.report import SparsityReport
 from l1prune.resume import last_checkpoint, replace
+from l1prune.runs import CONFIG, SUMMARY, flat
 from l1prune.shards import gathered
 
 DECIDE = ("data", "model", "prune", "seed")
 """The settings that make it this run and no other."""
-
-SETTINGS, SUMMARY = "config.yaml", "summary.json"
 
 
 class RunFolder:
@@ -59,17 +58,17 @@ class RunFolder:
         before = self._before()
         check_same_run(before, settings, self.path)
         ended = (self.path / SUMMARY).exists()
-        if ended and _flat(before).items() >= _flat(settings).items():
+        if ended and flat(before).items() >= flat(settings).items():
             return False
         (self.path / SUMMARY).unlink(missing_ok=True)  # it will be another, or none if this fails
-        self._write(SETTINGS, lambda file: file.write_text(yaml.safe_dump(dict(settings))))
+        self._write(CONFIG, lambda file: file.write_text(yaml.safe_dump(dict(settings))))
         return True
 
     def _before(self) -> Mapping[str, Any]:
         if self.last is None and not (self.path / SUMMARY).exists():
             return {}  # nothing was trained
         try:
-            before = yaml.safe_load((self.path / SETTINGS).read_text())
+            before = yaml.safe_load((self.path / CONFIG).read_text())
         except (OSError, ValueError, yaml.YAMLError):
             before = None
         return before if isinstance(before, Mapping) else {}
@@ -132,7 +131,7 @@ with it, or another folder, as hydra.run.dir=FOLDER, to begin another
     """
     if not before:
         return
-    then, given = _flat(before), _flat(now)
+    then, given = flat(before), flat(now)
     for key in sorted(then.keys() | given.keys()):
         if key.split(".")[0] in DECIDE and then.get(key) != given.get(key):
             raise ValueError(
@@ -140,13 +139,3 @@ with it, or another folder, as hydra.run.dir=FOLDER, to begin another
                 " give the same settings to go on with it, or another folder, as "
                 "hydra.run.dir=FOLDER, to begin another"
             )
-
-
-def _flat(tree: Any, prefix: str = "") -> dict[str, Any]:
-    """Leaves by their path, as ``prune.threshold.sparsity``."""
-    if not isinstance(tree, Mapping):
-        return {prefix: tree}
-    leaves: dict[str, Any] = {}
-    for name, branch in tree.items():
-        leaves |= _flat(branch, f"{prefix}.{name}" if prefix else str(name))
-    return leaves
