@@ -13,7 +13,7 @@ from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from l1prune import L1, L2, L1Pruning, Proximal, Sparsity, Subgradient
+from l1prune import L1, L2, L1Pruning, OptimizerMetric, Proximal, Sparsity, Subgradient, rounds
 from l1prune.controllers import Follow
 from l1prune.schedules import Constant, Linear
 
@@ -79,6 +79,27 @@ def test_the_defaults_do_something_sensible_on_any_module() -> None:
     assert all(layer.nonzero > 0 for layer in callback.report.layers)
     assert 0 < task.seen[6][0] < task.seen[15][0] < 285  # little by little
     assert [zeros for zeros, _, _ in task.seen[30:]] == [285] * 20
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+def test_an_optimizer_of_unknown_metric_is_pressed_all_the_same_with_a_warning() -> None:
+    class Other(Task):
+        def configure_optimizers(self) -> torch.optim.Optimizer:
+            return torch.optim.Adadelta(self.parameters(), lr=0.1)
+
+    callback, task = L1Pruning(), Other()
+    with pytest.warns(UserWarning, match="the metric of Adadelta is not known"):
+        trainer(callback).fit(task)
+    assert callback.report is not None and callback.report.sparsity == 0.95
+
+
+def test_the_default_presses_in_the_metric_of_the_optimizer() -> None:
+    default, named = Task(), Task()
+    trainer(L1Pruning()).fit(default)
+    trainer(L1Pruning(1e-4, form=Proximal(OptimizerMetric()), prune_at=rounds(0.1, 0.6, 50))).fit(
+        named
+    )
+    assert all(torch.equal(a, b) for a, b in zip(default.parameters(), named.parameters()))
 
 
 def test_fine_tuning_keeps_one_mask_and_no_more() -> None:
