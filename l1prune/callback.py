@@ -9,27 +9,26 @@ from typing import Any
 import lightning.pytorch as pl
 from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities import rank_zero_warn
-from torch import Tensor
 from torch.optim import Optimizer
 
 from l1prune import checkpoints, clock, masks, processes, randomness, shards, tracking
-from l1prune.arguments import check_object, check_same, described
+from l1prune.arguments import check_object
 from l1prune.averaging import hold_averages_
 from l1prune.clipping import clips_gradients
 from l1prune.controllers import Controller
 from l1prune.forms import Form, Proximal, default_form
-from l1prune.launched import Launched
 from l1prune.loader import load_states
 from l1prune.penalties import L1, Penalty
 from l1prune.pressure import Pressure, check_optimizer
 from l1prune.report import SparsityReport
 from l1prune.rules import Rules, as_rules
+from l1prune.state import RunState
 from l1prune.strength import Plan, as_strength
 from l1prune.targets import Targets, find_targets
 from l1prune.thresholds import Sparsity, Threshold, as_threshold
 
 
-class L1Pruning(Launched, pl.Callback):
+class L1Pruning(RunState):
     """Trains under L1 pressure, removes what has become small, fine-tunes what is left.
 
     Args:
@@ -64,7 +63,6 @@ class L1Pruning(Launched, pl.Callback):
         targets: Rules | None = None,
         form: Form | None = None,
     ) -> None:
-        super().__init__()
         self.threshold = Sparsity(0.95) if threshold is None else as_threshold(threshold)
         self.penalty = L1() if penalty is None else penalty
         self.form = Proximal() if form is None and isinstance(strength, Controller) else form
@@ -75,26 +73,13 @@ class L1Pruning(Launched, pl.Callback):
         if prune_at is None:
             prune_at = clock.rounds(0.1, 0.6, 50) if isinstance(self.threshold, Sparsity) else 0.6
         self.prune_at = clock.as_rounds(prune_at)
-        self._make_strength = as_strength(strength, self.threshold, self.penalty, self.form)
-        names = ("threshold", "penalty", "prune_at", "targets", "form")
-        self._arguments = described({"strength": strength} | {n: getattr(self, n) for n in names})
         self._pressures: list[Pressure] = []
         self._holds: list[masks.Hold] = []
-        self._evaluates = False
-        self._reset()
-
-    def _reset(self) -> None:
-        """Forget the last run."""
-        self.report: SparsityReport | None = None
-        self.masks: masks.Masks = {}
-        self.batches = 0
-        self._per_epoch = 0.0
-        self.rounds_done = 0
-        self.steps: list[int] = []
-        self._strength = self._make_strength()
-        self._packed: dict[str, Tensor] = {}
-        self._randomness: list[randomness.State] = []
-        self._resumed = False
+        names = ("threshold", "penalty", "prune_at", "targets", "form")
+        super().__init__(
+            as_strength(strength, self.threshold, self.penalty, self.form),
+            {"strength": strength} | {name: getattr(self, name) for name in names},
+        )
 
     @property
     def phase(self) -> str:
@@ -129,13 +114,9 @@ class L1Pruning(Launched, pl.Callback):
         self.batches = clock.rescaled(self.batches, self._per_epoch, trainer)
         self._per_epoch = float(trainer.num_training_batches)
         load_states(trainer)
-        self._unpack()
+        self._unpack(self._found)
         self._hold(trainer)
         self._attach(trainer.optimizers)
-
-    def _unpack(self) -> None:
-        self.masks.update(masks.unpack_all(self._packed, self._found))
-        self._packed = {}
 
     def _attach(self, optimizers: Sequence[Optimizer]) -> None:
         self._detach()
@@ -253,7 +234,7 @@ class L1Pruning(Launched, pl.Callback):
         self._detach()
 
     def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self._unpack()  # a run that was resumed at its end has not started
+        self._unpack(self._found)  # a run that was resumed at its end has not started
         # By now an averaging callback, whichever came first, has put the average in place.
         self.report = SparsityReport.of(pl_module, self._found)
         tracking.summarise(trainer.loggers, self.report)
@@ -268,44 +249,3 @@ class L1Pruning(Launched, pl.Callback):
             self._hold(trainer)
         self._detach()
         checkpoints.relax(trainer)
-
-    # ---- what a checkpoint has of it
-
-    def state_dict(self) -> dict[str, Any]:
-        return {
-            "arguments": self._arguments,
-            "batches": self.batches,
-            "per_epoch": self._per_epoch,
-            "rounds_done": self.rounds_done,
-            "steps": self.steps,
-            "strength": self._strength.state_dict(),
-            "masks": masks.pack_all(self.masks),
-            "randomness": randomness.captured_everywhere(),
-        }
-
-    def on_load_checkpoint(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
-    ) -> None:
-        self._evaluates = trainer.state.fn != TrainerFn.FITTING
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        if self._evaluates:
-            return  # what the last run came to is still worth knowing
-        missing = self.state_dict().keys() - state_dict.keys()
-        if missing:
-            raise ValueError(
-                "the checkpoint holds the state of another L1Pruning, or of another version: it "
-                f"has no {', '.join(sorted(missing))}; begin a new run from its weights"
-            )
-        check_same(self._arguments, state_dict["arguments"])
-        self._reset()
-        self.batches = state_dict["batches"]
-        self._per_epoch = state_dict["per_epoch"]
-        self.rounds_done = state_dict["rounds_done"]
-        self.steps = state_dict["steps"]
-        self._strength.load_state_dict(state_dict["strength"])
-        self._packed = state_dict["masks"]
-        # Now, before the data are shuffled: an epoch's order is what it would have been.
-        self._randomness = state_dict["randomness"]
-        randomness.restore_own(self._randomness)
-        self._resumed = True

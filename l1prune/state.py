@@ -1,0 +1,95 @@
+"""State: what a run has come to, and what of it a checkpoint holds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import lightning.pytorch as pl
+from lightning.pytorch.trainer.states import TrainerFn
+from torch import Tensor
+
+from l1prune import masks, randomness
+from l1prune.arguments import check_same, described
+from l1prune.launched import Launched
+from l1prune.report import SparsityReport
+from l1prune.strength import Controlled, Scheduled
+from l1prune.targets import Target
+
+
+class RunState(Launched, pl.Callback):
+    """A callback that can be saved at any moment and goes on from there, to the bit.
+
+    Tensors and plain types only, so that a checkpoint loads with `weights_only=True`: the step
+    counters, the rounds done, the strength and what its controller has learned, the masks, eight
+    weights a byte, and the random generators of each process.
+
+    Args:
+        make_strength: makes the strength of a new run.
+        arguments: those of the callback, by name: a resumed run must have the same.
+    """
+
+    def __init__(
+        self, make_strength: Callable[[], Scheduled | Controlled], arguments: Mapping[str, Any]
+    ) -> None:
+        super().__init__()
+        self._make_strength = make_strength
+        self._arguments = described(arguments)
+        self._evaluates = False
+        self._reset()
+
+    def _reset(self) -> None:
+        """Forget the last run."""
+        self.report: SparsityReport | None = None
+        self.masks: masks.Masks = {}
+        self.batches = 0
+        self._per_epoch = 0.0
+        self.rounds_done = 0
+        self.steps: list[int] = []
+        self._strength = self._make_strength()
+        self._packed: dict[str, Tensor] = {}
+        self._randomness: list[randomness.State] = []
+        self._resumed = False
+
+    def _unpack(self, targets: Sequence[Target]) -> None:
+        self.masks.update(masks.unpack_all(self._packed, targets))
+        self._packed = {}
+
+    def state_dict(self) -> dict[str, Any]:
+        return {
+            "arguments": self._arguments,
+            "batches": self.batches,
+            "per_epoch": self._per_epoch,
+            "rounds_done": self.rounds_done,
+            "steps": self.steps,
+            "strength": self._strength.state_dict(),
+            "masks": masks.pack_all(self.masks),
+            "randomness": randomness.captured_everywhere(),
+        }
+
+    def on_load_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        self._evaluates = trainer.state.fn != TrainerFn.FITTING
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        if self._evaluates:
+            return  # what the last run came to is still worth knowing
+        missing = self.state_dict().keys() - state_dict.keys()
+        if missing:
+            raise ValueError(
+                "the checkpoint holds the state of another L1Pruning, or of another version: it "
+                f"has no {', '.join(sorted(missing))}; begin a new run from its weights"
+            )
+        check_same(self._arguments, state_dict["arguments"])
+        self._reset()
+        self.batches = state_dict["batches"]
+        self._per_epoch = state_dict["per_epoch"]
+        self.rounds_done = state_dict["rounds_done"]
+        self.steps = state_dict["steps"]
+        self._strength.load_state_dict(state_dict["strength"])
+        self._packed = state_dict["masks"]
+        # Now, before the data are shuffled: an epoch's order is what it would have been.
+        self._randomness = state_dict["randomness"]
+        randomness.restore_own(self._randomness)
+        self._resumed = True
