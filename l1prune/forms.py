@@ -101,8 +101,8 @@ class Proximal(Form):
 def default_form(optimizer: Optimizer) -> Form:
     """The proximal map in the optimizer's own metric; in the Euclidean one, where that is unknown.
 
-    In its own metric the strength is the λ of loss + λ·penalty for any optimizer. That was ahead
-    of the Euclidean one wherever there are few weights left: README, Results.
+    In its own metric the strength is the λ of loss + λ·penalty, whatever the optimizer: one default
+    serves all of them.
     """
     if is_known(optimizer):
         return Proximal(OptimizerMetric())
