@@ -16,6 +16,11 @@ from l1prune.report import SparsityReport
 from l1prune.strength import Controlled, Scheduled
 from l1prune.targets import Target
 
+# Spelled out: to ask `state_dict` would pack all masks, and have all processes wait for each other.
+KEYS = frozenset(
+    ("arguments", "batches", "per_epoch", "rounds_done", "steps", "strength", "masks", "randomness")
+)
+
 
 class RunState(Launched, pl.Callback):
     """A callback that can be saved at any moment and goes on from there, to the bit.
@@ -75,7 +80,7 @@ class RunState(Launched, pl.Callback):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         if self._evaluates:
             return  # what the last run came to is still worth knowing
-        missing = self.state_dict().keys() - state_dict.keys()
+        missing = KEYS - state_dict.keys()
         if missing:
             raise ValueError(
                 "the checkpoint holds the state of another L1Pruning, or of another version: it "

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from l1prune import ElasticNet, L1Pruning, Sparsity, Subgradient
+from l1prune.state import KEYS
 
 # A run is often resumed here without the callback that saved its checkpoint.
 pytestmark = pytest.mark.filterwarnings("ignore:Be aware that when using `ckpt_path`:UserWarning")
@@ -212,6 +213,10 @@ def test_what_another_callback_of_this_name_left_is_refused(saved: Path, tmp_pat
     checkpoint["callbacks"]["L1Pruning"] = {"pruned": True}
     torch.save(checkpoint, tmp_path / "foreign.ckpt")
     refused(tmp_path / "foreign.ckpt", Task(), "state of another L1Pruning")
+
+
+def test_what_a_checkpoint_must_hold_is_what_is_saved() -> None:
+    assert pruning().state_dict().keys() == KEYS
 
 
 def refused(file: Path, task: Task, says: str) -> None:
