@@ -23,6 +23,7 @@ from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from lightning.pytorch.callbacks import Timer
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import InterpolationKeyError
 
 from l1prune import L1Pruning, SparsityReport, tracking
 from l1prune.resume import LastCheckpoint, StepSeed
@@ -37,7 +38,7 @@ def main(config: DictConfig) -> None:
     hush()
     folder = RunFolder(config.run_dir)
     with refusing(Exception):
-        settings: Any = OmegaConf.to_container(config, resolve=True)
+        settings = resolved(config)
         torch.set_num_threads(config.threads)
         if not folder.begin(settings):
             print(f"{folder.path} has this run already: {in_words(folder.summary())}")
@@ -56,6 +57,25 @@ def main(config: DictConfig) -> None:
                 "at least one epoch"
             )
     finish(run, folder, config.seed)
+
+
+def resolved(config: DictConfig) -> Any:
+    """All settings as plain values.
+
+    Raises:
+        ValueError: the model asks of the data what only another kind of data has.
+    """
+    try:
+        return OmegaConf.to_container(config, resolve=True)
+    except InterpolationKeyError as error:
+        if not str(error.full_key).startswith("model."):
+            raise
+        chosen = HydraConfig.get().runtime.choices
+        raise ValueError(
+            f"model={chosen.model} needs another kind of data than data={chosen.data}: "
+            f"{str(error).splitlines()[0]}; model=gpt learns from data=shakespeare, all others "
+            "from images"
+        ) from error
 
 
 @dataclass
@@ -98,21 +118,22 @@ def finish(run: Run, folder: RunFolder, seed: int) -> None:
     # A run that was stopped after its last epoch has no figures of its own yet.
     if "val/accuracy" not in trainer.callback_metrics:
         trainer.validate(run.model, run.data, verbose=False)
-    validation = trainer.callback_metrics["val/accuracy"]
+    figures = {**trainer.callback_metrics}
     # The final weights, not the best epoch's: one model is counted, tested and saved.
     trainer.test(run.model, run.data, verbose=False)
+    figures |= trainer.callback_metrics
 
     report = (run.pruning and run.pruning.report) or SparsityReport.of(run.model)
+    told = (name for name in sorted(figures) if name.startswith(("test/", "val/")))
     summary = {
-        "test/accuracy": round(trainer.callback_metrics["test/accuracy"].item(), 6),
-        "val/accuracy": round(validation.item(), 6),
+        **{name: round(figures[name].item(), 6) for name in told},
         **report.to_dict(),
         "seed": seed,
         "seconds": round(run.timer.time_elapsed("train"), 2),
     }
     folder.end(run.model.network, report, summary)
-    tested = (report.nonzero, summary["test/accuracy"])
-    tracking.log_frontier(trainer.loggers, run.trajectory.points, tested)
+    end = (report.nonzero, summary["test/accuracy"])
+    tracking.log_frontier(trainer.loggers, run.trajectory.points, end)
     if figures := run.best.figures(report):
         tracking.log_model(trainer.loggers, run.best.best_model_path, figures, "best")
     tracking.log_model(trainer.loggers, folder.path / "model.safetensors", summary, "latest")

@@ -34,16 +34,16 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_reads_the_stored_pixels_and_labels(folder: Path) -> None:
     train, test = HubImages(str(folder), shape=(1, 4, 4), classes=2).read()
-    assert train.images.dtype == torch.uint8
-    assert torch.equal(train.images[:, 0, 0, 0], torch.arange(40, dtype=torch.uint8))
-    assert torch.equal(test.images[:, 0, 3, 3], torch.arange(40, 50, dtype=torch.uint8))
+    assert train.inputs.dtype == torch.uint8
+    assert torch.equal(train.inputs[:, 0, 0, 0], torch.arange(40, dtype=torch.uint8))
+    assert torch.equal(test.inputs[:, 0, 3, 3], torch.arange(40, 50, dtype=torch.uint8))
     assert torch.equal(train.labels, torch.arange(40) % 2)
 
 
 def test_colour_where_the_shape_says_so(folder: Path) -> None:
     train, _ = HubImages(str(folder), shape=(3, 4, 4), classes=2).read()
-    assert train.images.shape == (40, 3, 4, 4)
-    assert torch.equal(train.images[:, 2, 0, 0], torch.arange(40, dtype=torch.uint8))
+    assert train.inputs.shape == (40, 3, 4, 4)
+    assert torch.equal(train.inputs[:, 2, 0, 0], torch.arange(40, dtype=torch.uint8))
 
 
 def test_leaves_nothing_in_the_folder(folder: Path) -> None:

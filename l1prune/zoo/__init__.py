@@ -3,14 +3,17 @@
 from l1prune.zoo.checkpoint import BestCheckpoint
 from l1prune.zoo.classifier import Classifier, HoldThenDecay
 from l1prune.zoo.digits import Digits
+from l1prune.zoo.gpt import GPT
 from l1prune.zoo.history import History
 from l1prune.zoo.hub import HubImages
 from l1prune.zoo.models import lenet5, lenet300, mlp, resnet20
 from l1prune.zoo.progress import RunProgress
 from l1prune.zoo.run import RunFolder
+from l1prune.zoo.text import Text
 from l1prune.zoo.trajectory import Trajectory
 
 __all__ = [
+    "GPT",
     "BestCheckpoint",
     "Classifier",
     "Digits",
@@ -19,6 +22,7 @@ __all__ = [
     "HubImages",
     "RunFolder",
     "RunProgress",
+    "Text",
     "Trajectory",
     "lenet5",
     "lenet300",

@@ -20,7 +20,7 @@ from l1prune.shards import is_sharded
 if TYPE_CHECKING:
     from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 
-    from l1prune.zoo.data import Batch
+    from l1prune.zoo.examples import Batch
 
 
 @dataclass(frozen=True)
@@ -47,11 +47,12 @@ class HoldThenDecay:
 class Classifier(L.LightningModule):
     """Trains a network on cross-entropy and counts what it gets right.
 
-    Logs ``train/loss``, ``val/loss``, ``val/accuracy`` and ``test/accuracy``. An accuracy is the
-    number of right answers over the number of images, whatever the batches were.
+    Logs ``train/loss``, and of validation and test loss and accuracy, as ``val/loss``. An accuracy
+    is the number of right answers over the number of questions, whatever the batches were.
 
     Args:
-        network: images ``(B, C, H, W)`` → logits ``(B, classes)``.
+        network: images ``(B, C, H, W)`` → logits ``(B, classes)``; or sequences ``(B, T)`` →
+            ``(B, T, classes)``, where there is a question at each place.
         classes: number of labels.
         optimizer: parameters → optimizer.
         schedule: progress of the run in [0, 1] → factor of the learning rate, asked every step.
@@ -93,15 +94,20 @@ class Classifier(L.LightningModule):
                 fully_shard(layer, mesh=mesh["data_parallel"])
         fully_shard(self.network, mesh=mesh["data_parallel"])
 
-    def forward(self, images: Tensor) -> Tensor:
-        logits: Tensor = self.network(images)
+    def forward(self, inputs: Tensor) -> Tensor:
+        logits: Tensor = self.network(inputs)
         return logits
+
+    def _ask(self, inputs: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """The loss, the logits ``(N, classes)`` and the labels ``(N,)`` of all questions."""
+        logits, labels = self(inputs).flatten(0, -2), labels.flatten()
+        return F.cross_entropy(logits, labels), logits, labels
 
     def training_step(self, batch: Batch, batch_index: int) -> Tensor:
         images, labels = batch
         if self.dropout:
             images = self._hide(images)
-        loss = F.cross_entropy(self(images), labels)
+        loss, _, _ = self._ask(images, labels)
         self._losses.append(loss.detach())
         return loss
 
@@ -127,15 +133,15 @@ class Classifier(L.LightningModule):
         self._losses = list(checkpoint.get("losses", ()))
 
     def validation_step(self, batch: Batch, batch_index: int) -> None:
-        images, labels = batch
-        logits = self(images)
+        loss, logits, labels = self._ask(*batch)
         self.val_accuracy(logits, labels)
-        self.log("val/loss", F.cross_entropy(logits, labels), sync_dist=True)
+        self.log("val/loss", loss, sync_dist=True)
         self.log("val/accuracy", self.val_accuracy, prog_bar=True)
 
     def test_step(self, batch: Batch, batch_index: int) -> None:
-        images, labels = batch
-        self.test_accuracy(self(images), labels)
+        loss, logits, labels = self._ask(*batch)
+        self.test_accuracy(logits, labels)
+        self.log("test/loss", loss, sync_dist=True)
         self.log("test/accuracy", self.test_accuracy)
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:

@@ -9,7 +9,8 @@ import torch
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 
-from l1prune.zoo.data import ImageData, Images
+from l1prune.zoo.examples import Examples
+from l1prune.zoo.images import ImageData
 
 TEST_IMAGES = 360
 
@@ -30,9 +31,9 @@ class Digits(ImageData):
     ) -> None:
         super().__init__(shape, classes, batch_size, val_fraction, seed)
 
-    def read(self) -> tuple[Images, Images]:
+    def read(self) -> tuple[Examples, Examples]:
         digits = load_digits()
-        images = Images(
+        images = Examples(
             torch.from_numpy(digits.images).float().unsqueeze(1),  # (N, 1, 8, 8), values 0 … 16
             torch.from_numpy(digits.target).long(),
         )

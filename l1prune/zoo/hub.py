@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from l1prune.zoo.data import ImageData, Images
+from l1prune.zoo.examples import Examples
+from l1prune.zoo.images import ImageData
 
 if TYPE_CHECKING:
     import datasets
@@ -31,7 +32,7 @@ class HubImages(ImageData):
         path: a name on the Hub (``"ylecun/mnist"``) or a folder with the same files
             (``mnist/train-*.parquet``, ``mnist/test-*.parquet``), which needs no network.
 
-    The other arguments are those of :class:`~l1prune.zoo.data.ImageData`.
+    The other arguments are those of :class:`~l1prune.zoo.images.ImageData`.
 
     Raises:
         ValueError: at construction, when ``path`` is neither a folder nor a name the Hub could
@@ -63,7 +64,7 @@ class HubImages(ImageData):
                 "ylecun/mnist"
             )
 
-    def read(self) -> tuple[Images, Images]:
+    def read(self) -> tuple[Examples, Examples]:
         library = datasets_library()
         local = self.folder.is_dir()
         try:
@@ -82,7 +83,7 @@ class HubImages(ImageData):
             )
         return self._decode(splits["train"]), self._decode(splits["test"])
 
-    def _decode(self, rows: datasets.Dataset) -> Images:
+    def _decode(self, rows: datasets.Dataset) -> Examples:
         library = datasets_library()
         image = self._column(rows, library.Image)
         label = self._column(rows, library.ClassLabel)
@@ -90,7 +91,7 @@ class HubImages(ImageData):
         table = rows.cast_column(image, library.Image(decode=False)).with_format("arrow")[:]
         encoded = table[image].combine_chunks().field("bytes").to_pylist()
         pixels = np.stack([self._pixels(data) for data in encoded])  # (N, C, H, W), uint8
-        return Images(torch.from_numpy(pixels), torch.tensor(table[label].to_pylist()))
+        return Examples(torch.from_numpy(pixels), torch.tensor(table[label].to_pylist()))
 
     def _pixels(self, data: bytes) -> np.ndarray[Any, np.dtype[np.uint8]]:
         from PIL import Image

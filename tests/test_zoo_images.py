@@ -8,7 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from l1prune.zoo.data import ImageData, Images
+from l1prune.zoo.examples import Examples
+from l1prune.zoo.images import ImageData
 
 
 class Counted(ImageData):
@@ -24,21 +25,21 @@ class Counted(ImageData):
     ) -> None:
         super().__init__(shape, classes, batch_size, val_fraction, seed)
 
-    def read(self) -> tuple[Images, Images]:
+    def read(self) -> tuple[Examples, Examples]:
         images = torch.arange(90).view(-1, 1, 1, 1).expand(-1, 1, 2, 2).to(torch.uint8)
         labels = torch.arange(90) % 3
-        return Images(images[:60], labels[:60]), Images(images[60:], labels[60:])
+        return Examples(images[:60], labels[:60]), Examples(images[60:], labels[60:])
 
 
-def ready(data: Counted) -> tuple[Images, Images, Images]:
+def ready(data: Counted) -> tuple[Examples, Examples, Examples]:
     data.setup("fit")
     assert data.train and data.val and data.test
     return data.train, data.val, data.test
 
 
-def ranks(*parts: Images) -> list[list[int]]:
+def ranks(*parts: Examples) -> list[list[int]]:
     """Which image each one was: scaling keeps the order of all, so ranks tell."""
-    values = torch.cat([part.images[:, 0, 0, 0] for part in parts])
+    values = torch.cat([part.inputs[:, 0, 0, 0] for part in parts])
     order = values.argsort().argsort()
     return [rank.tolist() for rank in order.split([len(part) for part in parts])]
 
@@ -61,9 +62,9 @@ def test_the_seed_moves_validation_but_not_the_test_set() -> None:
 
 def test_scaled_by_the_training_images_alone() -> None:
     train, _, test = ready(Counted())
-    torch.testing.assert_close(train.images.mean(), torch.tensor(0.0), atol=1e-5, rtol=0)
-    torch.testing.assert_close(train.images.std(correction=0), torch.tensor(1.0))
-    assert test.images.mean() > 1  # the test images are the brighter ones, and stay so
+    torch.testing.assert_close(train.inputs.mean(), torch.tensor(0.0), atol=1e-5, rtol=0)
+    torch.testing.assert_close(train.inputs.std(correction=0), torch.tensor(1.0))
+    assert test.inputs.mean() > 1  # the test images are the brighter ones, and stay so
 
 
 def test_an_epoch_has_each_training_image_once_in_whole_batches() -> None:
@@ -73,7 +74,7 @@ def test_an_epoch_has_each_training_image_once_in_whole_batches() -> None:
     assert [len(labels) for _, labels in batches] == [10, 10, 10, 10]
     seen = torch.cat([images[:, 0, 0, 0] for images, _ in batches]).tolist()
     assert len(set(seen)) == len(seen)
-    assert set(seen) <= set(train.images[:, 0, 0, 0].tolist())
+    assert set(seen) <= set(train.inputs[:, 0, 0, 0].tolist())
 
 
 def test_a_batch_of_more_images_than_there_are_is_refused() -> None:
@@ -87,7 +88,7 @@ def test_a_batch_of_more_images_than_there_are_is_refused() -> None:
 def test_images_keep_their_labels() -> None:
     data = Counted()
     train, _, _ = ready(data)
-    label_of = dict(zip(train.images[:, 0, 0, 0].tolist(), train.labels.tolist(), strict=True))
+    label_of = dict(zip(train.inputs[:, 0, 0, 0].tolist(), train.labels.tolist(), strict=True))
     for images, labels in data.train_dataloader():
         assert [label_of[value] for value in images[:, 0, 0, 0].tolist()] == labels.tolist()
 
@@ -125,7 +126,7 @@ def test_images_other_than_declared_are_refused(data: Counted, remedy: str) -> N
 
 
 def test_one_image_is_one_row() -> None:
-    images = Images(torch.rand(3, 1, 2, 2), torch.tensor([4, 5, 6]))
+    images = Examples(torch.rand(3, 1, 2, 2), torch.tensor([4, 5, 6]))
     image: Tensor = images[1][0]
-    assert torch.equal(image, images.images[1])
+    assert torch.equal(image, images.inputs[1])
     assert images[1][1] == 5
