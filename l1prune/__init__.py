@@ -7,12 +7,14 @@ from l1prune.forms import Proximal, Subgradient
 from l1prune.loader import ResumableLoader, Shuffle
 from l1prune.masks import Cut
 from l1prune.metrics import Euclidean, OptimizerMetric
+from l1prune.path import PathCheckpoint
 from l1prune.penalties import L1, L2, MCP, ElasticNet, GroupL1, LogSum, TransformedL1
 from l1prune.pressure import Pressure
 from l1prune.report import SparsityReport
 from l1prune.resume import LastCheckpoint, StepSeed, last_checkpoint
 from l1prune.rules import ByName, ByRegex, ByType
 from l1prune.scopes import LAMP, Global, PerLayer, Relative
+from l1prune.stages import Budget, SparsityPath
 from l1prune.targets import find_targets
 from l1prune.thresholds import Magnitude, Sparsity
 
@@ -21,6 +23,7 @@ __all__ = [
     "L2",
     "LAMP",
     "MCP",
+    "Budget",
     "ByName",
     "ByRegex",
     "ByType",
@@ -35,6 +38,7 @@ __all__ = [
     "LogSum",
     "Magnitude",
     "OptimizerMetric",
+    "PathCheckpoint",
     "PerLayer",
     "Pressure",
     "Proximal",
@@ -42,6 +46,7 @@ __all__ = [
     "ResumableLoader",
     "Shuffle",
     "Sparsity",
+    "SparsityPath",
     "SparsityReport",
     "StepSeed",
     "Subgradient",

@@ -11,7 +11,7 @@ from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities import rank_zero_warn
 from torch.optim import Optimizer
 
-from l1prune import checkpoints, clock, masks, processes, randomness, shards, tracking
+from l1prune import checkpoints, clock, masks, processes, randomness, rewinding, shards, tracking
 from l1prune.arguments import check_object
 from l1prune.averaging import hold_averages_
 from l1prune.clipping import clips_gradients
@@ -22,10 +22,11 @@ from l1prune.penalties import L1, Penalty
 from l1prune.pressure import Pressure, check_optimizer
 from l1prune.report import SparsityReport
 from l1prune.rules import Rules, as_rules
+from l1prune.stages import Budget, Once, Outcome, Stages, as_stages
 from l1prune.state import RunState
 from l1prune.strength import Plan, as_strength
 from l1prune.targets import Targets, find_targets
-from l1prune.thresholds import Sparsity, Threshold, as_threshold
+from l1prune.thresholds import Sparsity, Threshold
 
 
 class L1Pruning(RunState):
@@ -34,14 +35,20 @@ class L1Pruning(RunState):
     Args:
         strength: λ, as in loss + λ·Σ|w|: a number, a `Schedule` over the pressure phase, or a
             controller such as `Follow()`, which finds what the planned sparsity needs.
-        threshold: what is removed: by default `Sparsity(0.95)`; a number: weights smaller than it.
+        threshold: what is removed: by default `Sparsity(0.95)`; a number: weights smaller than it;
+            `Budget("val/accuracy", 0.005)`: as much as that allows; `SparsityPath()`: more and
+            more, for the whole frontier.
         penalty: what presses: by default `L1()`; `ElasticNet()`, `GroupL1()`, …
         prune_at: when: a share of the run in (0, 1), an optimizer step, or several of either for
             several rounds, after each of which the rest is pressed on. By default fifty rounds
-            between 10 % and 60 % of the run, or one at 60 % if the threshold is a size.
+            between 10 % and 60 % of the run, or of each stage where the threshold has several;
+            one at 60 % if it is a size, at 50 % with `rewind`.
         targets: which weights: see `find_targets`; by default the weights of all layers.
         form: how the penalty enters a step: `Proximal()`, `Subgradient()`; by default the proximal
             map, in the optimizer's own metric, or in the Euclidean one under a controller.
+        rewind: the share of the learning rate's schedule to which it goes back after each round
+            of `prune_at`, in [0, 1); from there it goes on to its end, once in each (Renda et al.,
+            2020). None: it is left alone, except that it begins anew in each stage.
 
     Attributes:
         report: exact counts, after `fit`.
@@ -57,34 +64,56 @@ class L1Pruning(RunState):
     def __init__(
         self,
         strength: float | Plan = 1e-4,
-        threshold: float | Threshold | None = None,
+        threshold: float | Threshold | Stages | None = None,
         penalty: Penalty | None = None,
         prune_at: int | float | Sequence[int] | Sequence[float] | None = None,
         targets: Rules | None = None,
         form: Form | None = None,
+        rewind: float | None = None,
     ) -> None:
-        self.threshold = Sparsity(0.95) if threshold is None else as_threshold(threshold)
+        stages = as_stages(Sparsity(0.95) if threshold is None else threshold)
+        self.threshold = stages.cut if isinstance(stages, Once) else stages
         self.penalty = L1() if penalty is None else penalty
         self.form = Proximal() if form is None and isinstance(strength, Controller) else form
         check_object("penalty", self.penalty, ("score", "value", "prox_"), "L1()")
         if self.form is not None:
             check_object("form", self.form, ("check", "before", "after"), "Proximal()")
         self.targets = None if targets is None else as_rules(targets)
+        self.rewind = rewinding.check(rewind)
         if prune_at is None:
-            prune_at = clock.rounds(0.1, 0.6, 50) if isinstance(self.threshold, Sparsity) else 0.6
+            gradual = rewind is None and isinstance(stages.threshold(()), Sparsity | None)
+            prune_at = clock.rounds(0.1, 0.6, 50) if gradual else 0.6 if rewind is None else 0.5
         self.prune_at = clock.as_rounds(prune_at)
         self._pressures: list[Pressure] = []
         self._holds: list[masks.Hold] = []
-        names = ("threshold", "penalty", "prune_at", "targets", "form")
+        names = ("threshold", "penalty", "prune_at", "targets", "form", "rewind")
         super().__init__(
             as_strength(strength, self.threshold, self.penalty, self.form),
+            stages,
             {"strength": strength} | {name: getattr(self, name) for name in names},
         )
 
     @property
     def phase(self) -> str:
-        """`"press"` until the last cut, `"tune"` after it."""
-        return "press" if self.rounds_done < len(self.prune_at) else "tune"
+        """`"press"` until the last cut of a stage, `"tune"` after it."""
+        rounds = 0 if self._walk.threshold is None else len(self.prune_at)
+        return "press" if self.rounds_done < rounds else "tune"
+
+    @property
+    def outcomes(self) -> list[Outcome]:
+        """What the stages came to that have ended, where the threshold has stages."""
+        return self._walk.outcomes
+
+    @property
+    def stage_ended(self) -> bool:
+        """Whether the last validation ended a stage, where the threshold has stages."""
+        return self._walk.ended
+
+    @property
+    def arrived(self) -> bool:
+        """Whether the network is what the run is for so far: cut, and within the budget."""
+        stages = self._walk.stages
+        return self.phase == "tune" and (not isinstance(stages, Budget) or self._walk.arrived)
 
     @property
     def strength(self) -> float:
@@ -105,12 +134,15 @@ class L1Pruning(RunState):
         shards.reshard(pl_module)
         self._found: Targets = find_targets(pl_module, self.targets)
         processes.check_units(self._found, self.penalty)
-        masks.check(self._found, self.penalty, self.threshold)
+        masks.check(self._found, self.penalty, self._stages)
         tracking.define_axes(trainer.loggers)
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._resumed = False
-        self._shares = clock.as_shares(self.prune_at, trainer)
+        self._walk.check(trainer, self._found, self.prune_at)
+        self._shares = clock.as_shares(self.prune_at, trainer, self._walk.shortest)
+        if not self._rates and (self.rewind is not None or len(self._stages.ends) > 1):
+            self._rates = rewinding.recorded(trainer)
         self.batches = clock.rescaled(self.batches, self._per_epoch, trainer)
         self._per_epoch = float(trainer.num_training_batches)
         load_states(trainer)
@@ -152,19 +184,39 @@ class L1Pruning(RunState):
     ) -> None:
         self._randomness = []
         done = clock.progress(trainer, self.batches)
-        due = sum(share <= done for share in self._shares)
-        if due > self.rounds_done:
+        if self._walk.waits:
+            self._next_stage(trainer, pl_module, done)
+        within = self._walk.within(done)
+        due = sum(share <= within for share in self._shares)
+        if self.phase == "press" and due > self.rounds_done:
             self._cut(trainer, pl_module, due)
         if self.phase == "press":
-            phase = done / self._shares[-1]
+            phase = within / self._shares[-1]
             self._strength.advance(phase, self.batches, self._found, self.masks)
         for pressure in self._pressures:
             pressure.strength = self.strength
             pressure.spared, pressure.ease = self._strength.spared, self._strength.ease
+        if self._rates:
+            parts = self._walk.parts if len(self._stages.ends) > 1 else (*self._shares, 1.0)
+            where = rewinding.position(done, parts, self.rewind or 0.0)
+            rewinding.set_rates(trainer.optimizers, self._rates, where)
+
+    def _next_stage(self, trainer: pl.Trainer, pl_module: pl.LightningModule, done: float) -> None:
+        """Go on from the best network so far, with all that a stage counts at its beginning."""
+        self._go_back(trainer, pl_module)
+        self._walk.go_on(done)
+        self.rounds_done = 0
+        self._strength = self._make_strength()
+
+    def _go_back(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if self._walk.go_back_(pl_module, self._found, self.masks):
+            for optimizer in trainer.optimizers:
+                optimizer.state.clear()  # its moments are those of a network that is gone
 
     def _cut(self, trainer: pl.Trainer, pl_module: pl.LightningModule, due: int) -> None:
         progress = due / len(self._shares)
-        cut = masks.cut(self._found, self.penalty, self.threshold, self.masks, progress)
+        assert self._walk.threshold is not None, "not in the phase in which cuts are due"
+        cut = masks.cut(self._found, self.penalty, self._walk.threshold, self.masks, progress)
         if trainer.world_size > 1:
             shards.check_agreement(cut, {t.name: t.parameter.detach() for t in self._found})
         self.masks.update(cut)
@@ -203,6 +255,9 @@ class L1Pruning(RunState):
             self._log(pl_module)
             tracking.define_axes(trainer.loggers, trainer.callback_metrics)
 
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._walk.validated(trainer, pl_module, self.masks, clock.progress(trainer, self.batches))
+
     def on_test_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         tracking.define_axes(trainer.loggers, trainer.callback_metrics)
 
@@ -230,6 +285,8 @@ class L1Pruning(RunState):
         if self.phase == "press":
             left = len(self.prune_at) - self.rounds_done
             rank_zero_warn(f"the run ended before {left} of its cuts: train on, or cut earlier")
+        self._go_back(trainer, pl_module)
+        self._walk.conclude()
         self._hold(trainer)
         self._detach()
 
@@ -238,7 +295,16 @@ class L1Pruning(RunState):
         # By now an averaging callback, whichever came first, has put the average in place.
         self.report = SparsityReport.of(pl_module, self._found)
         tracking.summarise(trainer.loggers, self.report)
-        names = ("report", "masks", "batches", "_per_epoch", "rounds_done", "steps", "_strength")
+        names = (
+            "report",
+            "masks",
+            "batches",
+            "_per_epoch",
+            "rounds_done",
+            "steps",
+            "_strength",
+            "_walk",
+        )
         self.send_home(trainer, {name: getattr(self, name) for name in names})
 
     def on_exception(

@@ -61,8 +61,13 @@ def rescaled(batches: int, per_epoch: float, trainer: pl.Trainer) -> int:
     return round(batches * now / per_epoch)
 
 
-def as_shares(prune_at: tuple[float, ...], trainer: pl.Trainer) -> tuple[float, ...]:
-    """Rounds as shares of the run; whole numbers are optimizer steps.
+def as_shares(
+    prune_at: tuple[float, ...], trainer: pl.Trainer, part: float = 1.0
+) -> tuple[float, ...]:
+    """Rounds as shares of the run, or of a part of it; whole numbers are optimizer steps.
+
+    Args:
+        part: how much of the run it is.
 
     Raises:
         ValueError: the run is too short for a step of pressure before the last cut and one of
@@ -71,6 +76,7 @@ def as_shares(prune_at: tuple[float, ...], trainer: pl.Trainer) -> tuple[float, 
     steps = trainer.estimated_stepping_batches
     if without := epochs_without_steps(trainer):
         steps *= 1 - without / (trainer.max_epochs or 1)
+    steps *= part
     shares = tuple(at / steps if isinstance(at, int) else at for at in prune_at)
     last = shares[-1]
     if last >= 1 or math.ceil(last * steps) >= steps or last * steps < 1:

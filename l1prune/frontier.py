@@ -87,12 +87,13 @@ def csv_table(points: Sequence[Point]) -> str:
     return lines.getvalue()
 
 
-def draw(points: Sequence[Point], path: str | Path) -> None:
+def draw(points: Sequence[Point], path: str | Path, accuracy: str = "test accuracy") -> None:
     """Draw accuracy against nonzero parameters: every run, the dense one, the best trade-offs.
 
     Args:
         points: the runs; at least one.
         path: where the picture goes. Its suffix says what it is: `.png`, `.svg`, `.pdf`.
+        accuracy: what that of the points is.
 
     Raises:
         ValueError: there is no run to draw, or no such kind of picture.
@@ -104,7 +105,7 @@ def draw(points: Sequence[Point], path: str | Path) -> None:
     # A log axis has no 0: a network with nothing left is shown at 1.
     points = [replace(point, nonzero=max(point.nonzero, 1)) for point in points]
     figure = Figure(figsize=(8, 4.8), layout="constrained")
-    _prepare(axes := figure.subplots())
+    _prepare(axes := figure.subplots(), accuracy)
     recipes = sorted({point.recipe for point in points} - {DENSE})
     for recipe, color, marker in zip(recipes, cycle(COLOURS), cycle(MARKERS), strict=False):
         _scatter(axes, points, recipe, color=color, marker=marker, s=46)
@@ -115,10 +116,10 @@ def draw(points: Sequence[Point], path: str | Path) -> None:
     figure.savefig(path, dpi=200)
 
 
-def _prepare(axes: Axes) -> None:
+def _prepare(axes: Axes, accuracy: str) -> None:
     from matplotlib.ticker import EngFormatter, LogLocator, NullLocator
 
-    axes.set(xscale="log", xlabel="nonzero parameters (log scale)", ylabel="test accuracy")
+    axes.set(xscale="log", xlabel="nonzero parameters (log scale)", ylabel=accuracy)
     axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter(EngFormatter(sep=""))

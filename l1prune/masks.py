@@ -18,6 +18,7 @@ from torch.optim import Optimizer
 from l1prune.bits import mask_
 from l1prune.penalties import Penalty
 from l1prune.shards import gathered, local, over_shards, part_of, spread
+from l1prune.stages import Stages
 from l1prune.targets import Target
 from l1prune.thresholds import Threshold, as_threshold
 
@@ -53,7 +54,7 @@ class Cut(prune.BasePruningMethod):
 
 
 @torch.no_grad()
-def check(targets: Sequence[Target], penalty: Penalty, threshold: Threshold) -> None:
+def check(targets: Sequence[Target], penalty: Penalty, threshold: Threshold | Stages) -> None:
     """Raise ValueError if these weights cannot be cut this way; takes the arguments of `cut`."""
     units = [penalty.score(target.parameter) for target in targets]
     threshold.check([unit.numel() for unit in units], _sizes(targets, units))

@@ -13,13 +13,15 @@ from l1prune import masks, randomness
 from l1prune.arguments import check_same, described
 from l1prune.launched import Launched
 from l1prune.report import SparsityReport
+from l1prune.rewinding import Rates
+from l1prune.stages import Stages
 from l1prune.strength import Controlled, Scheduled
 from l1prune.targets import Target
+from l1prune.walk import Walk
 
 # Spelled out: to ask `state_dict` would pack all masks, and have all processes wait for each other.
-KEYS = frozenset(
-    ("arguments", "batches", "per_epoch", "rounds_done", "steps", "strength", "masks", "randomness")
-)
+COUNTS = frozenset(("arguments", "batches", "per_epoch", "rounds_done", "steps"))
+KEYS = COUNTS | {"strength", "masks", "walk", "rates", "randomness"}
 
 
 class RunState(Launched, pl.Callback):
@@ -30,14 +32,19 @@ class RunState(Launched, pl.Callback):
     weights a byte, and the random generators of each process.
 
     Args:
-        make_strength: makes the strength of a new run.
+        make_strength: makes the strength of a new run, and of each of its stages.
+        stages: that it walks through.
         arguments: those of the callback, by name: a resumed run must have the same.
     """
 
     def __init__(
-        self, make_strength: Callable[[], Scheduled | Controlled], arguments: Mapping[str, Any]
+        self,
+        make_strength: Callable[[], Scheduled | Controlled],
+        stages: Stages,
+        arguments: Mapping[str, Any],
     ) -> None:
         super().__init__()
+        self._stages = stages
         self._make_strength = make_strength
         self._arguments = described(arguments)
         self._evaluates = False
@@ -52,6 +59,8 @@ class RunState(Launched, pl.Callback):
         self.rounds_done = 0
         self.steps: list[int] = []
         self._strength = self._make_strength()
+        self._walk = Walk(self._stages)
+        self._rates: Rates = []
         self._packed: dict[str, Tensor] = {}
         self._randomness: list[randomness.State] = []
         self._resumed = False
@@ -69,6 +78,8 @@ class RunState(Launched, pl.Callback):
             "steps": self.steps,
             "strength": self._strength.state_dict(),
             "masks": masks.pack_all(self.masks),
+            "walk": self._walk.state_dict(),
+            "rates": self._rates,
             "randomness": randomness.captured_everywhere(),
         }
 
@@ -94,6 +105,8 @@ class RunState(Launched, pl.Callback):
         self.steps = state_dict["steps"]
         self._strength.load_state_dict(state_dict["strength"])
         self._packed = state_dict["masks"]
+        self._walk.load_state_dict(state_dict["walk"])
+        self._rates = state_dict["rates"]
         # Now, before the data are shuffled: an epoch's order is what it would have been.
         self._randomness = state_dict["randomness"]
         randomness.restore_own(self._randomness)

@@ -16,6 +16,7 @@ from l1prune.masks import Masks, cut, pack_all, unpack_all
 from l1prune.penalties import Penalty, makes_zeros
 from l1prune.schedules import Constant, Schedule
 from l1prune.shards import local, over_shards
+from l1prune.stages import Stages
 from l1prune.targets import Target
 from l1prune.thresholds import Sparsity, Threshold
 
@@ -110,7 +111,7 @@ def _check_schedule(schedule: Schedule) -> None:
 
 
 def as_strength(
-    strength: float | Plan, threshold: Threshold, penalty: Penalty, form: Form | None
+    strength: float | Plan, threshold: Threshold | Stages, penalty: Penalty, form: Form | None
 ) -> Callable[[], Scheduled | Controlled]:
     """What makes the strength of a run, from the argument of `L1Pruning`.
 

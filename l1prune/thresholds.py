@@ -76,6 +76,7 @@ class Sparsity(Threshold):
         sparsity: share of zeros in (0, 1), reached in the last round.
         scope: how layers compare: `LAMP()`, `Relative()`, `Global()` or `PerLayer()`.
         floor: how many units every layer keeps, whatever their size.
+        start: share of zeros that several rounds begin with, below `sparsity`.
 
     >>> import torch; from l1prune.scopes import Global, PerLayer
     >>> weights = [torch.tensor([0.1, 0.2, 0.3, 0.4]), torch.tensor([1.0, 2.0, 3.0, 4.0])]
@@ -88,12 +89,17 @@ class Sparsity(Threshold):
     sparsity: float = 0.95
     scope: Scope = field(default_factory=LAMP)
     floor: int = 1
+    start: float = 0.0
 
     def __post_init__(self) -> None:
         if not is_number(self.sparsity, 0, 1) or self.sparsity in (0, 1):
             raise ValueError(
                 "sparsity must lie between 0 and 1, as a share of the weights, got "
                 f"{self.sparsity!r}; 0.95 leaves 5 %"
+            )
+        if not is_number(self.start, 0, self.sparsity) or self.start == self.sparsity:
+            raise ValueError(
+                f"start must lie between 0 and sparsity={self.sparsity}, got {self.start!r}"
             )
         check_object("scope", self.scope, ("comparable",), "LAMP()")
         _check_floor(self.floor)
@@ -114,7 +120,7 @@ class Sparsity(Threshold):
 
     def at(self, progress: float) -> float:
         """The share of zeros that is due when `progress` of the rounds is done."""
-        return Cubic(0.0, self.sparsity)(progress)
+        return Cubic(self.start, self.sparsity)(progress)
 
     def keep(self, scores: list[Tensor], sizes: list[int], progress: float = 1.0) -> list[Tensor]:
         counts = [layer.numel() for layer in scores]

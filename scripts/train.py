@@ -25,7 +25,8 @@ from lightning.pytorch.callbacks import Timer
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import InterpolationKeyError
 
-from l1prune import L1Pruning, SparsityReport, tracking
+from l1prune import L1Pruning, PathCheckpoint, SparsityPath, SparsityReport, tracking
+from l1prune.path import test_path
 from l1prune.resume import LastCheckpoint, StepSeed
 from l1prune.zoo import BestCheckpoint, History, RunFolder, RunProgress, Trajectory, sweep
 from l1prune.zoo.run import is_first
@@ -99,6 +100,8 @@ def build(config: DictConfig, folder: RunFolder) -> Run:
     pruning = instantiate(config.get("prune"))
     timer, trajectory, best = Timer(), Trajectory(), BestCheckpoint(folder.path)
     callbacks = [RunProgress(), timer, StepSeed(config.seed), *([pruning] if pruning else [])]
+    if pruning and isinstance(pruning.threshold, SparsityPath):
+        callbacks.append(PathCheckpoint(folder.path))
     # The last keeps what the others before it know.
     callbacks += [
         trajectory,
@@ -115,10 +118,13 @@ def build(config: DictConfig, folder: RunFolder) -> Run:
 def finish(run: Run, folder: RunFolder, seed: int) -> None:
     """Test, and leave the results: in the folder first, then with the loggers."""
     trainer = run.trainer
-    # A run that was stopped after its last epoch has no figures of its own yet.
-    if "val/accuracy" not in trainer.callback_metrics:
+    # A run that was stopped after its last epoch has no figures of its own yet, and one that has
+    # gone back to an earlier network those of a later one.
+    gone_back = run.pruning and not run.pruning.arrived
+    if "val/accuracy" not in trainer.callback_metrics or gone_back:
         trainer.validate(run.model, run.data, verbose=False)
     figures = {**trainer.callback_metrics}
+    test_path(trainer, run.model, run.data, folder.path)
     # The final weights, not the best epoch's: one model is counted, tested and saved.
     trainer.test(run.model, run.data, verbose=False)
     figures |= trainer.callback_metrics

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import lightning as L
 import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 
 from l1prune.report import SparsityReport
+from l1prune.tracking import X_AXIS
 from l1prune.zoo.progress import pruning_of
 
 
@@ -17,7 +19,8 @@ class BestCheckpoint(ModelCheckpoint):
     """The epoch with the best ``monitor``; in a pruned run, of those after the last cut.
 
     A network under pressure is more accurate than it will be once it is cut, so the best of all
-    epochs would be a dense one.
+    epochs would be a dense one. In a run of several stages it is the best of the last one, or of
+    the smallest network within the budget.
 
     Args:
         folder: where ``best.ckpt`` goes.
@@ -33,10 +36,24 @@ class BestCheckpoint(ModelCheckpoint):
             enable_version_counter=False,
             save_on_train_epoch_end=False,
         )
+        self.left = 0.0
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        if all(pruning.phase == "tune" for pruning in pruning_of(trainer)):
-            super().on_validation_end(trainer, pl_module)
+        pruning = pruning_of(trainer)
+        if not all(one.arrived for one in pruning):
+            return
+        left = float(trainer.callback_metrics.get(X_AXIS, 0.0))
+        if left < self.left:
+            self.best_k_models.clear()  # larger than need be: no longer what the run is for
+        self.left = left
+        super().on_validation_end(trainer, pl_module)
+
+    def state_dict(self) -> dict[str, Any]:
+        return super().state_dict() | {"left": self.left}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        super().load_state_dict(state_dict)
+        self.left = state_dict["left"]
 
     def figures(self, report: SparsityReport) -> dict[str, float]:
         """The figures of the network in the file: its ``monitor``, and its weights, counted there.
