@@ -13,8 +13,9 @@ from l1prune.pressure import Pressure
 from l1prune.report import SparsityReport
 from l1prune.resume import LastCheckpoint, StepSeed, last_checkpoint
 from l1prune.rules import ByName, ByRegex, ByType
-from l1prune.scopes import LAMP, Global, PerLayer, Relative
+from l1prune.scopes import LAMP, Global, PerLayer, Relative, Saliency
 from l1prune.stages import Budget, SparsityPath
+from l1prune.strength import PerWeight
 from l1prune.targets import find_targets
 from l1prune.thresholds import Magnitude, Sparsity
 
@@ -40,10 +41,12 @@ __all__ = [
     "OptimizerMetric",
     "PathCheckpoint",
     "PerLayer",
+    "PerWeight",
     "Pressure",
     "Proximal",
     "Relative",
     "ResumableLoader",
+    "Saliency",
     "Shuffle",
     "Sparsity",
     "SparsityPath",

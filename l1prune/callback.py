@@ -22,9 +22,10 @@ from l1prune.penalties import L1, Penalty
 from l1prune.pressure import Pressure, check_optimizer
 from l1prune.report import SparsityReport
 from l1prune.rules import Rules, as_rules
-from l1prune.stages import Budget, Once, Outcome, Stages, as_stages
+from l1prune.saliency import measured
+from l1prune.stages import Budget, Once, Outcome, Stages, as_stages, by_size
 from l1prune.state import RunState
-from l1prune.strength import Plan, as_strength
+from l1prune.strength import PerWeight, Plan, as_strength
 from l1prune.targets import Targets, find_targets
 from l1prune.thresholds import Sparsity, Threshold
 
@@ -34,7 +35,8 @@ class L1Pruning(RunState):
 
     Args:
         strength: λ, as in loss + λ·Σ|w|: a number, a `Schedule` over the pressure phase, or a
-            controller such as `Follow()`, which finds what the planned sparsity needs.
+            controller such as `Follow()`, which finds what the planned sparsity needs. By default
+            `PerWeight(8)`: 8/n for n weights, that is, loss + 8·mean|w|.
         threshold: what is removed: by default `Sparsity(0.95)`; a number: weights smaller than it;
             `Budget("val/accuracy", 0.005)`: as much as that allows; `SparsityPath()`: more and
             more, for the whole frontier.
@@ -63,7 +65,7 @@ class L1Pruning(RunState):
 
     def __init__(
         self,
-        strength: float | Plan = 1e-4,
+        strength: float | Plan | PerWeight | None = None,
         threshold: float | Threshold | Stages | None = None,
         penalty: Penalty | None = None,
         prune_at: int | float | Sequence[int] | Sequence[float] | None = None,
@@ -71,7 +73,10 @@ class L1Pruning(RunState):
         form: Form | None = None,
         rewind: float | None = None,
     ) -> None:
+        strength = PerWeight(8.0) if strength is None else strength
         stages = as_stages(Sparsity(0.95) if threshold is None else threshold)
+        if isinstance(strength, Controller):  # presses what is small: so the cut must go by that
+            stages = by_size(stages)
         self.threshold = stages.cut if isinstance(stages, Once) else stages
         self.penalty = L1() if penalty is None else penalty
         self.form = Proximal() if form is None and isinstance(strength, Controller) else form
@@ -216,7 +221,8 @@ class L1Pruning(RunState):
     def _cut(self, trainer: pl.Trainer, pl_module: pl.LightningModule, due: int) -> None:
         progress = due / len(self._shares)
         assert self._walk.threshold is not None, "not in the phase in which cuts are due"
-        cut = masks.cut(self._found, self.penalty, self._walk.threshold, self.masks, progress)
+        threshold, weighed = measured(self._walk.threshold, self._found, trainer.optimizers)
+        cut = masks.cut(self._found, self.penalty, threshold, self.masks, progress, weighed)
         if trainer.world_size > 1:
             shards.check_agreement(cut, {t.name: t.parameter.detach() for t in self._found})
         self.masks.update(cut)
@@ -256,7 +262,7 @@ class L1Pruning(RunState):
             tracking.define_axes(trainer.loggers, trainer.callback_metrics)
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self._walk.validated(trainer, pl_module, self.masks, clock.progress(trainer, self.batches))
+        self._walk.validated(trainer, pl_module, self.masks, self.batches)
 
     def on_test_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         tracking.define_axes(trainer.loggers, trainer.callback_metrics)

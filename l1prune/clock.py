@@ -67,7 +67,9 @@ def as_shares(
     """Rounds as shares of the run, or of a part of it; whole numbers are optimizer steps.
 
     Args:
-        part: how much of the run it is.
+        prune_at: the rounds.
+        trainer: knows how long the run is.
+        part: how much of the run they are shares of.
 
     Raises:
         ValueError: the run is too short for a step of pressure before the last cut and one of

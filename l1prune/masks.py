@@ -67,6 +67,7 @@ def cut(
     threshold: Threshold,
     masks: Mapping[str, Tensor] | None = None,
     progress: float = 1.0,
+    weighed: Mapping[str, Tensor] | None = None,
 ) -> Masks:
     """Decide what goes, over all targets together. The weights are not changed yet.
 
@@ -76,6 +77,7 @@ def cut(
         threshold: decides by these sizes.
         masks: of earlier rounds: what was removed stays removed.
         progress: how much of the cutting is due, 1 in the last round.
+        weighed: by name, of sharded weights the local parts: what is measured in a weight's place.
 
     Raises:
         ValueError: a weight is not finite, so that its size says nothing.
@@ -86,7 +88,7 @@ def cut(
     {'weight': tensor([[False,  True]])}
     """
     made = dict(masks or {})
-    scores = _scores(targets, penalty, made)
+    scores = _scores(targets, penalty, made, weighed or {})
     keeps = threshold.keep(scores, _sizes(targets, scores), progress)
     for target, keep in zip(targets, keeps, strict=True):
         w = local(target.parameter)
@@ -98,13 +100,16 @@ def cut(
 
 
 def _scores(
-    targets: Sequence[Target], penalty: Penalty, masks: Mapping[str, Tensor]
+    targets: Sequence[Target],
+    penalty: Penalty,
+    masks: Mapping[str, Tensor],
+    weighed: Mapping[str, Tensor],
 ) -> list[Tensor]:
     """Each target's units by size, −1 where they were removed before."""
     _check_finite(targets)
     scores = []
     for target in targets:
-        units = penalty.score(local(target.parameter))
+        units = penalty.score(weighed.get(target.name, local(target.parameter)))
         if target.name in masks:
             units = units.masked_fill(~_by_unit(local(masks[target.name]), units), -1.0)
         scores.append(part_of(units, target.parameter))

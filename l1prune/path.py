@@ -23,8 +23,8 @@ FRONTIER = "frontier.json"
 class PathCheckpoint(Checkpoint):
     """Keeps the network that each stage of `L1Pruning` ends with, and draws the curve.
 
-    Leaves, for a stage that ends with 95 % of the weights gone, `path/95.00.ckpt`: the weights, which
-    load into the plain model. `frontier.json` has one entry for each, with `sparsity`,
+    Leaves, for a stage that ends with 95 % of the weights gone, `path/95.00.ckpt`: the weights,
+    which load into the plain model. `frontier.json` has one entry for each, with `sparsity`,
     `params/nonzero`, the figures of its validation and the name of its file; `frontier.png` is the
     picture of it.
 
@@ -80,6 +80,7 @@ def test_path(
 
     Args:
         trainer: has trained the model.
+        model: what it has trained.
         data: a `LightningDataModule`, or loaders of test data.
         folder: of the `PathCheckpoint`.
     """

@@ -64,7 +64,10 @@ def recorded(trainer: pl.Trainer) -> Rates:
     """
     if trainer.lr_scheduler_configs and not trainer.lightning_module.automatic_optimization:
         raise ValueError("rewind: with manual optimization only the module knows its schedule")
-    return [torch.tensor(list(_walk(trainer, optimizer))) for optimizer in trainer.optimizers]
+    return [
+        torch.tensor(list(_walk(trainer, optimizer)), dtype=torch.float64)
+        for optimizer in trainer.optimizers
+    ]
 
 
 def _walk(trainer: pl.Trainer, optimizer: Optimizer) -> Iterator[list[float]]:
@@ -115,10 +118,12 @@ def set_rates(optimizers: Sequence[Optimizer], rates: Rates, where: float) -> No
     """Give the optimizers the learning rates of a place of the schedule.
 
     Args:
-        where: in [0, 1].
+        optimizers: whose rates were recorded.
+        rates: what was recorded.
+        where: on the schedule, in [0, 1].
     """
     for optimizer, planned in zip(optimizers, rates, strict=True):
-        row = planned[min(int(where * len(planned)), len(planned) - 1)]
+        row = planned[min(int(where * len(planned) + 1e-6), len(planned) - 1)]
         for group, rate in zip(optimizer.param_groups, row.tolist(), strict=True):
             if isinstance(group["lr"], Tensor):
                 group["lr"].fill_(rate)  # a tensor, so that a compiled step sees it change

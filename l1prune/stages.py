@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
-from l1prune.arguments import check_object, is_number, is_whole
+from l1prune.arguments import is_number, is_whole
 from l1prune.scopes import LAMP, Scope
 from l1prune.thresholds import Sparsity, Threshold, as_threshold
 
@@ -57,13 +57,13 @@ class Once(Stages):
 class SparsityPath(Stages):
     """The whole frontier from one run: the sparsity rises in stages, each from the one before.
 
-    After the paths of glmnet (Friedman et al., 2010) and LassoNet (Lemhadri et al., 2021). The first
-    stage, in which the network learns, is twice as long as the others. In each the learning rate
-    goes through its whole schedule; `PathCheckpoint` keeps what each ends with.
+    After the paths of glmnet (Friedman et al., 2010) and LassoNet (Lemhadri et al., 2021). The
+    first stage, in which the network learns, is twice as long as the others. In each the learning
+    rate goes through its whole schedule; `PathCheckpoint` keeps what each ends with.
 
     Args:
         sparsities: shares of zeros in (0, 1), rising; one stage each.
-        scope: how layers compare: `LAMP()`, `Relative()`, `Global()` or `PerLayer()`.
+        scope: how layers compare, as in `Sparsity`.
         floor: how many units every layer keeps, whatever their size.
 
     >>> SparsityPath((0.5, 0.9, 0.95)).ends
@@ -71,7 +71,7 @@ class SparsityPath(Stages):
     """
 
     sparsities: Sequence[float] = (0.5, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99)
-    scope: Scope = field(default_factory=LAMP)
+    scope: Scope | None = None
     floor: int = 1
 
     def __post_init__(self) -> None:
@@ -111,9 +111,9 @@ class Budget(Stages):
     """The smallest network whose validation metric stays within a budget of the dense one's.
 
     A third of the run trains the dense network. Then rounds, equally long, each prune and fine-tune
-    the smallest network so far that is within the budget: to a quarter of its weights, until that
-    is too few, and from then on to the geometric mean of what was enough and what was not. Each
-    goes through the whole schedule of the learning rate. What is handed back is the smallest
+    the smallest network so far that is within the budget: to a quarter of its weights at first, and
+    after each failure by the square root of the factor before, as a line search steps back. Each
+    round goes through the whole schedule of the learning rate. What is handed back is the smallest
     network within the budget; if no round left one, the dense network, and a warning.
 
     Args:
@@ -122,7 +122,7 @@ class Budget(Stages):
             half a point of an accuracy in [0, 1].
         higher_is_better: the direction of the metric; None: from its name, if that leaves no doubt.
         rounds: how many, ≥ 1.
-        scope: how layers compare: `LAMP()`, `Relative()`, `Global()` or `PerLayer()`.
+        scope: how layers compare, as in `Sparsity`.
         floor: how many units every layer keeps, whatever their size.
 
     >>> budget = Budget("val/accuracy", max_drop=0.01)
@@ -138,7 +138,7 @@ class Budget(Stages):
     max_drop: float
     higher_is_better: bool | None = None
     rounds: int = 6
-    scope: Scope = field(default_factory=LAMP)
+    scope: Scope | None = None
     floor: int = 1
 
     def __post_init__(self) -> None:
@@ -156,7 +156,6 @@ class Budget(Stages):
         if not isinstance(self.higher_is_better, bool):
             object.__setattr__(self, "higher_is_better", higher_is_better(self.monitor))
         Sparsity(0.5, self.scope, self.floor)  # checks these two
-        check_object("scope", self.scope, ("comparable",), "LAMP()")
 
     @property
     def ends(self) -> tuple[float, ...]:
@@ -175,10 +174,8 @@ class Budget(Stages):
         if not outcomes:
             return None
         enough = outcomes[self.answer(outcomes)]["sparsity"]
-        too_much = [o["sparsity"] for o in outcomes if o["sparsity"] > enough]
-        left = (1 - enough) / 4
-        if too_much:
-            left = ((1 - enough) * (1 - min(too_much))) ** 0.5
+        failures = sum(not self.respects(outcome, outcomes[0]) for outcome in outcomes)
+        left = (1 - enough) / 4 ** (0.5**failures)
         return Sparsity(1 - left, self.scope, self.floor, start=enough)
 
     def check(self, counts: list[int], sizes: list[int]) -> None:
@@ -205,6 +202,17 @@ def higher_is_better(metric: str) -> bool:
             "or higher_is_better=False"
         )
     return bool(words & HIGHER)
+
+
+def by_size(stages: Stages) -> Stages:
+    """The same stages; a cut that leaves open how layers compare goes by the weights' size.
+
+    >>> by_size(Once(Sparsity(0.5)))
+    Once(cut=Sparsity(sparsity=0.5, scope=LAMP(), floor=1, start=0.0), ends=(1.0,))
+    """
+    if isinstance(stages, Once) and isinstance(stages.cut, Sparsity) and stages.cut.scope is None:
+        return Once(replace(stages.cut, scope=LAMP()))
+    return stages
 
 
 def as_stages(threshold: Any) -> Stages:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -21,6 +22,28 @@ from l1prune.targets import Target
 from l1prune.thresholds import Sparsity, Threshold
 
 Plan = Schedule | Controller
+
+
+@dataclass(frozen=True)
+class PerWeight:
+    """λ = amount / n for n weights under pressure: loss + amount · mean|w|.
+
+    In a network with more weights each has less to say to the loss, its gradient is smaller, and
+    less pressure overcomes it: a λ that a small network thrives on ruins a large one.
+
+    Args:
+        amount: ≥ 0.
+
+    >>> PerWeight(-1)
+    Traceback (most recent call last):
+    ValueError: strength: PerWeight takes a finite amount ≥ 0, got -1
+    """
+
+    amount: float
+
+    def __post_init__(self) -> None:
+        if not is_number(self.amount, 0):
+            raise ValueError(f"strength: PerWeight takes a finite amount ≥ 0, got {self.amount!r}")
 
 
 class Scheduled:
@@ -43,6 +66,20 @@ class Scheduled:
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         return
+
+
+class Shared(Scheduled):
+    """λ as an amount that all weights share."""
+
+    def __init__(self, share: PerWeight) -> None:
+        super().__init__(Constant(0.0))
+        self._amount = share.amount
+
+    def advance(
+        self, progress: float, step: int, targets: Sequence[Target], masks: Mapping[str, Tensor]
+    ) -> None:
+        """Set λ for the coming step."""
+        self.value = self._amount / max(sum(t.parameter.numel() for t in targets), 1)
 
 
 class Controlled:
@@ -111,7 +148,10 @@ def _check_schedule(schedule: Schedule) -> None:
 
 
 def as_strength(
-    strength: float | Plan, threshold: Threshold | Stages, penalty: Penalty, form: Form | None
+    strength: float | Plan | PerWeight,
+    threshold: Threshold | Stages,
+    penalty: Penalty,
+    form: Form | None,
 ) -> Callable[[], Scheduled | Controlled]:
     """What makes the strength of a run, from the argument of `L1Pruning`.
 
@@ -131,6 +171,8 @@ def as_strength(
                 f"them, got {penalty!r} and {form!r}; or give a number or a schedule"
             )
         return partial(Controlled, strength, threshold, penalty)
+    if isinstance(strength, PerWeight):
+        return partial(Shared, strength)
     if is_number(strength, 0):
         strength = Constant(float(strength))  # type: ignore[arg-type]
     if isinstance(strength, type) or not callable(strength):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from torch import Tensor
@@ -74,7 +74,8 @@ class Sparsity(Threshold):
 
     Args:
         sparsity: share of zeros in (0, 1), reached in the last round.
-        scope: how layers compare: `LAMP()`, `Relative()`, `Global()` or `PerLayer()`.
+        scope: how layers compare: `Saliency()`, `LAMP()`, `Relative()`, `Global()` or `PerLayer()`.
+            None: by saliency in a run whose optimizer tells it, as Adam does, by LAMP elsewhere.
         floor: how many units every layer keeps, whatever their size.
         start: share of zeros that several rounds begin with, below `sparsity`.
 
@@ -87,7 +88,7 @@ class Sparsity(Threshold):
     """
 
     sparsity: float = 0.95
-    scope: Scope = field(default_factory=LAMP)
+    scope: Scope | None = None
     floor: int = 1
     start: float = 0.0
 
@@ -101,7 +102,8 @@ class Sparsity(Threshold):
             raise ValueError(
                 f"start must lie between 0 and sparsity={self.sparsity}, got {self.start!r}"
             )
-        check_object("scope", self.scope, ("comparable",), "LAMP()")
+        if self.scope is not None:
+            check_object("scope", self.scope, ("comparable",), "LAMP()")
         _check_floor(self.floor)
 
     def check(self, counts: list[int], sizes: list[int]) -> None:
@@ -130,7 +132,7 @@ class Sparsity(Threshold):
 
 def _comparable(scores: Tensor, threshold: Sparsity) -> Tensor:
     """Scores in the scope's unit; what is removed stays last, the floor comes first."""
-    made = local(threshold.scope.comparable(scores)).double()
+    made = local((threshold.scope or LAMP()).comparable(scores)).double()
     made = made.masked_fill(local(scores) < 0, -1.0)
     made = made.masked_fill(local(_floor(scores, threshold.floor)), math.inf)
     return part_of(made, scores)

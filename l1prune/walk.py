@@ -112,36 +112,35 @@ class Walk:
     # ---- while it runs
 
     def validated(
-        self, trainer: pl.Trainer, model: nn.Module, made: Mapping[str, Tensor], done: float
-    ) -> bool:
-        """Look at a validation; whether it has ended a stage.
+        self, trainer: pl.Trainer, model: nn.Module, made: Mapping[str, Tensor], batches: int
+    ) -> None:
+        """Look at a validation, and end the stage if it is time to.
 
         Args:
             trainer: has its figures.
             model: as it was validated.
             made: its masks.
-            done: share of the run, after a batch.
+            batches: that are done.
 
         Raises:
             ValueError: it has no figure of the name that a budget watches.
         """
         if isinstance(self.stages, Once) or trainer.state.fn != TrainerFn.FITTING:
-            return False
+            return
         metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
         if isinstance(self.stages, Budget) and self.stages.monitor not in metrics:
             raise ValueError(
                 f"monitor={self.stages.monitor!r} is not among what validation logs: "
                 f"{', '.join(sorted(metrics)) or 'nothing'}"
             )
-        if trainer.sanity_checking or done < self._end - 1e-9:
-            return False
+        if trainer.sanity_checking or clock.progress(trainer, batches) < self._end - 1e-9:
+            return
         outcome: Outcome = {"sparsity": _sparsity(made), **metrics}
         self.outcomes.append(trainer.strategy.broadcast(outcome))
         if isinstance(self.stages, Budget) and self.arrived:
             state = model.state_dict()
             self._kept = {name: value.detach().cpu().clone() for name, value in state.items()}
             self._kept_masks = masks.pack_all(made)
-        return True
 
     def go_on(self, done: float) -> None:
         """Begin the next stage."""

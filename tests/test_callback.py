@@ -96,9 +96,8 @@ def test_an_optimizer_of_unknown_metric_is_pressed_all_the_same_with_a_warning()
 def test_the_default_presses_in_the_metric_of_the_optimizer() -> None:
     default, named = Task(), Task()
     trainer(L1Pruning()).fit(default)
-    trainer(L1Pruning(1e-4, form=Proximal(OptimizerMetric()), prune_at=rounds(0.1, 0.6, 50))).fit(
-        named
-    )
+    form, cuts = Proximal(OptimizerMetric()), rounds(0.1, 0.6, 50)
+    trainer(L1Pruning(8 / 300, form=form, prune_at=cuts)).fit(named)
     assert all(torch.equal(a, b) for a, b in zip(default.parameters(), named.parameters()))
 
 

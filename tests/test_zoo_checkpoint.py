@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from l1prune import L1Pruning, Sparsity
+from l1prune import L1Pruning, Sparsity, SparsityPath
 from l1prune.report import SparsityReport
 from l1prune.zoo import BestCheckpoint, Classifier, Digits, mlp
 
@@ -52,6 +52,14 @@ def test_a_pruned_run_keeps_the_best_after_its_last_cut(tmp_path: Path) -> None:
     assert best["epoch"] == 2  # the cut at one half comes with the third epoch
     weights = torch.cat([w.flatten() for name, w in best.items() if name.endswith("weight")])
     assert (weights == 0).float().mean() > 0.89
+
+
+def test_in_a_run_of_stages_a_smaller_network_is_better_than_a_larger_one(tmp_path: Path) -> None:
+    best = best_of(tmp_path, L1Pruning(0.0, SparsityPath((0.5, 0.9)), prune_at=0.3))
+    assert best["epoch"] == 3  # worse than all before it, but the only one that small
+    weights = torch.cat([w.flatten() for name, w in best.items() if name.endswith("weight")])
+    assert (weights == 0).float().mean() > 0.89
+    assert [path.name for path in tmp_path.iterdir()] == ["best.ckpt"]
 
 
 def test_its_figures_are_those_of_the_file(tmp_path: Path) -> None:

@@ -1,0 +1,121 @@
+"""Rewinding: every schedule can be gone through again, and none notices that it was looked at."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import lightning as L
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.optim import SGD, Optimizer, lr_scheduler
+from torch.utils.data import DataLoader, TensorDataset
+
+from l1prune import L1Pruning, Sparsity
+from l1prune.rewinding import position
+
+Make = Callable[[Optimizer, int], Any]
+SCHEDULES: dict[str, tuple[str, Make]] = {
+    "lambda": ("step", lambda o, n: lr_scheduler.LambdaLR(o, lambda step: 1 - step / n)),
+    "cosine": ("step", lr_scheduler.CosineAnnealingLR),
+    "one cycle": ("step", lambda o, n: lr_scheduler.OneCycleLR(o, 0.1, total_steps=n)),
+    "exponential": ("step", lambda o, n: lr_scheduler.ExponentialLR(o, 0.9)),
+    "epochs": ("epoch", lambda o, n: lr_scheduler.StepLR(o, 1, gamma=0.5)),
+    "sequence": (
+        "step",
+        lambda o, n: lr_scheduler.SequentialLR(
+            o,
+            [lr_scheduler.LinearLR(o, 0.1, 1.0, 4), lr_scheduler.CosineAnnealingLR(o, n - 4)],
+            [4],
+        ),
+    ),
+}
+
+
+class Task(L.LightningModule):
+    def __init__(self, interval: str, make: Make | None) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.net = nn.Linear(8, 4)
+        self.interval, self.make = interval, make
+        self.rates: list[float] = []
+
+    def training_step(self, batch: list[Tensor], batch_idx: int) -> Tensor:
+        self.rates.append(self.trainer.optimizers[0].param_groups[0]["lr"])
+        return self.net(batch[0]).square().mean()
+
+    def train_dataloader(self) -> DataLoader[Any]:
+        return DataLoader(TensorDataset(torch.ones(40, 8)), 10)
+
+    def configure_optimizers(self) -> Any:
+        optimizer = SGD(self.parameters(), 0.01, momentum=0.9)
+        if self.make is None:
+            return optimizer
+        scheduler = self.make(optimizer, int(self.trainer.estimated_stepping_batches))
+        return [optimizer], [{"scheduler": scheduler, "interval": self.interval}]
+
+
+def rates(task: Task, *callbacks: L.Callback) -> list[float]:
+    trainer = L.Trainer(
+        accelerator="cpu",
+        max_epochs=5,
+        callbacks=list(callbacks),
+        logger=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        enable_checkpointing=False,
+    )
+    trainer.fit(task)
+    return task.rates
+
+
+def cut(rewind: float | None) -> L1Pruning:
+    return L1Pruning(0.0, Sparsity(0.5), prune_at=0.5, rewind=rewind)
+
+
+@pytest.mark.parametrize("name", SCHEDULES)
+def test_both_halves_go_through_the_schedule_at_double_speed(name: str) -> None:
+    planned = rates(Task(*SCHEDULES[name]))
+    walked = rates(Task(*SCHEDULES[name]), cut(0.0))
+    assert walked == pytest.approx([planned[2 * (step % 10)] for step in range(20)])
+
+
+@pytest.mark.parametrize("name", SCHEDULES)
+def test_without_rewinding_the_schedule_is_left_alone(name: str) -> None:
+    assert rates(Task(*SCHEDULES[name]), cut(None)) == rates(Task(*SCHEDULES[name]))
+
+
+def test_it_goes_back_no_further_than_asked() -> None:
+    planned = rates(Task(*SCHEDULES["lambda"]))
+    walked = rates(Task(*SCHEDULES["lambda"]), cut(0.5))
+    assert walked[10:] == pytest.approx(planned[10:])
+
+
+def test_a_constant_rate_stays() -> None:
+    assert set(rates(Task("step", None), cut(0.0))) == {0.01}
+
+
+def test_a_schedule_that_looks_at_the_training_is_refused() -> None:
+    class Plateau(Task):
+        def configure_optimizers(self) -> Any:
+            optimizer = SGD(self.parameters(), 0.01)
+            scheduler = lr_scheduler.ReduceLROnPlateau(optimizer)
+            return {
+                "optimizer": optimizer,
+                "lr_scheduler": {"scheduler": scheduler, "monitor": "x"},
+            }
+
+    with pytest.raises(ValueError, match="ReduceLROnPlateau has no schedule to go back on"):
+        rates(Plateau("step", None), cut(0.2))
+
+
+@pytest.mark.parametrize("rewind", [-0.1, 1.0, "late", True])
+def test_what_is_no_place_on_a_schedule_is_refused_at_once(rewind: Any) -> None:
+    with pytest.raises(ValueError, match="rewind must be a share"):
+        L1Pruning(rewind=rewind)
+
+
+def test_no_part_reaches_beyond_the_schedule() -> None:
+    ends = (0.3, 0.3, 0.9, 1.0)
+    assert all(0 <= position(done / 100, ends, 0.2) <= 1 for done in range(101))

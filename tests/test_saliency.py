@@ -1,0 +1,108 @@
+"""Saliency: what the loss holds on to stays, however small, and whatever its layer's scale."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.optim import SGD, Adagrad, Adam, AdamW, Optimizer, RMSprop
+
+from l1prune import L1, LAMP, GroupL1, Saliency, Sparsity, find_targets
+from l1prune.masks import cut
+from l1prune.metrics import OptimizerMetric
+from l1prune.saliency import measured, weights
+
+ADAPTIVE = [Adam, AdamW, RMSprop, Adagrad]
+
+
+def trained(make: Any, scale: float = 1.0, lr: float = 0.0) -> tuple[nn.Module, Optimizer]:
+    """Two linear layers after some steps; the first is scaled, the second scaled back."""
+    torch.manual_seed(0)
+    model = nn.Sequential(
+        nn.Linear(6, 8, bias=False), nn.ReLU(), nn.Linear(8, 3, bias=False)
+    ).double()
+    with torch.no_grad():
+        model[0].weight.mul_(scale)  # type: ignore[operator]
+        model[2].weight.div_(scale)  # type: ignore[operator]
+    optimizer: Optimizer = make(model.parameters(), lr=lr)
+    for _ in range(5):
+        optimizer.zero_grad()
+        model(torch.randn(10, 6).double()).square().mean().backward()
+        optimizer.step()
+    return model, optimizer
+
+
+def kept(model: nn.Module, optimizer: Optimizer, sparsity: float = 0.5) -> dict[str, Tensor]:
+    targets = find_targets(model)
+    threshold, weighed = measured(Sparsity(sparsity), targets, [optimizer])
+    return cut(targets, L1(), threshold, weighed=weighed)
+
+
+@pytest.mark.parametrize("make", ADAPTIVE)
+def test_scaling_a_layer_and_the_next_one_back_changes_nothing(make: Any) -> None:
+    one, other = kept(*trained(make)), kept(*trained(make, scale=64.0))
+    assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+@pytest.mark.parametrize("make", ADAPTIVE)
+def test_the_pressure_of_the_metric_zeroes_in_the_same_order(make: Any) -> None:
+    """The proximal map zeroes the weights whose measure is at most lr·λ, and no others."""
+    model, optimizer = trained(make)
+    targets = find_targets(model)
+    made = weights(targets, [optimizer])
+    amount = float(torch.cat([w.abs().flatten() for w in made.values()]).median())
+    for target in targets:
+        w = target.parameter.detach().clone()
+        group = optimizer.param_groups[0]
+        t = OptimizerMetric().threshold(optimizer, group, target.parameter, amount)
+        gone = L1().prox_(w, t) == 0
+        clear = (made[target.name].abs() - amount).abs() > 1e-6 * amount
+        assert torch.equal(gone[clear], (made[target.name].abs() < amount)[clear])
+
+
+def test_a_small_weight_that_the_loss_holds_on_to_outlives_a_large_idle_one() -> None:
+    layer = nn.Linear(2, 1, bias=False)
+    layer.weight.data = torch.tensor([[1.0, 0.1]])
+    optimizer = Adam(layer.parameters(), lr=0.0)
+    layer(torch.tensor([[0.01, 5.0]])).sum().backward()
+    optimizer.step()
+    assert kept(layer, optimizer)["weight"].tolist() == [[False, True]]
+
+
+def test_where_no_optimizer_tells_sizes_compare() -> None:
+    model, optimizer = trained(SGD)
+    targets = find_targets(model)
+    assert weights(targets, [optimizer]) == {}
+    assert measured(Sparsity(0.5), targets, [optimizer]) == (Sparsity(0.5, scope=LAMP()), {})
+    fresh = Adam(model.parameters())
+    assert measured(Sparsity(0.5), targets, [fresh])[0] == Sparsity(0.5, scope=LAMP())
+
+
+def test_a_scope_that_was_asked_for_measures_sizes() -> None:
+    model, optimizer = trained(Adam)
+    threshold = Sparsity(0.5, scope=LAMP())
+    assert measured(threshold, find_targets(model), [optimizer]) == (threshold, {})
+
+
+def test_what_no_optimizer_moves_counts_as_the_average() -> None:
+    model, _ = trained(Adam)
+    optimizer = Adam(model[0].parameters(), lr=0.0)  # type: ignore[index]
+    model(torch.randn(10, 6).double()).square().mean().backward()
+    optimizer.step()
+    targets = find_targets(model)
+    made = weights(targets, [optimizer])
+    assert set(made) == {"0.weight", "2.weight"}
+    moved, still = (made[t.name].double().abs().sum() / t.parameter.abs().sum() for t in targets)
+    torch.testing.assert_close(moved, still)
+
+
+def test_groups_are_measured_by_the_norm_of_what_they_are_worth() -> None:
+    model, optimizer = trained(Adam)
+    targets = find_targets(model)
+    threshold, weighed = measured(Sparsity(0.5, scope=Saliency()), targets, [optimizer])
+    mask = cut(targets, GroupL1(), threshold, weighed=weighed)
+    rows = torch.cat([weighed[t.name].norm(dim=1) for t in targets])
+    stays = torch.cat([mask[t.name].all(1) for t in targets])
+    assert bool(rows[stays].min() >= rows[~stays].max())
