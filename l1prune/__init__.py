@@ -15,7 +15,7 @@ from l1prune.resume import LastCheckpoint, StepSeed, last_checkpoint
 from l1prune.rules import ByName, ByRegex, ByType
 from l1prune.scopes import LAMP, Global, PerLayer, Relative, Saliency
 from l1prune.stages import Budget, SparsityPath
-from l1prune.strength import PerWeight
+from l1prune.strength import ByPasses
 from l1prune.targets import find_targets
 from l1prune.thresholds import Magnitude, Sparsity
 
@@ -26,6 +26,7 @@ __all__ = [
     "MCP",
     "Budget",
     "ByName",
+    "ByPasses",
     "ByRegex",
     "ByType",
     "Cut",
@@ -41,7 +42,6 @@ __all__ = [
     "OptimizerMetric",
     "PathCheckpoint",
     "PerLayer",
-    "PerWeight",
     "Pressure",
     "Proximal",
     "Relative",

@@ -25,7 +25,7 @@ from l1prune.rules import Rules, as_rules
 from l1prune.saliency import measured
 from l1prune.stages import Budget, Once, Outcome, Stages, as_stages, by_size
 from l1prune.state import RunState
-from l1prune.strength import PerWeight, Plan, as_strength
+from l1prune.strength import ByPasses, Moment, Plan, as_strength
 from l1prune.targets import Targets, find_targets
 from l1prune.thresholds import Sparsity, Threshold
 
@@ -36,7 +36,7 @@ class L1Pruning(RunState):
     Args:
         strength: λ, as in loss + λ·Σ|w|: a number, a `Schedule` over the pressure phase, or a
             controller such as `Follow()`, which finds what the planned sparsity needs. By default
-            `PerWeight(8)`: 8/n for n weights, that is, loss + 8·mean|w|.
+            `ByPasses()`: it grows from 0 to 1e-4 in thirty passes over the data.
         threshold: what is removed: by default `Sparsity(0.95)`; a number: weights smaller than it;
             `Budget("val/accuracy", 0.005)`: as much as that allows; `SparsityPath()`: more and
             more, for the whole frontier.
@@ -65,7 +65,7 @@ class L1Pruning(RunState):
 
     def __init__(
         self,
-        strength: float | Plan | PerWeight | None = None,
+        strength: float | Plan | ByPasses | None = None,
         threshold: float | Threshold | Stages | None = None,
         penalty: Penalty | None = None,
         prune_at: int | float | Sequence[int] | Sequence[float] | None = None,
@@ -73,7 +73,7 @@ class L1Pruning(RunState):
         form: Form | None = None,
         rewind: float | None = None,
     ) -> None:
-        strength = PerWeight(8.0) if strength is None else strength
+        strength = ByPasses() if strength is None else strength
         stages = as_stages(Sparsity(0.95) if threshold is None else threshold)
         if isinstance(strength, Controller):  # presses what is small: so the cut must go by that
             stages = by_size(stages)
@@ -196,8 +196,9 @@ class L1Pruning(RunState):
         if self.phase == "press" and due > self.rounds_done:
             self._cut(trainer, pl_module, due)
         if self.phase == "press":
-            phase = within / self._shares[-1]
-            self._strength.advance(phase, self.batches, self._found, self.masks)
+            passes = self.batches / trainer.num_training_batches
+            moment = Moment(within / self._shares[-1], self.batches, passes)
+            self._strength.advance(moment, self._found, self.masks)
         for pressure in self._pressures:
             pressure.strength = self.strength
             pressure.spared, pressure.ease = self._strength.spared, self._strength.ease

@@ -8,6 +8,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from l1prune.arguments import is_number
 from l1prune.shards import by_layer
 
 
@@ -40,7 +41,18 @@ class Saliency(Global):
     in such an optimizer's own metric makes the weights zero in just this order. It does not change
     when a layer is scaled and the one after it scaled back, so layers compare as they are. See
     `l1prune.saliency` for the source.
+
+    Args:
+        least: the share of the average layer's density that each layer keeps, in [0, 1].
     """
+
+    least: float = 0.1
+
+    def __post_init__(self) -> None:
+        if not is_number(self.least, 0, 1):
+            raise ValueError(
+                f"least must be a share from 0 to 1 of the average density, got {self.least!r}"
+            )
 
 
 @dataclass(frozen=True)

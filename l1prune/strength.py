@@ -25,25 +25,43 @@ Plan = Schedule | Controller
 
 
 @dataclass(frozen=True)
-class PerWeight:
-    """λ = amount / n for n weights under pressure: loss + amount · mean|w|.
+class ByPasses:
+    """λ grows with the square of the passes over the data, up to `most` after `passes` of them.
 
-    In a network with more weights each has less to say to the loss, its gradient is smaller, and
-    less pressure overcomes it: a λ that a small network thrives on ruins a large one.
+    L1 pressure helps where a network would learn its data by heart. It cannot in the first pass,
+    in which all is new and pressure only holds learning back: a λ on which a small network thrives
+    through fifty passes ruins a language model that makes two.
 
     Args:
-        amount: ≥ 0.
+        most: the largest λ, ≥ 0.
+        passes: over the training data until it is reached, > 0.
 
-    >>> PerWeight(-1)
-    Traceback (most recent call last):
-    ValueError: strength: PerWeight takes a finite amount ≥ 0, got -1
+    >>> [ByPasses(1e-4, 30)(passes) for passes in (0, 3, 30, 60)]
+    [0.0, 1e-06, 0.0001, 0.0001]
     """
 
-    amount: float
+    most: float = 1e-4
+    passes: float = 30.0
 
     def __post_init__(self) -> None:
-        if not is_number(self.amount, 0):
-            raise ValueError(f"strength: PerWeight takes a finite amount ≥ 0, got {self.amount!r}")
+        if not is_number(self.most, 0) or not is_number(self.passes, 0) or self.passes == 0:
+            raise ValueError(
+                "strength: ByPasses takes a finite most ≥ 0 and passes > 0, got "
+                f"most={self.most!r}, passes={self.passes!r}"
+            )
+
+    def __call__(self, passes: float) -> float:
+        """λ after so many passes."""
+        return round(self.most * min(passes / self.passes, 1.0) ** 2, 15)
+
+
+@dataclass(frozen=True)
+class Moment:
+    """When: the share of the pressure phase that is done; batches, and passes over the data."""
+
+    progress: float
+    batches: int
+    passes: float
 
 
 class Scheduled:
@@ -55,11 +73,9 @@ class Scheduled:
         self.ease = 0.0
         self._schedule = schedule
 
-    def advance(
-        self, progress: float, step: int, targets: Sequence[Target], masks: Mapping[str, Tensor]
-    ) -> None:
+    def advance(self, at: Moment, targets: Sequence[Target], masks: Mapping[str, Tensor]) -> None:
         """Set λ for the coming step."""
-        self.value = self._schedule(progress)
+        self.value = self._schedule(at.progress)
 
     def state_dict(self) -> dict[str, Any]:
         return {}
@@ -68,18 +84,12 @@ class Scheduled:
         return
 
 
-class Shared(Scheduled):
-    """λ as an amount that all weights share."""
+class Grown(Scheduled):
+    """λ as the passes over the data have made it grow; all weights are pressed."""
 
-    def __init__(self, share: PerWeight) -> None:
-        super().__init__(Constant(0.0))
-        self._amount = share.amount
-
-    def advance(
-        self, progress: float, step: int, targets: Sequence[Target], masks: Mapping[str, Tensor]
-    ) -> None:
+    def advance(self, at: Moment, targets: Sequence[Target], masks: Mapping[str, Tensor]) -> None:
         """Set λ for the coming step."""
-        self.value = self._amount / max(sum(t.parameter.numel() for t in targets), 1)
+        self.value = self._schedule(at.passes)
 
 
 class Controlled:
@@ -97,19 +107,17 @@ class Controlled:
     def value(self) -> float:
         return self._memory[0]
 
-    def advance(
-        self, progress: float, step: int, targets: Sequence[Target], masks: Mapping[str, Tensor]
-    ) -> None:
+    def advance(self, at: Moment, targets: Sequence[Target], masks: Mapping[str, Tensor]) -> None:
         """Let the controller look, when that is due, and choose anew which weights to spare."""
         if self._packed:
             self.spared, self._packed = unpack_all(self._packed, targets), {}
-        look = int(progress * self._controller.looks)
+        look = int(at.progress * self._controller.looks)
         if look < self._looks:
             return
         self._looks = look + 1
         if look > 0:
-            self._memory = self._controller(self._memory, self._missing(targets), progress)
-        self.ease = self._controller.ease * min(step / self._controller.settle, 1.0)
+            self._memory = self._controller(self._memory, self._missing(targets), at.progress)
+        self.ease = self._controller.ease * min(at.batches / self._controller.settle, 1.0)
         ahead = min((look + 1) / self._controller.looks / self._controller.arrive, 1.0)
         self.spared = cut(targets, self._penalty, self._threshold, masks, ahead)
 
@@ -148,7 +156,7 @@ def _check_schedule(schedule: Schedule) -> None:
 
 
 def as_strength(
-    strength: float | Plan | PerWeight,
+    strength: float | Plan | ByPasses,
     threshold: Threshold | Stages,
     penalty: Penalty,
     form: Form | None,
@@ -171,8 +179,8 @@ def as_strength(
                 f"them, got {penalty!r} and {form!r}; or give a number or a schedule"
             )
         return partial(Controlled, strength, threshold, penalty)
-    if isinstance(strength, PerWeight):
-        return partial(Shared, strength)
+    if isinstance(strength, ByPasses):
+        return partial(Grown, strength)
     if is_number(strength, 0):
         strength = Constant(float(strength))  # type: ignore[arg-type]
     if isinstance(strength, type) or not callable(strength):

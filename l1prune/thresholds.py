@@ -10,7 +10,7 @@ from torch import Tensor
 
 from l1prune.arguments import check_object, is_number, is_whole
 from l1prune.schedules import Cubic
-from l1prune.scopes import LAMP, Scope
+from l1prune.scopes import LAMP, Saliency, Scope
 from l1prune.selection import largest
 from l1prune.shards import local, part_of
 
@@ -127,15 +127,18 @@ class Sparsity(Threshold):
     def keep(self, scores: list[Tensor], sizes: list[int], progress: float = 1.0) -> list[Tensor]:
         counts = [layer.numel() for layer in scores]
         spare = self._spare(counts, sizes, progress)
-        return largest([_comparable(layer, self) for layer in scores], sizes, spare)
+        return largest([self._comparable(layer, progress) for layer in scores], sizes, spare)
 
-
-def _comparable(scores: Tensor, threshold: Sparsity) -> Tensor:
-    """Scores in the scope's unit; what is removed stays last, the floor comes first."""
-    made = local((threshold.scope or LAMP()).comparable(scores)).double()
-    made = made.masked_fill(local(scores) < 0, -1.0)
-    made = made.masked_fill(local(_floor(scores, threshold.floor)), math.inf)
-    return part_of(made, scores)
+    def _comparable(self, scores: Tensor, progress: float) -> Tensor:
+        """Scores in the scope's unit; what is removed stays last, the floor comes first."""
+        scope = self.scope or LAMP()
+        floor = self.floor
+        if isinstance(scope, Saliency):
+            floor = max(floor, int(scope.least * (1 - self.at(progress)) * scores.numel()))
+        made = local(scope.comparable(scores)).double()
+        made = made.masked_fill(local(scores) < 0, -1.0)
+        made = made.masked_fill(local(_floor(scores, floor)), math.inf)
+        return part_of(made, scores)
 
 
 def _at_least(scores: Tensor, cut: float, floor: int) -> Tensor:

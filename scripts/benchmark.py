@@ -1,7 +1,8 @@
-"""Measures what the library costs and whether it keeps its word.
+"""Measures what the library costs, whether it keeps its word, and how it compares.
 
 python scripts/benchmark.py pressure    ratios of work with and without it, in turns, in one process
 python scripts/benchmark.py resume      runs that are killed and started again, bit for bit
+python scripts/benchmark.py frontier    accuracy at equal sparsity and training, rivals beside it
 """
 
 from __future__ import annotations
@@ -21,13 +22,19 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # the profiler's own chatter
 
 import torch
-from benchmarks import pressure, resume
+from benchmarks import frontier, pressure, resume
 from benchmarks.measure import Row
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Print the table and write the result; 2 when the device is missing or a file not writable."""
+    """Do what is asked; the exit status is 0 when all of it could be done."""
     options = read(arguments)
+    status: int = options.run(options)
+    return status
+
+
+def measure(options: argparse.Namespace) -> int:
+    """Print the table and write the result; 2 when the device is missing or a file not writable."""
     try:
         device = torch.device(options.device)
         torch.empty(1, device=device)
@@ -71,6 +78,10 @@ def read(arguments: Sequence[str] | None) -> argparse.Namespace:
     command.set_defaults(command="resume", measure=measure_resume, device="cpu", quick=False)
     for command in commands.choices.values():
         command.add_argument("--output", type=Path, metavar="FILE", help="write the result as JSON")
+        command.set_defaults(run=measure)
+    command = commands.add_parser("frontier", help="train rivals alike, and compare the accuracy")
+    frontier.add_arguments(command)
+    command.set_defaults(run=frontier.run)
     return parser.parse_args(arguments)
 
 

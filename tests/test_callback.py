@@ -13,7 +13,17 @@ from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from l1prune import L1, L2, L1Pruning, OptimizerMetric, Proximal, Sparsity, Subgradient, rounds
+from l1prune import (
+    L1,
+    L2,
+    ByPasses,
+    L1Pruning,
+    OptimizerMetric,
+    Proximal,
+    Sparsity,
+    Subgradient,
+    rounds,
+)
 from l1prune.controllers import Follow
 from l1prune.schedules import Constant, Linear
 
@@ -97,7 +107,7 @@ def test_the_default_presses_in_the_metric_of_the_optimizer() -> None:
     default, named = Task(), Task()
     trainer(L1Pruning()).fit(default)
     form, cuts = Proximal(OptimizerMetric()), rounds(0.1, 0.6, 50)
-    trainer(L1Pruning(8 / 300, form=form, prune_at=cuts)).fit(named)
+    trainer(L1Pruning(ByPasses(1e-4, 30), form=form, prune_at=cuts)).fit(named)
     assert all(torch.equal(a, b) for a, b in zip(default.parameters(), named.parameters()))
 
 

@@ -130,7 +130,7 @@ def test_more_epochs_are_welcome(saved: Path) -> None:
         ({"threshold": 0.1}, r"threshold=Sparsity.*threshold=Magnitude"),
         ({"prune_at": [0.3, 0.5]}, r"prune_at=\(0.5,\).*prune_at=\(0.3, 0.5\)"),
         ({"penalty": ElasticNet()}, r"penalty=L1\(.*penalty=ElasticNet"),
-        ({"strength": 0.1}, r"strength=0.0001.*strength=0.1"),
+        ({"strength": 0.1}, r"strength=ByPasses.*strength=0.1"),
         ({"form": Subgradient()}, r"form=None.*form=Subgradient"),
         ({"targets": ["net.0"]}, r"targets=None.*targets=.*net\.0"),
     ],

@@ -12,7 +12,7 @@ from torch import nn
 
 from l1prune import L1, Follow, L1Pruning, OptimizerMetric, Proximal, Sparsity, find_targets
 from l1prune.forms import Form
-from l1prune.strength import Controlled, as_strength
+from l1prune.strength import ByPasses, Controlled, Moment, as_strength
 from l1prune.zoo import Classifier, Digits, mlp
 
 
@@ -75,7 +75,7 @@ def test_what_is_pressed_is_what_the_threshold_would_cut_by_now() -> None:
     strength = controlled()
     shares = []
     for progress in (0.0, 0.35, 0.95):
-        strength.advance(progress, 100, targets, {})
+        strength.advance(Moment(progress, 100, 0.0), targets, {})
         shares.append((~strength.spared["weight"]).float().mean().item())
     assert shares[0] < shares[1] < shares[2] == pytest.approx(0.5, abs=1e-3)
 
@@ -85,7 +85,7 @@ def test_what_stays_is_pressed_only_once_it_has_settled() -> None:
     strength = controlled()
     eases = []
     for look, batches in enumerate((0, 1500, 9000)):
-        strength.advance(look / 10, batches, targets, {})
+        strength.advance(Moment(look / 10, batches, 0.0), targets, {})
         eases.append(strength.ease)
     assert eases == pytest.approx([0.0, 0.05, 0.1])
 
@@ -95,8 +95,23 @@ def test_its_state_survives_a_file() -> None:
     targets = find_targets(nn.Linear(100, 10))
     one, other = controlled(), controlled()
     for progress in (0.0, 0.1, 0.2):
-        one.advance(progress, 100, targets, {})
+        one.advance(Moment(progress, 100, 0.0), targets, {})
     other.load_state_dict(one.state_dict())
-    other.advance(0.25, 100, targets, {})
+    other.advance(Moment(0.25, 100, 0.0), targets, {})
     assert (one.value, one.ease) == (other.value, other.ease)
     assert torch.equal(one.spared["weight"], other.spared["weight"])
+
+
+def test_strength_by_passes_grows_with_them_and_no_further_than_it_should() -> None:
+    strength = as_strength(ByPasses(0.1, 10), Sparsity(0.9), L1(), None)()
+    seen = []
+    for passes in (0.0, 1.0, 5.0, 10.0, 20.0):
+        strength.advance(Moment(0.5, 100, passes), [], {})
+        seen.append(strength.value)
+    assert seen == pytest.approx([0.0, 0.001, 0.025, 0.1, 0.1])
+
+
+@pytest.mark.parametrize("arguments", [(-1.0, 30), (0.1, 0), (float("nan"), 30), (0.1, "30")])
+def test_strength_by_passes_refuses_nonsense(arguments: Any) -> None:
+    with pytest.raises(ValueError, match="ByPasses takes"):
+        ByPasses(*arguments)

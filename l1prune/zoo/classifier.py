@@ -29,19 +29,26 @@ class HoldThenDecay:
 
     Args:
         hold: fraction of the run, in [0, 1), before the descent.
+        warm: fraction of the run, in [0, hold], in which it rises to 1 first: transformers need it.
 
     >>> [HoldThenDecay(0.5)(progress) for progress in (0.0, 0.5, 0.75, 1.0)]
     [1.0, 1.0, 0.5, 0.0]
+    >>> [HoldThenDecay(0.5, warm=0.1)(progress) for progress in (0.0, 0.05, 0.1)]
+    [0.0, 0.5, 1.0]
     """
 
     hold: float = 0.6
+    warm: float = 0.0
 
     def __post_init__(self) -> None:
         if not 0 <= self.hold < 1:
             raise ValueError(f"hold={self.hold}: give a fraction of the run from 0 to below 1")
+        if not 0 <= self.warm <= self.hold:
+            raise ValueError(f"warm={self.warm}: give a fraction of the run from 0 to {self.hold}")
 
     def __call__(self, progress: float) -> float:
-        return min(1.0, (1 - progress) / (1 - self.hold))
+        rise = progress / self.warm if self.warm else 1.0
+        return min(1.0, rise, (1 - progress) / (1 - self.hold))
 
 
 class Classifier(L.LightningModule):

@@ -1,0 +1,194 @@
+"""How contenders did, as a table and a picture."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from statistics import mean
+from typing import TYPE_CHECKING
+
+from safetensors.torch import load_file
+
+from benchmarks.trials import CONTENDERS, DENSE, Plan, Task, Trial
+from l1prune.frontier import COLOURS, INK, MARKERS, PALE
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+
+@dataclass(frozen=True)
+class Standing:
+    """How one contender did at one sparsity, over the seeds.
+
+    Attributes:
+        left: weights that are not zero in the stored network, run by run.
+        weights: how many there could be.
+        accuracies: on the test set, from 0 to 1, run by run.
+        validation: the same on the images held out from training.
+    """
+
+    trial: Trial
+    left: tuple[int, ...]
+    weights: int
+    accuracies: tuple[float, ...]
+    validation: tuple[float, ...]
+
+
+def standings(plan: Plan, trials: Sequence[Trial]) -> list[Standing]:
+    """Figures of what is finished, all seeds of a trial together."""
+    runs: dict[Trial, list[Path]] = {}
+    for trial in trials:
+        if plan.finished(trial):
+            runs.setdefault(replace(trial, seed=0), []).append(plan.run_of(trial))
+    return [standing(trial, folders) for trial, folders in runs.items()]
+
+
+def standing(trial: Trial, runs: Sequence[Path]) -> Standing:
+    """Read runs that differ in nothing but the seed."""
+    figures = [json.loads((run / "summary.json").read_text()) for run in runs]
+    counted = [count(run / "model.safetensors") for run in runs]
+    return Standing(
+        trial,
+        tuple(left for left, _ in counted),
+        counted[0][1],
+        tuple(figure["test/accuracy"] for figure in figures),
+        tuple(figure["val/accuracy"] for figure in figures),
+    )
+
+
+def count(file: Path) -> tuple[int, int]:
+    """Weights left, and all: in the file, whatever a callback says; matrices and kernels only."""
+    weights = [w for w in load_file(file).values() if w.ndim > 1]
+    return sum(int(w.count_nonzero()) for w in weights), sum(w.numel() for w in weights)
+
+
+def winners(found: Sequence[Standing]) -> list[Standing]:
+    """Of each contender at each sparsity the strength that validates best, of equals the least."""
+    best: dict[Trial, Standing] = {}
+    for one in sorted(found, key=merit):
+        best.setdefault(replace(one.trial, strength=None), one)
+    return [one for one in found if one in best.values()]
+
+
+def merit(one: Standing) -> tuple[float, float]:
+    """Less is better. Figures in files have six digits: what differs in the last is equal."""
+    return (-round(mean(one.validation), 5), one.trial.strength or 0.0)
+
+
+def table(task: Task, found: Sequence[Standing]) -> str:
+    """Markdown: who is left with how many weights, and how good they are."""
+    lines = [
+        f"**{task.title}**",
+        "",
+        "| weights left | contender | λ | test accuracy | lowest – highest | runs |",
+        "|---:|---|---:|---:|---:|---:|",
+    ]
+    for one in ordered(task, found):
+        low, high = min(one.accuracies), max(one.accuracies)
+        lines.append(
+            f"| {counts(one.left)} | {called(one.trial)} | {strength(one.trial)} | "
+            f"{percent(mean(one.accuracies))} | {percent(low)} – {percent(high)} | "
+            f"{len(one.accuracies)} |"
+        )
+    return "\n".join(lines)
+
+
+def tried(task: Task, found: Sequence[Standing]) -> str:
+    """Markdown: validation accuracy by strength, the best in bold."""
+    best = winners(found)
+    lines = [
+        f"**{task.title}**",
+        "",
+        "| sparsity | contender | λ | validation accuracy | runs |",
+        "|---:|---|---:|---:|---:|",
+    ]
+    for one in found:
+        if one.trial.task is task:
+            figure = percent(mean(one.validation))
+            figure = f"**{figure}**" if one in best else figure
+            share = f"{100 * one.trial.sparsity:g} %"
+            name, runs = called(one.trial), len(one.validation)
+            lines.append(f"| {share} | {name} | {strength(one.trial)} | {figure} | {runs} |")
+    return "\n".join(lines)
+
+
+def ordered(task: Task, found: Sequence[Standing]) -> list[Standing]:
+    """Those of a task, by sparsity, the best of each first."""
+    own = [one for one in found if one.trial.task is task]
+    return sorted(own, key=lambda one: (one.trial.sparsity, -mean(one.accuracies)))
+
+
+def called(trial: Trial) -> str:
+    return CONTENDERS.get(trial.contender, trial.contender)
+
+
+def strength(trial: Trial) -> str:
+    return "" if trial.strength is None else f"{trial.strength:g}"
+
+
+def counts(left: Sequence[int]) -> str:
+    low, high = min(left), max(left)
+    return f"{low:,}" if low == high else f"{low:,}–{high:,}"
+
+
+def percent(share: float) -> str:
+    return f"{100 * share:.2f} %"
+
+
+def draw(tasks: Sequence[Task], found: Sequence[Standing], path: Path) -> None:
+    """A panel for each task: means over the seeds, and bars from the lowest to the highest."""
+    from matplotlib.figure import Figure  # without pyplot it needs no display, leaves no state
+
+    widths = [1 + len(task.sparsities) for task in tasks]
+    figure = Figure(figsize=(3 + sum(widths), 5), layout="constrained")
+    panels = figure.subplots(1, len(tasks), squeeze=False, width_ratios=widths)[0]
+    for task, axes in zip(tasks, panels, strict=True):
+        prepare(axes, task)
+        own = [one for one in found if one.trial.task is task]
+        for place, name in enumerate(CONTENDERS):
+            # Side by side: at one size points would hide each other's bars.
+            aside = 1.035 ** (place - (len(CONTENDERS) - 1) / 2)
+            draw_line(axes, [one for one in own if one.trial.contender == name], place, aside)
+        for one in own:
+            if one.trial.contender == DENSE:
+                axes.axhspan(min(one.accuracies), max(one.accuracies), color=PALE, zorder=0)
+                axes.axhline(mean(one.accuracies), color=INK, linestyle=":", label="dense")
+    handles, labels = panels[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper center", ncols=3, frameon=False)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=200)
+
+
+def prepare(axes: Axes, task: Task) -> None:
+    """Sizes from many to few, each with a tick of its own; accuracy in per cent."""
+    from matplotlib.ticker import FixedLocator, NullLocator
+
+    axes.set(xscale="log", xlabel="share of the weights left", ylabel="test accuracy")
+    axes.set_title(task.title.replace(", ", "\n"), fontsize="medium", color=INK)
+    left = [1 - sparsity for sparsity in task.sparsities]
+    axes.set_xlim(min(left) / 1.6, max(left) * 1.6)
+    axes.xaxis.set_major_locator(FixedLocator(left))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_major_formatter(lambda x, _: f"{100 * x:.3g} %")
+    axes.yaxis.set_major_formatter(lambda y, _: f"{100 * y:g} %")
+    axes.grid(color=PALE)
+    axes.set_axisbelow(True)
+    axes.tick_params(length=0, labelcolor=INK)
+    axes.spines[:].set_visible(False)
+
+
+def draw_line(axes: Axes, line: Sequence[Standing], place: int, aside: float) -> None:
+    """One contender from size to size."""
+    if not line:
+        return
+    line = sorted(line, key=lambda one: one.trial.sparsity)
+    # Where they are, not where they should be: a lasso may remove more than was asked for.
+    x = [mean(one.left) / one.weights * aside for one in line]
+    y = [mean(one.accuracies) for one in line]
+    low = [middle - min(one.accuracies) for middle, one in zip(y, line, strict=True)]
+    high = [max(one.accuracies) - middle for middle, one in zip(y, line, strict=True)]
+    style = {"color": COLOURS[place], "marker": MARKERS[place], "markersize": 6}
+    label = called(line[0].trial)
+    axes.errorbar(x, y, (low, high), label=label, linewidth=1.2, capsize=2, **style)
