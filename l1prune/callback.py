@@ -3,27 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import chain, repeat
 from typing import Any
 
 import lightning.pytorch as pl
 from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities import rank_zero_warn
-from torch.optim import Optimizer
 
 from l1prune import checkpoints, clock, masks, processes, randomness, rewinding, shards, tracking
 from l1prune.arguments import check_object
+from l1prune.attached import Attached
 from l1prune.averaging import hold_averages_
 from l1prune.clipping import clips_gradients
 from l1prune.controllers import Controller
-from l1prune.forms import Form, Proximal, default_form
+from l1prune.forms import Form, Proximal
 from l1prune.loader import load_states
 from l1prune.penalties import L1, Penalty
-from l1prune.pressure import Pressure, check_optimizer
 from l1prune.report import SparsityReport
 from l1prune.rules import Rules, as_rules
 from l1prune.saliency import measured
-from l1prune.stages import Budget, Once, Outcome, Stages, as_stages, by_size
+from l1prune.stages import Once, Stages, as_stages, by_size
 from l1prune.state import RunState
 from l1prune.strength import ByPasses, Moment, Plan, as_strength
 from l1prune.targets import Targets, find_targets
@@ -89,41 +87,13 @@ class L1Pruning(RunState):
             gradual = rewind is None and isinstance(stages.threshold(()), Sparsity | None)
             prune_at = clock.rounds(0.1, 0.6, 50) if gradual else 0.6 if rewind is None else 0.5
         self.prune_at = clock.as_rounds(prune_at)
-        self._pressures: list[Pressure] = []
-        self._holds: list[masks.Hold] = []
+        self._attached = Attached((), (), self.penalty, None, {})
         names = ("threshold", "penalty", "prune_at", "targets", "form", "rewind")
         super().__init__(
             as_strength(strength, self.threshold, self.penalty, self.form),
             stages,
             {"strength": strength} | {name: getattr(self, name) for name in names},
         )
-
-    @property
-    def phase(self) -> str:
-        """`"press"` until the last cut of a stage, `"tune"` after it."""
-        rounds = 0 if self._walk.threshold is None else len(self.prune_at)
-        return "press" if self.rounds_done < rounds else "tune"
-
-    @property
-    def outcomes(self) -> list[Outcome]:
-        """What the stages came to that have ended, where the threshold has stages."""
-        return self._walk.outcomes
-
-    @property
-    def stage_ended(self) -> bool:
-        """Whether the last validation ended a stage, where the threshold has stages."""
-        return self._walk.ended
-
-    @property
-    def arrived(self) -> bool:
-        """Whether the network is what the run is for so far: cut, and within the budget."""
-        stages = self._walk.stages
-        return self.phase == "tune" and (not isinstance(stages, Budget) or self._walk.arrived)
-
-    @property
-    def strength(self) -> float:
-        """λ of the current step."""
-        return self._strength.value if self.phase == "press" else 0.0
 
     # ---- the run begins
 
@@ -153,28 +123,10 @@ class L1Pruning(RunState):
         load_states(trainer)
         self._unpack(self._found)
         self._hold(trainer)
-        self._attach(trainer.optimizers)
-
-    def _attach(self, optimizers: Sequence[Optimizer]) -> None:
-        self._detach()
-        for optimizer, steps in zip(optimizers, chain(self.steps, repeat(0)), strict=False):
-            check_optimizer(optimizer)
-            form = default_form(optimizer) if self.form is None else self.form
-            pressure = Pressure(optimizer, self._found, self.penalty, self.strength, form)
-            pressure.steps = steps
-            self._pressures.append(pressure)
-            self._holds.append(masks.Hold(optimizer, self._found, self.masks))
-        moved = {id(w) for o in optimizers for group in o.param_groups for w in group["params"]}
-        still = [target.name for target in self._found if id(target.parameter) not in moved]
-        if still:
-            rank_zero_warn(f"no optimizer moves {', '.join(still)}: will be cut, but not pressed")
-
-    def _detach(self) -> None:
-        for pressure in self._pressures:
-            pressure.remove()
-        for hold in self._holds:
-            hold.remove()
-        self._pressures, self._holds = [], []
+        self._attached.remove()
+        self._attached = Attached(
+            trainer.optimizers, self._found, self.penalty, self.form, self.masks, self.steps
+        )
 
     def _hold(self, trainer: pl.Trainer) -> None:
         """Write the zeros into the weights, and into their running averages."""
@@ -199,9 +151,7 @@ class L1Pruning(RunState):
             passes = self.batches / trainer.num_training_batches
             moment = Moment(within / self._shares[-1], self.batches, passes)
             self._strength.advance(moment, self._found, self.masks)
-        for pressure in self._pressures:
-            pressure.strength = self.strength
-            pressure.spared, pressure.ease = self._strength.spared, self._strength.ease
+        self._attached.press(self.strength, self._strength.spared, self._strength.ease)
         if self._rates:
             parts = self._walk.parts if len(self._stages.ends) > 1 else (*self._shares, 1.0)
             where = rewinding.position(done, parts, self.rewind or 0.0)
@@ -252,7 +202,7 @@ class L1Pruning(RunState):
         batch_idx: int,
     ) -> None:
         self.batches += 1
-        self.steps = [pressure.steps for pressure in self._pressures]
+        self.steps = self._attached.steps
 
     # ---- what is seen
 
@@ -295,7 +245,7 @@ class L1Pruning(RunState):
         self._go_back(trainer, pl_module)
         self._walk.conclude()
         self._hold(trainer)
-        self._detach()
+        self._attached.remove()
 
     def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._unpack(self._found)  # a run that was resumed at its end has not started
@@ -318,7 +268,6 @@ class L1Pruning(RunState):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException
     ) -> None:
         # It may have come between a step, or a cut, and the zeros: a file saved now must have them.
-        if self._holds:
+        if self._attached.remove():
             self._hold(trainer)
-        self._detach()
         checkpoints.relax(trainer)

@@ -14,7 +14,7 @@ from l1prune.arguments import check_same, described
 from l1prune.launched import Launched
 from l1prune.report import SparsityReport
 from l1prune.rewinding import Rates
-from l1prune.stages import Stages
+from l1prune.stages import Budget, Outcome, Stages
 from l1prune.strength import Controlled, Scheduled
 from l1prune.targets import Target
 from l1prune.walk import Walk
@@ -35,7 +35,12 @@ class RunState(Launched, pl.Callback):
         make_strength: makes the strength of a new run, and of each of its stages.
         stages: that it walks through.
         arguments: those of the callback, by name: a resumed run must have the same.
+
+    Attributes:
+        prune_at: when cuts are due, in each stage; to be set before.
     """
+
+    prune_at: tuple[float, ...]
 
     def __init__(
         self,
@@ -49,6 +54,33 @@ class RunState(Launched, pl.Callback):
         self._arguments = described(arguments)
         self._evaluates = False
         self._reset()
+
+    @property
+    def phase(self) -> str:
+        """`"press"` until the last cut of a stage, `"tune"` after it."""
+        rounds = 0 if self._walk.threshold is None else len(self.prune_at)
+        return "press" if self.rounds_done < rounds else "tune"
+
+    @property
+    def outcomes(self) -> list[Outcome]:
+        """What the stages came to that have ended, where the threshold has stages."""
+        return self._walk.outcomes
+
+    @property
+    def stage_ended(self) -> bool:
+        """Whether the last validation ended a stage, where the threshold has stages."""
+        return self._walk.ended
+
+    @property
+    def arrived(self) -> bool:
+        """Whether the network is what the run is for so far: cut, and within the budget."""
+        stages = self._walk.stages
+        return self.phase == "tune" and (not isinstance(stages, Budget) or self._walk.arrived)
+
+    @property
+    def strength(self) -> float:
+        """λ of the current step."""
+        return self._strength.value if self.phase == "press" else 0.0
 
     def _reset(self) -> None:
         """Forget the last run."""
