@@ -127,15 +127,23 @@ class Sparsity(Threshold):
     def keep(self, scores: list[Tensor], sizes: list[int], progress: float = 1.0) -> list[Tensor]:
         counts = [layer.numel() for layer in scores]
         spare = self._spare(counts, sizes, progress)
-        return largest([self._comparable(layer, progress) for layer in scores], sizes, spare)
+        floors = self._floors(counts, sizes, spare)
+        ranked = [self._comparable(s, floor) for s, floor in zip(scores, floors, strict=True)]
+        return largest(ranked, sizes, spare)
 
-    def _comparable(self, scores: Tensor, progress: float) -> Tensor:
+    def _floors(self, counts: list[int], sizes: list[int], spare: int) -> list[int]:
+        """How many units each layer keeps, whatever they are worth."""
+        least = [self.floor] * len(counts)
+        if not isinstance(self.scope, Saliency):
+            return least
+        density = spare / max(sum(n * size for n, size in zip(counts, sizes, strict=True)), 1)
+        more = [max(self.floor, math.ceil(self.scope.least * density * n - 1e-9)) for n in counts]
+        needed = sum(floor * size for floor, size in zip(more, sizes, strict=True))
+        return more if needed <= spare else least
+
+    def _comparable(self, scores: Tensor, floor: int) -> Tensor:
         """Scores in the scope's unit; what is removed stays last, the floor comes first."""
-        scope = self.scope or LAMP()
-        floor = self.floor
-        if isinstance(scope, Saliency):
-            floor = max(floor, int(scope.least * (1 - self.at(progress)) * scores.numel()))
-        made = local(scope.comparable(scores)).double()
+        made = local((self.scope or LAMP()).comparable(scores)).double()
         made = made.masked_fill(local(scores) < 0, -1.0)
         made = made.masked_fill(local(_floor(scores, floor)), math.inf)
         return part_of(made, scores)

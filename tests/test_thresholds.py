@@ -1,6 +1,7 @@
 """Where to cut."""
 
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -8,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from l1prune.scopes import LAMP, Global, PerLayer, Relative, Scope
+from l1prune.scopes import LAMP, Global, PerLayer, Relative, Saliency, Scope
 from l1prune.thresholds import Magnitude, Sparsity
 
-SCOPES: list[Scope] = [Global(), PerLayer(), Relative(), LAMP()]
+SCOPES: list[Scope] = [Global(), Saliency(), PerLayer(), Relative(), LAMP()]
 
 
 def layers(seed: int = 0) -> list[Tensor]:
@@ -133,3 +134,20 @@ def test_impossible_magnitudes_are_refused(cut: float) -> None:
 def test_a_sparsity_that_would_empty_a_layer_is_refused() -> None:
     with pytest.raises(ValueError, match="lower the sparsity"):
         Sparsity(0.999).check([100, 100], [1, 1])
+
+
+def test_by_saliency_every_layer_keeps_a_tenth_of_the_average() -> None:
+    torch.manual_seed(0)
+    scores = [torch.rand(400), 1e-6 * torch.rand(600)]
+    kept = Sparsity(0.9, scope=Saliency()).keep(scores, [1, 1])
+    assert [int(mask.sum()) for mask in kept] == [94, 6]
+    kept = Sparsity(0.9, scope=Saliency(least=0.0)).keep(scores, [1, 1])
+    assert [int(mask.sum()) for mask in kept] == [99, 1]
+    few = Sparsity(0.997, scope=Saliency(least=1.0)).keep(scores, [1, 1])
+    assert [int(mask.sum()) for mask in few] == [2, 1]  # there is not enough for more
+
+
+@pytest.mark.parametrize("least", [-0.1, 1.1, "much"])
+def test_saliency_refuses_what_is_no_share(least: Any) -> None:
+    with pytest.raises(ValueError, match="least must be a share"):
+        Saliency(least)

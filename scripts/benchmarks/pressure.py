@@ -15,7 +15,7 @@ from benchmarks.tasks import RATE, STRENGTH, Task, tasks, torchao
 from l1prune import L1, Follow, OptimizerMetric, Pressure, Proximal, Sparsity, find_targets
 from l1prune.masks import Hold, cut, hold_
 from l1prune.metrics import over_root
-from l1prune.strength import as_strength
+from l1prune.strength import Moment, as_strength
 
 PRECISIONS = {"cpu": ("float32",), "cuda": ("float32", "bf16-mixed")}
 
@@ -148,7 +148,7 @@ def steps(task: Task, scale: Scale, precision: str) -> Iterator[Row]:
         task.autocast = lambda: torch.autocast(scale.device.type, torch.bfloat16)
     trimmed = as_strength(Follow(), Sparsity(0.95), L1(), Proximal())()
     for progress in (0.0, 0.5):  # as in the middle of a long run
-        trimmed.advance(progress, 10_000, task.targets, {})
+        trimmed.advance(Moment(progress, 10_000, 0.0), task.targets, {})
     kinds = {
         "plain pressure": lambda: pressed(task, Proximal()),
         "trimmed pressure": lambda: pressed(task, Proximal(), trimmed.spared, trimmed.ease),
