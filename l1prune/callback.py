@@ -27,6 +27,9 @@ from l1prune.strength import ByPasses, Moment, Plan, as_strength
 from l1prune.targets import Targets, find_targets
 from l1prune.thresholds import Sparsity, Threshold
 
+MANY = 10
+"""Rounds, from which on each cut is small."""
+
 
 class L1Pruning(RunState):
     """Trains under L1 pressure, removes what has become small, fine-tunes what is left.
@@ -73,9 +76,6 @@ class L1Pruning(RunState):
     ) -> None:
         strength = ByPasses() if strength is None else strength
         stages = as_stages(Sparsity(0.95) if threshold is None else threshold)
-        if isinstance(strength, Controller):  # presses what is small: so the cut must go by that
-            stages = by_size(stages)
-        self.threshold = stages.cut if isinstance(stages, Once) else stages
         self.penalty = L1() if penalty is None else penalty
         self.form = Proximal() if form is None and isinstance(strength, Controller) else form
         check_object("penalty", self.penalty, ("score", "value", "prox_"), "L1()")
@@ -87,6 +87,11 @@ class L1Pruning(RunState):
             gradual = rewind is None and isinstance(stages.threshold(()), Sparsity | None)
             prune_at = clock.rounds(0.1, 0.6, 50) if gradual else 0.6 if rewind is None else 0.5
         self.prune_at = clock.as_rounds(prune_at)
+        # Saliency foretells small changes: one large cut by it may all but empty a layer. And a
+        # controller presses what is small, so that the cut must go by that.
+        if isinstance(strength, Controller) or len(self.prune_at) < MANY:
+            stages = by_size(stages)
+        self.threshold = stages.cut if isinstance(stages, Once) else stages
         self._attached = Attached((), (), self.penalty, None, {})
         names = ("threshold", "penalty", "prune_at", "targets", "form", "rewind")
         super().__init__(

@@ -9,11 +9,13 @@ from typing import Any
 import lightning.pytorch as pl
 import torch
 from lightning.pytorch.callbacks import Checkpoint
+from torch import nn
 
 from l1prune import frontier
 from l1prune.callback import L1Pruning
 from l1prune.resume import replace
 from l1prune.runs import Point
+from l1prune.shards import is_sharded
 from l1prune.stages import Outcome
 from l1prune.tracking import X_AXIS
 
@@ -89,7 +91,7 @@ def test_path(
     final = {name: value.clone() for name, value in model.state_dict().items()}
     for stage in stages:
         kept = torch.load(Path(folder) / stage["checkpoint"], "cpu", weights_only=True)
-        model.load_state_dict(kept["state_dict"])
+        _load(model, kept["state_dict"])
         (tested,) = trainer.test(model, data, verbose=False)
         stage |= tested
     model.load_state_dict(final)
@@ -113,6 +115,16 @@ def _write(stages: list[dict[str, Any]], folder: Path) -> None:
     part = folder / f"{FRONTIER}.part"
     part.write_text(json.dumps(stages, indent=2) + "\n", encoding="utf-8")
     replace(part, folder / FRONTIER)
+
+
+def _load(model: nn.Module, weights: dict[str, Any]) -> None:
+    if not any(is_sharded(parameter) for parameter in model.parameters()):
+        model.load_state_dict(weights)
+        return
+    from torch.distributed.checkpoint import state_dict as distributed
+
+    whole = distributed.StateDictOptions(full_state_dict=True)
+    distributed.set_model_state_dict(model, weights, options=whole)
 
 
 def _pruning(trainer: pl.Trainer) -> list[L1Pruning]:

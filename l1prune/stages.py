@@ -210,8 +210,12 @@ def by_size(stages: Stages) -> Stages:
     >>> by_size(Once(Sparsity(0.5)))
     Once(cut=Sparsity(sparsity=0.5, scope=LAMP(), floor=1, start=0.0), ends=(1.0,))
     """
-    if isinstance(stages, Once) and isinstance(stages.cut, Sparsity) and stages.cut.scope is None:
-        return Once(replace(stages.cut, scope=LAMP()))
+    if isinstance(stages, Once):
+        cut = stages.cut
+        open_ = isinstance(cut, Sparsity) and cut.scope is None
+        return Once(replace(cut, scope=LAMP())) if open_ else stages  # type: ignore[type-var]
+    if isinstance(stages, SparsityPath | Budget) and stages.scope is None:
+        return replace(stages, scope=LAMP())
     return stages
 
 

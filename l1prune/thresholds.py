@@ -75,7 +75,8 @@ class Sparsity(Threshold):
     Args:
         sparsity: share of zeros in (0, 1), reached in the last round.
         scope: how layers compare: `Saliency()`, `LAMP()`, `Relative()`, `Global()` or `PerLayer()`.
-            None: by saliency in a run whose optimizer tells it, as Adam does, by LAMP elsewhere.
+            None: by saliency where the optimizer tells it, as Adam does, and at least ten rounds
+            make each cut small; by LAMP elsewhere.
         floor: how many units every layer keeps, whatever their size.
         start: share of zeros that several rounds begin with, below `sparsity`.
 
