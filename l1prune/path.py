@@ -9,6 +9,7 @@ from typing import Any
 import lightning.pytorch as pl
 import torch
 from lightning.pytorch.callbacks import Checkpoint
+from lightning.pytorch.trainer.states import TrainerFn
 from torch import nn
 
 from l1prune import frontier
@@ -49,6 +50,8 @@ class PathCheckpoint(Checkpoint):
             (self.folder / FRONTIER).unlink(missing_ok=True)  # of another run
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if trainer.state.fn != TrainerFn.FITTING:
+            return
         for pruning in _pruning(trainer):
             if pruning.stage_ended:
                 left = int(trainer.callback_metrics[X_AXIS])

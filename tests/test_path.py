@@ -62,6 +62,15 @@ def test_each_file_holds_what_its_entry_says(walked: Path) -> None:
         assert tested["test/accuracy"] == pytest.approx(stage["test/accuracy"])
 
 
+def test_a_validation_after_the_run_is_no_stage(tmp_path: Path) -> None:
+    model, data = made()
+    run = trainer(L1Pruning(0.0, WALKED, prune_at=0.5), PathCheckpoint(tmp_path))
+    run.fit(model, data)
+    stages = read_path(tmp_path)
+    run.validate(model, data, verbose=False)
+    assert read_path(tmp_path) == stages
+
+
 def test_the_curve_is_drawn(walked: Path) -> None:
     assert (walked / "frontier.png").stat().st_size > 10_000
 
