@@ -58,7 +58,8 @@ def run(options: argparse.Namespace) -> int:
             put(options.docs / PAGE, f"{kind} of {task.name}", text)
     if options.docs and not options.tune:
         # Of all that is finished, not of these tasks alone: the page has the others' tables too.
-        every = replace(plan, tasks=tuple(TASKS.values()), seeds=(0, 1, 2))
+        known = tuple(dict.fromkeys((*TASKS.values(), *plan.tasks)))
+        every = replace(plan, tasks=known, seeds=tuple(sorted({*seeds, 0, 1, 2})))
         found = standings(every, list(contest(every)))
         shown = tuple(task for task in every.tasks if any(s.trial.task is task for s in found))
         draw(shown, found, options.docs / PICTURE)
