@@ -90,6 +90,8 @@ def test_path(
         folder: of the `PathCheckpoint`.
     """
     stages = read_path(folder)
+    if not stages:
+        return
     loggers, trainer.loggers = trainer.loggers, []
     final = {name: value.clone() for name, value in model.state_dict().items()}
     for stage in stages:

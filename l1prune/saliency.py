@@ -71,4 +71,4 @@ def measured(
     if not isinstance(threshold, Sparsity) or not isinstance(scope, Saliency | None):
         return threshold, {}
     known = weights(targets, optimizers)
-    return replace(threshold, scope=Saliency() if known else LAMP()), known
+    return replace(threshold, scope=(scope or Saliency()) if known else LAMP()), known

@@ -86,5 +86,7 @@ def test_a_new_run_in_the_folder_begins_a_new_path(tmp_path: Path) -> None:
 
 def test_a_run_without_stages_leaves_none(tmp_path: Path) -> None:
     model, data = made()
-    trainer(L1Pruning(0.0, Sparsity(0.5), prune_at=0.5), PathCheckpoint(tmp_path)).fit(model, data)
+    run = trainer(L1Pruning(0.0, Sparsity(0.5), prune_at=0.5), PathCheckpoint(tmp_path))
+    run.fit(model, data)
+    test_path(run, model, data, tmp_path)
     assert list(tmp_path.iterdir()) == []

@@ -86,6 +86,12 @@ def test_a_scope_that_was_asked_for_measures_sizes() -> None:
     assert measured(threshold, find_targets(model), [optimizer]) == (threshold, {})
 
 
+def test_the_least_that_was_asked_for_stays() -> None:
+    model, optimizer = trained(Adam)
+    threshold = Sparsity(0.5, scope=Saliency(least=0.3))
+    assert measured(threshold, find_targets(model), [optimizer])[0] == threshold
+
+
 def test_what_no_optimizer_moves_counts_as_the_average() -> None:
     model, _ = trained(Adam)
     optimizer = Adam(model[0].parameters(), lr=0.0)  # type: ignore[index]
