@@ -52,6 +52,11 @@ def find_averages(callbacks: Iterable[pl.Callback]) -> list[nn.Module]:
     return averages
 
 
+def names_of(callbacks: Iterable[pl.Callback]) -> list[str]:
+    """The kinds of the callbacks that average the weights, as a message names them."""
+    return [type(callback).__name__ for callback in callbacks if isinstance(callback, AVERAGING)]
+
+
 @torch.no_grad()
 def hold_averages_(callbacks: Iterable[pl.Callback], masks: Mapping[str, Tensor]) -> None:
     """Write the zeros into the averaged copies, in place, on whatever device they are.

@@ -276,3 +276,9 @@ class L1Pruning(RunState):
         if self._attached.remove():
             self._hold(trainer)
         checkpoints.relax(trainer)
+
+
+def pruning_of(trainer: pl.Trainer) -> list[L1Pruning]:
+    """What prunes in this run: one callback, or none in a dense run."""
+    callbacks: list[pl.Callback] = trainer.callbacks  # type: ignore[attr-defined]
+    return [callback for callback in callbacks if isinstance(callback, L1Pruning)]

@@ -13,7 +13,7 @@ from lightning.pytorch.trainer.states import TrainerFn
 from torch import nn
 
 from l1prune import frontier
-from l1prune.callback import L1Pruning
+from l1prune.callback import pruning_of
 from l1prune.resume import replace
 from l1prune.runs import Point
 from l1prune.shards import is_sharded
@@ -52,7 +52,7 @@ class PathCheckpoint(Checkpoint):
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if trainer.state.fn != TrainerFn.FITTING:
             return
-        for pruning in _pruning(trainer):
+        for pruning in pruning_of(trainer):
             if pruning.stage_ended:
                 left = int(trainer.callback_metrics[X_AXIS])
                 file = f"path/{100 * pruning.outcomes[-1]['sparsity']:.2f}.ckpt"
@@ -130,8 +130,3 @@ def _load(model: nn.Module, weights: dict[str, Any]) -> None:
 
     whole = distributed.StateDictOptions(full_state_dict=True)
     distributed.set_model_state_dict(model, weights, options=whole)
-
-
-def _pruning(trainer: pl.Trainer) -> list[L1Pruning]:
-    callbacks: list[pl.Callback] = trainer.callbacks  # type: ignore[attr-defined]
-    return [callback for callback in callbacks if isinstance(callback, L1Pruning)]

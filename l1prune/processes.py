@@ -12,7 +12,7 @@ from lightning.pytorch.strategies import (
     Strategy,
 )
 
-from l1prune.averaging import AVERAGING
+from l1prune import averaging
 from l1prune.penalties import Penalty, is_separable
 from l1prune.shards import is_sharded
 from l1prune.targets import Target
@@ -24,10 +24,10 @@ def check_strategy(strategy: Strategy, callbacks: Iterable[pl.Callback] = ()) ->
     Raises:
         ValueError: FSDP1, DeepSpeed, or FSDP2 with an average of the weights among the callbacks.
     """
-    averaging = [type(one).__name__ for one in callbacks if isinstance(one, AVERAGING)]
-    if averaging and isinstance(strategy, ModelParallelStrategy):
+    averages = averaging.names_of(callbacks)
+    if averages and isinstance(strategy, ModelParallelStrategy):
         raise ValueError(
-            f"callbacks: {averaging[0]} copies the model, which FSDP2 does not allow; train "
+            f"callbacks: {averages[0]} copies the model, which FSDP2 does not allow; train "
             "without it, or with strategy='ddp'"
         )
     if isinstance(strategy, FSDPStrategy):

@@ -7,6 +7,7 @@ ICLR 2020.
 from __future__ import annotations
 
 import copy
+import math
 import warnings
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
@@ -19,7 +20,6 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from l1prune.arguments import is_number
-from l1prune.clock import planned_batches
 
 Rates = list[Tensor]
 """For each optimizer, in the trainer's order, the rates of its groups over the run: ``(T, G)``."""
@@ -82,16 +82,12 @@ def _walk(trainer: pl.Trainer, optimizer: Optimizer) -> Iterator[list[float]]:
             )
         steps: float = trainer.estimated_stepping_batches
         if config.interval == "epoch":
-            steps *= trainer.num_training_batches and 1 / _steps_an_epoch(trainer)
+            batches = trainer.num_training_batches / trainer.accumulate_grad_batches
+            steps = 0 if batches == math.inf else steps / math.ceil(batches)
         with _untouched(config.scheduler, optimizer):
             for _ in range(int(steps / config.frequency + 1e-9) - 1):
                 config.scheduler.step()  # type: ignore[call-arg]
                 yield _rates(optimizer)
-
-
-def _steps_an_epoch(trainer: pl.Trainer) -> float:
-    epochs = planned_batches(trainer) / trainer.num_training_batches
-    return trainer.estimated_stepping_batches / epochs
 
 
 def _rates(optimizer: Optimizer) -> list[float]:

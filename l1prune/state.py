@@ -20,8 +20,9 @@ from l1prune.targets import Target
 from l1prune.walk import Walk
 
 # Spelled out: to ask `state_dict` would pack all masks, and have all processes wait for each other.
-COUNTS = frozenset(("arguments", "batches", "per_epoch", "rounds_done", "steps"))
-KEYS = COUNTS | {"strength", "masks", "walk", "rates", "randomness"}
+KEYS = frozenset(
+    "arguments batches per_epoch rounds_done steps strength masks walk rates randomness".split()
+)
 
 
 class RunState(Launched, pl.Callback):

@@ -14,8 +14,7 @@ from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor, nn
 
-from l1prune import clock, masks
-from l1prune.averaging import AVERAGING
+from l1prune import averaging, clock, masks
 from l1prune.shards import count_nonzero, is_sharded
 from l1prune.stages import Budget, Once, Outcome, Stages
 from l1prune.targets import Target
@@ -100,12 +99,11 @@ class Walk:
             )
         _check_validations(self.stages, self.shortest, trainer)
         if isinstance(self.stages, Budget):
-            callbacks: list[pl.Callback] = trainer.callbacks  # type: ignore[attr-defined]
-            averaging = [type(one).__name__ for one in callbacks if isinstance(one, AVERAGING)]
-            if averaging or any(is_sharded(target.parameter) for target in targets):
+            averages = averaging.names_of(trainer.callbacks)  # type: ignore[attr-defined]
+            if averages or any(is_sharded(target.parameter) for target in targets):
                 raise ValueError(
                     f"threshold: Budget takes the model back to an earlier state, which "
-                    f"{averaging[0] if averaging else 'FSDP2'} does not follow; train without it, "
+                    f"{averages[0] if averages else 'FSDP2'} does not follow; train without it, "
                     "or give a Sparsity"
                 )
 

@@ -56,15 +56,15 @@ class Task(L.LightningModule):
         return [optimizer], [{"scheduler": scheduler, "interval": self.interval}]
 
 
-def rates(task: Task, *callbacks: L.Callback) -> list[float]:
+def rates(task: Task, *callbacks: L.Callback, **ends: Any) -> list[float]:
     trainer = L.Trainer(
         accelerator="cpu",
-        max_epochs=5,
         callbacks=list(callbacks),
         logger=False,
         enable_progress_bar=False,
         enable_model_summary=False,
         enable_checkpointing=False,
+        **{"max_epochs": 5, **ends},
     )
     trainer.fit(task)
     return task.rates
@@ -79,6 +79,17 @@ def test_both_halves_go_through_the_schedule_at_double_speed(name: str) -> None:
     planned = rates(Task(*SCHEDULES[name]))
     walked = rates(Task(*SCHEDULES[name]), cut(0.0))
     assert walked == pytest.approx([planned[2 * (step % 10)] for step in range(20)])
+
+
+@pytest.mark.parametrize(
+    "ends",
+    [{"max_epochs": -1, "max_steps": 20}, {"max_epochs": 10, "accumulate_grad_batches": 3}],
+)
+def test_a_schedule_by_epochs_is_gone_through_however_the_run_ends(ends: dict[str, int]) -> None:
+    planned = rates(Task(*SCHEDULES["epochs"]), **ends)
+    walked = rates(Task(*SCHEDULES["epochs"]), cut(0.0), **ends)
+    assert walked[0] == walked[len(walked) // 2] == planned[0]
+    assert walked[-1] == planned[-1]
 
 
 @pytest.mark.parametrize("name", SCHEDULES)

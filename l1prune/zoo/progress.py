@@ -11,7 +11,7 @@ from lightning.pytorch.callbacks import ProgressBar
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from l1prune.callback import L1Pruning
+from l1prune.callback import pruning_of
 
 LINES = 20
 """About so many lines tell a run's story where there is no terminal to draw a bar on."""
@@ -75,12 +75,6 @@ class RunProgress(ProgressBar):
         if self._bar is not None:
             self._bar.stop()
             self._bar = None
-
-
-def pruning_of(trainer: L.Trainer) -> list[L1Pruning]:
-    """What prunes in this run: one callback, or none in a dense run."""
-    callbacks: list[L.Callback] = trainer.callbacks  # type: ignore[attr-defined]
-    return [callback for callback in callbacks if isinstance(callback, L1Pruning)]
 
 
 def story(trainer: L.Trainer) -> str:

@@ -9,7 +9,7 @@ from lightning.pytorch.trainer.states import TrainerFn
 
 from l1prune import tracking
 from l1prune.report import SparsityReport
-from l1prune.zoo.progress import pruning_of
+from l1prune.callback import pruning_of
 
 
 class Trajectory(L.Callback):
