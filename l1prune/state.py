@@ -21,7 +21,18 @@ from l1prune.walk import Walk
 
 # Spelled out: to ask `state_dict` would pack all masks, and have all processes wait for each other.
 KEYS = frozenset(
-    "arguments batches per_epoch rounds_done steps strength masks walk rates randomness".split()
+    [
+        "arguments",
+        "batches",
+        "per_epoch",
+        "rounds_done",
+        "steps",
+        "strength",
+        "masks",
+        "walk",
+        "rates",
+        "randomness",
+    ]
 )
 
 

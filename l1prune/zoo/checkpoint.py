@@ -10,9 +10,9 @@ import lightning as L
 import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 
+from l1prune.callback import pruning_of
 from l1prune.report import SparsityReport
 from l1prune.tracking import X_AXIS
-from l1prune.callback import pruning_of
 
 
 class BestCheckpoint(ModelCheckpoint):

@@ -8,8 +8,8 @@ import lightning as L
 from lightning.pytorch.trainer.states import TrainerFn
 
 from l1prune import tracking
-from l1prune.report import SparsityReport
 from l1prune.callback import pruning_of
+from l1prune.report import SparsityReport
 
 
 class Trajectory(L.Callback):
