@@ -97,16 +97,15 @@ def _state(optimizer: Optimizer, w: Tensor) -> dict[str, Any]:
     return {name: local(v) if isinstance(v, Tensor) else v for name, v in state.items()}
 
 
-def weighed(optimizer: Optimizer, group: Group, w: Tensor) -> Tensor | None:
-    """A parameter times what the optimizer divides its gradient by; of a sharded one, local parts.
+def divisor(optimizer: Optimizer, group: Group, w: Tensor) -> Tensor | None:
+    """What the optimizer divides the gradient of each weight by; of a sharded one, local parts.
 
-    The proximal step in the optimizer's metric makes zero what is smaller than lr·λ by this
-    measure. None where all weights are divided alike, or nothing is known of this one.
+    None where all weights are divided alike, or nothing is known of this one.
     """
     if not is_known(optimizer) or not optimizer.state.get(w):
         return None
     inverse = divided(optimizer, group, _state(optimizer, w), 1.0)
-    return local(w).float() / inverse.float() if isinstance(inverse, Tensor) else None
+    return inverse.float().reciprocal_() if isinstance(inverse, Tensor) else None
 
 
 def is_known(optimizer: Optimizer) -> bool:

@@ -8,14 +8,14 @@ gradients, v̂, which stands in for h (the diagonal of the empirical Fisher info
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from l1prune.metrics import weighed
+from l1prune.metrics import divisor
 from l1prune.scopes import LAMP, Saliency
 from l1prune.shards import local, over_shards
 from l1prune.targets import Target
@@ -24,40 +24,96 @@ from l1prune.thresholds import Sparsity, Threshold
 Weights = dict[str, Tensor]
 
 
+@dataclass(frozen=True)
+class Moments:
+    """What an optimizer remembers of the gradients of a weight; of a sharded one, local parts.
+
+    Args:
+        long: their root mean square, √v̂ + ε, which it divides a gradient by.
+        short: the mean of the last ones, m; if it keeps none, `long` again.
+        memory: β of that mean: how much of it a step leaves.
+    """
+
+    long: Tensor
+    short: Tensor
+    memory: float = 0.0
+
+
 @torch.no_grad()
 def weights(targets: Sequence[Target], optimizers: Sequence[Optimizer]) -> Weights:
-    """Weights, each times what its optimizer divides its gradient by, √v̂ + ε: by name.
+    """Weights, each times the root mean square of its gradients: by name.
 
-    A weight that no optimizer moves counts as if it were divided as the average one is. Empty is
-    the answer if the optimizers divide none, as SGD, or are not known to.
+    That is √v̂ + ε, times its layer's `freshness`. A weight that no optimizer moves counts as if its
+    gradients were those of the average one. Empty is the answer if the optimizers remember no
+    squares, as SGD, or are not known to.
 
     >>> layer = torch.nn.Linear(2, 1, bias=False)
     >>> optimizer = torch.optim.Adam(layer.parameters(), lr=0.0)
     >>> layer(torch.tensor([1.0, 100.0])).sum().backward(); optimizer.step()
     >>> made = weights([Target("weight", layer.weight)], [optimizer])
-    >>> bool((made["weight"] / layer.weight).allclose(torch.tensor([1.0, 100.0])))
+    >>> gradients = made["weight"] / layer.weight
+    >>> bool((gradients / gradients[0, 0]).allclose(torch.tensor([1.0, 100.0])))
     True
     """
-    made: Weights = {}
-    for optimizer in optimizers:
-        for group in optimizer.param_groups:
-            mine = {id(w) for w in group["params"]}
-            for target in targets:
-                if id(target.parameter) in mine:
-                    w = weighed(optimizer, group, target.parameter)
-                    made |= {} if w is None else {target.name: w}
-    known = [target for target in targets if target.name in made]
+    moments = _moments(targets, optimizers)
+    known = [target for target in targets if target.name in moments]
     if not known:
         return {}
-    parts = [local(target.parameter) for target in known]
+    fresh = freshness([target.parameter for target in known], [moments[t.name] for t in known])
+    made = {
+        target.name: local(target.parameter) * moments[target.name].long * factor
+        for target, factor in zip(known, fresh, strict=True)
+    }
     sums = [
-        torch.stack([made[target.name].double().abs().sum(), w.double().abs().sum()])
-        for target, w in zip(known, parts, strict=True)
+        torch.stack([made[t.name].double().abs().sum(), local(t.parameter).double().abs().sum()])
+        for t in known
     ]
-    divided, plain = over_shards(sums, [target.parameter for target in known]).sum(0).tolist()
-    average = divided / plain if plain else 0.0
+    times, plain = over_shards(sums, [target.parameter for target in known]).sum(0).tolist()
+    average = times / plain if plain else 0.0
     rest = (target for target in targets if target.name not in made)
     return made | {target.name: local(target.parameter) * average for target in rest}
+
+
+def freshness(parameters: Sequence[Tensor], moments: Sequence[Moments]) -> list[float]:
+    """By how much each layer's gradients are larger now than v̂ says.
+
+    v̂ remembers a thousand steps or so, and a network that is being pruned changes faster: layers
+    that become bottlenecks have gradients that grow. m remembers ten. Over a whole layer its mean
+    square tells how large they are now: mean-free gradients of variance σ² leave in m one of
+    σ²·(1 − β)/(1 + β). 1 where there is no m.
+
+    >>> long = torch.full((1, 4), 0.1)
+    >>> short = torch.tensor([[0.3, -0.3, 0.3, -0.3]]) * ((1 - 0.9) / (1 + 0.9)) ** 0.5
+    >>> [round(factor, 3) for factor in freshness([long], [Moments(long, short, memory=0.9)])]
+    [3.0]
+    """
+    sums = [
+        torch.stack([mean.double().square().sum() for mean in (each.long, each.short)])
+        for each in moments
+    ]
+    factors = []
+    for each, (long, short) in zip(moments, over_shards(sums, parameters).tolist(), strict=True):
+        ratio = short / max(long, 1e-300) * (1 + each.memory) / (1 - each.memory)
+        # A layer without any gradient now keeps an order among its weights.
+        factors.append(max(ratio, 1e-6) ** 0.5)
+    return factors
+
+
+def _moments(targets: Sequence[Target], optimizers: Sequence[Optimizer]) -> dict[str, Moments]:
+    named = {id(target.parameter): target.name for target in targets}
+    made = {}
+    for optimizer in optimizers:
+        for group in optimizer.param_groups:
+            for w in group["params"]:
+                long = divisor(optimizer, group, w) if id(w) in named else None
+                if long is not None:
+                    short, betas = optimizer.state[w].get("exp_avg"), group.get("betas")
+                    made[named[id(w)]] = (
+                        Moments(long, local(short), float(betas[0]))
+                        if short is not None and betas
+                        else Moments(long, long)
+                    )
+    return made
 
 
 def measured(

@@ -38,8 +38,9 @@ class Saliency(Global):
     """Not sizes compare but what the weights are worth to the loss: |w|·(√v̂ + ε).
 
     v̂ is the mean of the squared gradients that Adam, AdamW, RMSprop and Adagrad keep. The pressure
-    in such an optimizer's own metric makes the weights zero in just this order. It does not change
-    when a layer is scaled and the one after it scaled back, so layers compare as they are. See
+    in such an optimizer's own metric makes a layer's weights zero in just this order. Between
+    layers, Adam's and AdamW's first moments correct what v̂ remembers too long. Nothing changes when
+    a layer is scaled and the one after it scaled back, so layers compare as they are. See
     `l1prune.saliency` for the source.
 
     Args:
