@@ -141,8 +141,8 @@ def draw(tasks: Sequence[Task], found: Sequence[Standing], path: Path) -> None:
     """A panel for each task: means over the seeds, and bars from the lowest to the highest."""
     from matplotlib.figure import Figure  # without pyplot it needs no display, leaves no state
 
-    widths = [1 + len(task.sparsities) for task in tasks]
-    figure = Figure(figsize=(3 + sum(widths), 5), layout="constrained")
+    widths = [2 + len(task.sparsities) for task in tasks]
+    figure = Figure(figsize=(1 + sum(widths), 5), layout="constrained")
     panels = figure.subplots(1, len(tasks), squeeze=False, width_ratios=widths)[0]
     for task, axes in zip(tasks, panels, strict=True):
         prepare(axes, task)
