@@ -113,6 +113,14 @@ class Drifts(L.Callback):
             pl_module.net[2].weight.data[0] = 1.0
 
 
+class Leaves(L.Callback):
+    """Leaves the group of processes: left to the end of Python, gloo aborts now and then."""
+
+    def teardown(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        if dist.is_initialized():
+            dist.destroy_process_group()
+
+
 def pruning(**options: Any) -> L1Pruning:
     """Cuts twice, at the ends of epochs, when a validation has just gathered weights."""
     return L1Pruning(**({"threshold": Sparsity(0.8), "prune_at": [0.25, 0.5]} | options))
@@ -234,6 +242,7 @@ def work(out: Path) -> None:
         Task(), pruning(strength=0.05), (Drifts(),), strategy="ddp", devices=2
     )
     torch.save(made, out / f"rank{dist.get_rank()}.pt")
+    dist.destroy_process_group()
 
 
 def refusal(*arguments: Any, **options: Any) -> str:
@@ -359,7 +368,7 @@ def test_the_launching_process_knows_the_outcome_of_a_spawned_run(made: Any) -> 
     callback, task = pruning(), Task()
     twin = copy.deepcopy(callback)
     before = set(Path(tempfile.gettempdir()).glob("l1prune-*"))
-    trainer(callback, strategy="ddp_spawn", devices=2).fit(task)
+    trainer([callback, Leaves()], strategy="ddp_spawn", devices=2).fit(task)
     assert twin.report is None
     assert str(callback.report) == made[0]["ddp"]["report"]
     assert callback.phase == "tune" and callback.batches == 16
