@@ -64,13 +64,15 @@ def weights(targets: Sequence[Target], optimizers: Sequence[Optimizer]) -> Weigh
         target.name: local(target.parameter) * moments[target.name].long * factor
         for target, factor in zip(known, fresh, strict=True)
     }
+    rest = [target for target in targets if target.name not in made]
+    if not rest:
+        return made
     sums = [
         torch.stack([made[t.name].double().abs().sum(), local(t.parameter).double().abs().sum()])
         for t in known
     ]
     times, plain = over_shards(sums, [target.parameter for target in known]).sum(0).tolist()
     average = times / plain if plain else 0.0
-    rest = (target for target in targets if target.name not in made)
     return made | {target.name: local(target.parameter) * average for target in rest}
 
 
