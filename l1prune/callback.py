@@ -173,11 +173,14 @@ class L1Pruning(RunState):
         if self._walk.go_back_(pl_module, self._found, self.masks):
             for optimizer in trainer.optimizers:
                 optimizer.state.clear()  # its moments are those of a network that is gone
+            self._fishers = {}
 
     def _cut(self, trainer: pl.Trainer, pl_module: pl.LightningModule, due: int) -> None:
         progress = due / len(self._shares)
         assert self._walk.threshold is not None, "not in the phase in which cuts are due"
-        threshold, weighed = measured(self._walk.threshold, self._found, trainer.optimizers)
+        threshold, weighed = measured(
+            self._walk.threshold, self._found, trainer.optimizers, self._fishers
+        )
         cut = masks.cut(self._found, self.penalty, threshold, self.masks, progress, weighed)
         if trainer.world_size > 1:
             shards.check_agreement(cut, {t.name: t.parameter.detach() for t in self._found})
@@ -188,6 +191,7 @@ class L1Pruning(RunState):
         self.rounds_done = due
         if self.phase == "tune":
             self._strength.spared = {}  # a byte a weight, of no more use
+            self._fishers = {}  # eight bytes
             report = SparsityReport.of(pl_module, self._found)
             tracking.log_layers(trainer.loggers, report)
             if report.starved:

@@ -1,8 +1,8 @@
 """Saliency: how much a weight matters, by its size and by how the loss holds on to it.
 
 Source: LeCun, Denker & Solla, "Optimal brain damage", NeurIPS 1989: removing weight w costs about
-h·w²/2, with h the curvature of the loss. Adam and its relatives keep the mean of the squared
-gradients, v̂, which stands in for h (the diagonal of the empirical Fisher information).
+h·w²/2, with h the curvature of the loss. The mean of the squared gradients, f, stands in for h (see
+`l1prune.fisher`).
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from l1prune.metrics import divisor
+from l1prune.fisher import Fishers, renewed, squares
+from l1prune.metrics import Group, divisor
 from l1prune.scopes import LAMP, Saliency
 from l1prune.shards import local, over_shards
 from l1prune.targets import Target
@@ -29,7 +30,7 @@ class Moments:
     """What an optimizer remembers of the gradients of a weight; of a sharded one, local parts.
 
     Args:
-        long: their root mean square, √v̂ + ε, which it divides a gradient by.
+        long: their root mean square, √f + ε.
         short: the mean of the last ones, m; if it keeps none, `long` again.
         memory: β of that mean: how much of it a step leaves.
     """
@@ -40,12 +41,19 @@ class Moments:
 
 
 @torch.no_grad()
-def weights(targets: Sequence[Target], optimizers: Sequence[Optimizer]) -> Weights:
+def weights(
+    targets: Sequence[Target], optimizers: Sequence[Optimizer], fishers: Fishers | None = None
+) -> Weights:
     """Weights, each times the root mean square of its gradients: by name.
 
-    That is √v̂ + ε, times its layer's `freshness`. A weight that no optimizer moves counts as if its
+    That is √f + ε, times its layer's `freshness`. A weight that no optimizer moves counts as if its
     gradients were those of the average one. Empty is the answer if the optimizers remember no
     squares, as SGD, or are not known to.
+
+    Args:
+        targets: the weights.
+        optimizers: that move them.
+        fishers: f by name at the last cut, to be renewed; where there is none, f is v̂.
 
     >>> layer = torch.nn.Linear(2, 1, bias=False)
     >>> optimizer = torch.optim.Adam(layer.parameters(), lr=0.0)
@@ -55,7 +63,7 @@ def weights(targets: Sequence[Target], optimizers: Sequence[Optimizer]) -> Weigh
     >>> bool((gradients / gradients[0, 0]).allclose(torch.tensor([1.0, 100.0])))
     True
     """
-    moments = _moments(targets, optimizers)
+    moments = _moments(targets, optimizers, {} if fishers is None else fishers)
     known = [target for target in targets if target.name in moments]
     if not known:
         return {}
@@ -77,10 +85,10 @@ def weights(targets: Sequence[Target], optimizers: Sequence[Optimizer]) -> Weigh
 
 
 def freshness(parameters: Sequence[Tensor], moments: Sequence[Moments]) -> list[float]:
-    """By how much each layer's gradients are larger now than v̂ says.
+    """By how much each layer's gradients are larger now than f says.
 
-    v̂ remembers a thousand steps or so, and a network that is being pruned changes faster: layers
-    that become bottlenecks have gradients that grow. m remembers ten. Over a whole layer its mean
+    In a network that is being pruned some layers become bottlenecks, whose gradients grow from one
+    cut to the next. m remembers ten steps. Over a whole layer its mean
     square tells how large they are now: mean-free gradients of variance σ² leave in m one of
     σ²·(1 − β)/(1 + β). 1 where there is no m.
 
@@ -101,32 +109,57 @@ def freshness(parameters: Sequence[Tensor], moments: Sequence[Moments]) -> list[
     return factors
 
 
-def _moments(targets: Sequence[Target], optimizers: Sequence[Optimizer]) -> dict[str, Moments]:
+def _moments(
+    targets: Sequence[Target], optimizers: Sequence[Optimizer], fishers: Fishers
+) -> dict[str, Moments]:
     named = {id(target.parameter): target.name for target in targets}
-    made = {}
-    for optimizer in optimizers:
-        for group in optimizer.param_groups:
-            for w in group["params"]:
-                long = divisor(optimizer, group, w) if id(w) in named else None
-                if long is not None:
-                    short, betas = optimizer.state[w].get("exp_avg"), group.get("betas")
-                    made[named[id(w)]] = (
-                        Moments(long, local(short), float(betas[0]))
-                        if short is not None and betas
-                        else Moments(long, long)
-                    )
+    moved = [
+        (optimizer, group, w)
+        for optimizer in optimizers
+        for group in optimizer.param_groups
+        for w in group["params"]
+        if optimizer.state.get(w)
+    ]
+    made: dict[str, Moments] = {}
+    for optimizer, group, w in moved:
+        name = named.get(id(w))
+        if name is None or name in made:
+            continue
+        long = _root_mean_square(name, optimizer, group, w, fishers)
+        if long is not None:
+            short = optimizer.state[w].get("exp_avg")
+            made[name] = (
+                Moments(long, long)
+                if short is None
+                else Moments(long, local(short), float(group["betas"][0]))
+            )
     return made
 
 
+def _root_mean_square(
+    name: str, optimizer: Optimizer, group: Group, w: Tensor, fishers: Fishers
+) -> Tensor | None:
+    """√f + ε, renewed; what the optimizer divides by where it does not say what it sums up."""
+    known = squares(optimizer, group, optimizer.state[w])
+    if known is None:
+        return divisor(optimizer, group, w)
+    fishers[name] = renewed(known, fishers.get(name))
+    return local(fishers[name].mean).sqrt().add_(group["eps"])
+
+
 def measured(
-    threshold: Threshold, targets: Sequence[Target], optimizers: Sequence[Optimizer]
+    threshold: Threshold,
+    targets: Sequence[Target],
+    optimizers: Sequence[Optimizer],
+    fishers: Fishers | None = None,
 ) -> tuple[Threshold, Mapping[str, Tensor]]:
     """A threshold whose scope is settled, and what it measures instead of the weights.
 
     Where the scope is left open, layers compare by `Saliency()` if that is known, or by `LAMP()`.
+    `fishers` are those of the last cut, and are renewed.
     """
     scope: Any = getattr(threshold, "scope", LAMP())
     if not isinstance(threshold, Sparsity) or not isinstance(scope, Saliency | None):
         return threshold, {}
-    known = weights(targets, optimizers)
+    known = weights(targets, optimizers, fishers)
     return replace(threshold, scope=(scope or Saliency()) if known else LAMP()), known

@@ -9,7 +9,7 @@ import lightning.pytorch as pl
 from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor
 
-from l1prune import masks, randomness
+from l1prune import fisher, masks, randomness
 from l1prune.arguments import check_same, described
 from l1prune.launched import Launched
 from l1prune.report import SparsityReport
@@ -29,6 +29,7 @@ KEYS = frozenset(
         "steps",
         "strength",
         "masks",
+        "fishers",
         "walk",
         "rates",
         "randomness",
@@ -41,7 +42,8 @@ class RunState(Launched, pl.Callback):
 
     Tensors and plain types only, so that a checkpoint loads with `weights_only=True`: the step
     counters, the rounds done, the strength and what its controller has learned, the masks, eight
-    weights a byte, and the random generators of each process.
+    weights a byte, what the gradients were like at the last cut, and the random generators of each
+    process.
 
     Args:
         make_strength: makes the strength of a new run, and of each of its stages.
@@ -105,13 +107,17 @@ class RunState(Launched, pl.Callback):
         self._strength = self._make_strength()
         self._walk = Walk(self._stages)
         self._rates: Rates = []
+        self._fishers: fisher.Fishers = {}
         self._packed: dict[str, Tensor] = {}
+        self._packed_fishers: dict[str, dict[str, Any]] = {}
         self._randomness: list[randomness.State] = []
         self._resumed = False
 
     def _unpack(self, targets: Sequence[Target]) -> None:
         self.masks.update(masks.unpack_all(self._packed, targets))
         self._packed = {}
+        self._fishers.update(fisher.unpacked(self._packed_fishers, targets))
+        self._packed_fishers = {}
 
     def state_dict(self) -> dict[str, Any]:
         return {
@@ -122,6 +128,7 @@ class RunState(Launched, pl.Callback):
             "steps": self.steps,
             "strength": self._strength.state_dict(),
             "masks": masks.pack_all(self.masks),
+            "fishers": fisher.packed(self._fishers),
             "walk": self._walk.state_dict(),
             "rates": self._rates,
             "randomness": randomness.captured_everywhere(),
@@ -149,6 +156,7 @@ class RunState(Launched, pl.Callback):
         self.steps = state_dict["steps"]
         self._strength.load_state_dict(state_dict["strength"])
         self._packed = state_dict["masks"]
+        self._packed_fishers = state_dict["fishers"]
         self._walk.load_state_dict(state_dict["walk"])
         self._rates = state_dict["rates"]
         # Now, before the data are shuffled: an epoch's order is what it would have been.
