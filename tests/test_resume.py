@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
-from l1prune import L1Pruning, Sparsity
+from l1prune import L1Pruning, Sparsity, rounds
 from l1prune.loader import ResumableLoader, Shuffle
 from l1prune.resume import LAST, LastCheckpoint, StepSeed, last_checkpoint, replace
 
@@ -87,7 +87,8 @@ def run(task: Task, last: LastCheckpoint, start: Path | None = None, **options: 
     torch.manual_seed(int.from_bytes(os.urandom(4), "little"))  # as another process would be
     plan: dict[str, Any] = {"accelerator": "cpu", "logger": False, "enable_progress_bar": False}
     plan |= {"enable_model_summary": False, "max_epochs": EPOCHS}
-    pruning = L1Pruning(threshold=Sparsity(0.8), prune_at=[0.3, 0.6])
+    # Many rounds, so that the cuts remember what the gradients were like at the one before.
+    pruning = L1Pruning(threshold=Sparsity(0.8), prune_at=rounds(0.2, 0.6, 10))
     trainer = L.Trainer(callbacks=[pruning, StepSeed(5), last], **(plan | options))
     trainer.fit(task, ckpt_path=start)
     return task
