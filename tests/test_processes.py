@@ -19,7 +19,16 @@ from lightning.pytorch.strategies import DeepSpeedStrategy, FSDPStrategy, ModelP
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, DistributedSampler, TensorDataset
 
-from l1prune import GroupL1, L1Pruning, Magnitude, Proximal, Sparsity, Subgradient, shards
+from l1prune import (
+    GroupL1,
+    L1Pruning,
+    Magnitude,
+    Proximal,
+    Sparsity,
+    Subgradient,
+    rounds,
+    shards,
+)
 from l1prune.masks import unpack
 from l1prune.metrics import OptimizerMetric
 from l1prune.processes import check_strategy
@@ -221,6 +230,13 @@ def work(out: Path) -> None:
         made[f"{name} resumed"] = run(
             task(), pruning(), strategy=resuming(), checkpoint=path, **plan
         )
+        often, path = {"prune_at": rounds(0.2, 0.7, 10)}, out / f"{name} often.ckpt"
+        made[f"{name} often"] = run(
+            task(), pruning(**often), (Saves(path),), strategy=strategy(), **plan
+        )
+        made[f"{name} often resumed"] = run(
+            task(), pruning(**often), strategy=resuming(), checkpoint=path, **plan
+        )
     if (out / "one.ckpt").exists():
         made["one resumed"] = run(
             Task(), pruning(), strategy="ddp", devices=2, checkpoint=out / "one.ckpt"
@@ -303,6 +319,16 @@ def test_a_run_is_the_same_however_its_weights_are_spread_and_resumed(made: Any,
     a, b = made[0][name], made[0]["ddp"]
     assert same(a["masks"], b["masks"]) and same(a["weights"], b["weights"])
     assert a["report"] == b["report"]
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["ddp often resumed", "fsdp often", "fsdp often resumed", "fsdp sharded often resumed"],
+)
+def test_so_are_many_cuts_by_what_weights_are_worth(made: Any, name: str) -> None:
+    a, b = made[0][name], made[0]["ddp often"]
+    assert same(a["masks"], b["masks"]) and same(a["weights"], b["weights"])
+    assert not same(a["masks"], made[0]["ddp"]["masks"])
 
 
 def test_two_processes_train_what_one_trains_with_their_batches_together(made: Any) -> None:
