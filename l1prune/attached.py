@@ -9,10 +9,10 @@ from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
 from torch.optim import Optimizer
 
-from l1prune.forms import Form, default_form
+from l1prune.forms import Form
 from l1prune.masks import Hold
 from l1prune.penalties import Penalty
-from l1prune.pressure import Pressure, check_optimizer
+from l1prune.pressure import Pressure
 from l1prune.targets import Target
 
 
@@ -40,9 +40,7 @@ class Attached:
         self._pressures: list[Pressure] = []
         self._holds: list[Hold] = []
         for optimizer, pressed in zip(optimizers, chain(steps, repeat(0)), strict=False):
-            check_optimizer(optimizer)
-            chosen = default_form(optimizer) if form is None else form
-            pressure = Pressure(optimizer, targets, penalty, 0.0, chosen)
+            pressure = Pressure(optimizer, targets, penalty, 0.0, form)
             pressure.steps = pressed
             self._pressures.append(pressure)
             self._holds.append(Hold(optimizer, targets, masks))

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.optim import LBFGS, Optimizer
 
-from l1prune.forms import Form, Proximal, Step
+from l1prune.forms import Form, Step, default_form
 from l1prune.penalties import L1, Penalty, is_separable
 from l1prune.targets import Target
 
@@ -31,7 +31,8 @@ class Pressure:
         targets: the weights under pressure, from `find_targets`.
         penalty: what is put on them.
         strength: λ ≥ 0, to be changed at any time by setting `pressure.strength`.
-        form: `Proximal()` or `Subgradient()`.
+        form: `Proximal()` or `Subgradient()`; by default the proximal map in the optimizer's own
+            metric, where λ is that of loss + λ·penalty.
 
     Attributes:
         spared: by name, a mask of the weights that are eased; no entry, none.
@@ -61,9 +62,9 @@ class Pressure:
         form: Form | None = None,
     ) -> None:
         self.penalty = L1() if penalty is None else penalty
-        self.form = Proximal() if form is None else form
         self.strength = strength
         check_optimizer(optimizer)
+        self.form = default_form(optimizer) if form is None else form
         self.form.check(optimizer)
         self._separable = is_separable(self.penalty)
         self.steps = 0

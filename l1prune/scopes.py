@@ -35,13 +35,13 @@ class Global(Scope):
 
 @dataclass(frozen=True)
 class Saliency(Global):
-    """Not sizes compare but what the weights are worth to the loss: |w|·(√v̂ + ε).
+    """Not sizes compare but what the weights are worth to the loss: |w|·(√f + ε).
 
-    v̂ is the mean of the squared gradients that Adam, AdamW, RMSprop and Adagrad keep. The pressure
-    in such an optimizer's own metric makes a layer's weights zero in just this order. Between
-    layers, Adam's and AdamW's first moments correct what v̂ remembers too long. Nothing changes when
-    a layer is scaled and the one after it scaled back, so layers compare as they are. See
-    `l1prune.saliency` for the source.
+    f is the mean of the squared gradients of the steps since the last cut, each cut before it
+    counting half as much as the one after; it is taken from what Adam, AdamW, RMSprop and Adagrad
+    sum up. Between layers, Adam's and AdamW's first moments tell how large gradients are right now.
+    Nothing changes when a layer is scaled and the one after it scaled back, so layers compare as
+    they are. See `l1prune.saliency` and `l1prune.fisher` for the sources.
 
     Args:
         least: the share of the average layer's density that each layer keeps, in [0, 1].

@@ -111,6 +111,24 @@ def test_a_zero_strength_changes_no_bit(make: Make) -> None:
         assert torch.equal(a, b)
 
 
+@pytest.mark.parametrize("name", ["SGD", "Adam", "AdamW", "RMSprop", "Adagrad"])
+def test_by_default_a_run_minimises_loss_plus_strength_times_penalty(name: str) -> None:
+    """Of ½(w − a)² + λ·|w| the minimum is a, soft-thresholded by λ: whatever the optimizer."""
+    make = {"AdamW": lambda w, lr: torch.optim.AdamW(w, lr=lr, weight_decay=0.0)}
+    a = torch.tensor([[3.0, -1.0, 0.4, -0.2, 0.0]], dtype=torch.float64)
+    w = torch.nn.Linear(5, 1, bias=False).double()
+    lr = 1.0 if name == "Adagrad" else 0.1  # which slows down by itself
+    optimizer = make.get(name, getattr(torch.optim, name))(w.parameters(), lr=lr)
+    Pressure(optimizer, find_targets(w), strength=0.5)
+    for step in range(2000):
+        optimizer.param_groups[0]["lr"] = lr * (1 - step / 2000)
+        w.weight.grad = w.weight.detach() - a
+        optimizer.step()
+    expected = torch.tensor([[2.5, -0.5, 0.0, 0.0, 0.0]], dtype=torch.float64)
+    torch.testing.assert_close(w.weight.detach(), expected, atol=2e-3, rtol=0.0)
+    assert int(w.weight.count_nonzero()) == 2
+
+
 def test_a_strong_pressure_makes_exact_zeros_that_the_forward_pass_sees() -> None:
     net = model()
     optimizer = torch.optim.Adam(net.parameters(), lr=0.01)

@@ -51,7 +51,7 @@ def prox(scale: Scale) -> Iterator[Row]:
     w = model.weight
     w.grad = torch.randn_like(w)
     plain, adam = Idle([w], lr=RATE), Idle([w], lr=RATE)
-    Pressure(plain, find_targets(model), L1(), STRENGTH)
+    Pressure(plain, find_targets(model), L1(), STRENGTH, Proximal())
     Pressure(adam, find_targets(model), L1(), STRENGTH, Proximal(OptimizerMetric()))
     adam.state[w] = _state_of_adam(w)
 
@@ -133,7 +133,7 @@ def memory(scale: Scale) -> Row:
     model.weight.grad = torch.zeros_like(model.weight)
     optimizer = torch.optim.SGD(model.parameters(), lr=RATE, foreach=False)
 
-    Pressure(optimizer, find_targets(model), L1(), STRENGTH)
+    Pressure(optimizer, find_targets(model), L1(), STRENGTH, Proximal())
     optimizer.step()
     most, _ = allocated(optimizer.step, scale.device)
     return Row("extra memory under plain pressure", "B/weight", 0.0, round(most / scale.weights, 3))
