@@ -119,6 +119,40 @@ def test_fine_tuning_keeps_one_mask_and_no_more() -> None:
     assert state["strength"]["spared"] == {}
 
 
+def test_what_gradients_were_like_is_kept_until_the_last_cut() -> None:
+    kept = []
+
+    class Look(L.Callback):
+        def on_train_batch_end(self, trainer: L.Trainer, *_: Any) -> None:
+            kept.append(set(callback.state_dict()["fishers"]))
+
+    callback = L1Pruning(threshold=Sparsity(0.9), prune_at=rounds(0.2, 0.6, 10))
+    trainer([callback, Look()]).fit(Task())
+    both = {"net.0.weight", "net.2.weight"}
+    assert kept == [set()] * 4 + [both] * 8 + [set()] * 8
+
+
+def test_a_state_that_has_just_been_loaded_can_be_saved(tmp_path: Path) -> None:
+    """As when a run is interrupted between its checkpoint and its first step."""
+    saved = []
+
+    class Look(L.Callback):
+        def on_train_batch_end(self, trainer: L.Trainer, *_: Any) -> None:
+            saved.append(copy.deepcopy(callback.state_dict()))
+
+    def pruning() -> L1Pruning:
+        return L1Pruning(threshold=Sparsity(0.9), prune_at=rounds(0.2, 0.6, 10))
+
+    callback = pruning()
+    trainer([callback, Look()]).fit(Task())
+    for state in saved:
+        again = pruning()
+        again.load_state_dict(state)
+        repeated = again.state_dict()
+        for part in ("masks", "fishers"):
+            assert repeated[part].keys() == state[part].keys(), part
+
+
 def test_a_schedule_follows_the_progress_of_the_pressure_phase() -> None:
     seen = fit(L1Pruning(Linear(0.0, 1e-3), prune_at=0.5)).seen
     strengths = [strength for _, strength, _ in seen[:10]]
