@@ -58,8 +58,9 @@ class SparsityPath(Stages):
     """The whole frontier from one run: the sparsity rises in stages, each from the one before.
 
     After the paths of glmnet (Friedman et al., 2010) and LassoNet (Lemhadri et al., 2021). The
-    first stage, in which the network learns, is twice as long as the others. In each the learning
-    rate goes through its whole schedule; `PathCheckpoint` keeps what each ends with.
+    first stage, in which the network learns, is three times as long as the others: with seven, in a
+    run three times as long as usual, it is a usual run. In each the learning rate goes through its
+    whole schedule; `PathCheckpoint` keeps what each ends with.
 
     Args:
         sparsities: shares of zeros in (0, 1), rising; one stage each.
@@ -67,7 +68,7 @@ class SparsityPath(Stages):
         floor: how many units every layer keeps, whatever their size.
 
     >>> SparsityPath((0.5, 0.9, 0.95)).ends
-    (0.5, 0.75, 1.0)
+    (0.6, 0.8, 1.0)
     """
 
     sparsities: Sequence[float] = (0.5, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99)
@@ -90,7 +91,7 @@ class SparsityPath(Stages):
     @property
     def ends(self) -> tuple[float, ...]:
         count = len(self.sparsities)
-        return tuple((index + 2) / (count + 1) for index in range(count))
+        return tuple((index + 3) / (count + 2) for index in range(count))
 
     def _sparsity(self, index: int) -> Sparsity:
         start = self.sparsities[index - 1] if index else 0.0

@@ -24,7 +24,7 @@ def made() -> tuple[Classifier, Digits]:
     return Classifier(network, 10, partial(torch.optim.Adam, lr=0.01)), Digits(batch_size=100)
 
 
-def trainer(*callbacks: L.Callback, epochs: int = 4) -> L.Trainer:
+def trainer(*callbacks: L.Callback, epochs: int = 5) -> L.Trainer:
     return L.Trainer(
         max_epochs=epochs,
         accelerator="cpu",

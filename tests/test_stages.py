@@ -66,6 +66,11 @@ def test_a_path_goes_on_from_where_it_was() -> None:
     assert [cut.at(0.0) for cut in cuts] == [0.0, 0.5, 0.8]
 
 
+def test_at_three_times_the_cost_the_first_of_seven_stages_is_a_whole_training() -> None:
+    assert len(SparsityPath().sparsities) == 7
+    assert SparsityPath().ends[0] == 1 / 3
+
+
 @pytest.mark.parametrize("stages", [SparsityPath(), SparsityPath([0.5]), Budget("acc", 0.1)])
 def test_ends_rise_to_the_end_of_the_run(stages: SparsityPath | Budget) -> None:
     ends = stages.ends

@@ -71,7 +71,7 @@ def walked(threshold: Any, task: Task, **options: Any) -> L1Pruning:
 
 
 def test_a_path_leaves_a_network_at_each_sparsity() -> None:
-    callback = walked(SparsityPath((0.5, 0.8, 0.9)), Task(), epochs=8)
+    callback = walked(SparsityPath((0.5, 0.8, 0.9)), Task(), epochs=10)
     assert [outcome["sparsity"] for outcome in callback.outcomes] == [0.5, 0.8, 0.9]
     assert callback.report
     assert callback.report.sparsity == 0.9
@@ -80,16 +80,16 @@ def test_a_path_leaves_a_network_at_each_sparsity() -> None:
 
 def test_what_went_in_one_stage_stays_away_in_the_next() -> None:
     task = Task()
-    walked(SparsityPath((0.5, 0.8, 0.9)), task, epochs=8)
+    walked(SparsityPath((0.5, 0.8, 0.9)), task, epochs=10)
     zeros = [weight == 0 for weight, _ in task.seen[1:]]
     assert all(bool(later[before].all()) for before, later in itertools.pairwise(zeros))
 
 
 def test_in_each_stage_the_learning_rate_begins_anew() -> None:
     task = Task()
-    walked(SparsityPath((0.5, 0.8)), task, epochs=6)
+    walked(SparsityPath((0.5, 0.8)), task, epochs=8)
     steps = len(task.rates)
-    first = steps * 2 // 3
+    first = steps * 3 // 4
     assert task.rates[0] == task.rates[first] == 0.01
     assert all(a > b for a, b in zip(task.rates[:first], task.rates[1:first], strict=False))
     assert task.rates[first - 1] < 0.1 * task.rates[0]
@@ -147,7 +147,7 @@ def test_a_run_that_is_stopped_early_ends_with_the_best_so_far() -> None:
 
 @pytest.mark.filterwarnings("ignore:the run ended before .* of its cuts")
 @pytest.mark.parametrize("threshold", [Budget("val/accuracy", 0.1), SparsityPath((0.5, 0.8))])
-@pytest.mark.parametrize("stop", [6, 7, 11, 12])
+@pytest.mark.parametrize("stop", [6, 7, 11, 15, 16])
 def test_stopped_and_resumed_it_is_the_same_walk(tmp_path: Path, threshold: Any, stop: int) -> None:
     whole, part, rest = Task(0.2), Task(0.2), Task(0.2)
     first = walked(threshold, whole, epochs=21)
