@@ -88,9 +88,9 @@ def freshness(parameters: Sequence[Tensor], moments: Sequence[Moments]) -> list[
     """By how much each layer's gradients are larger now than f says.
 
     In a network that is being pruned some layers become bottlenecks, whose gradients grow from one
-    cut to the next. m remembers ten steps. Over a whole layer its mean
-    square tells how large they are now: mean-free gradients of variance σ² leave in m one of
-    σ²·(1 − β)/(1 + β). 1 where there is no m.
+    cut to the next. m remembers ten steps. Over a whole layer its mean square tells how large they
+    are now: mean-free gradients of variance σ² leave in m one of σ²·(1 − β)/(1 + β). 1 where there
+    is no m.
 
     >>> long = torch.full((1, 4), 0.1)
     >>> short = torch.tensor([[0.3, -0.3, 0.3, -0.3]]) * ((1 - 0.9) / (1 + 0.9)) ** 0.5
@@ -127,11 +127,11 @@ def _moments(
             continue
         long = _root_mean_square(name, optimizer, group, w, fishers)
         if long is not None:
-            short = optimizer.state[w].get("exp_avg")
+            short, betas = optimizer.state[w].get("exp_avg"), group.get("betas")
             made[name] = (
-                Moments(long, long)
-                if short is None
-                else Moments(long, local(short), float(group["betas"][0]))
+                Moments(long, local(short), float(betas[0]))
+                if short is not None and betas
+                else Moments(long, long)
             )
     return made
 
@@ -139,10 +139,15 @@ def _moments(
 def _root_mean_square(
     name: str, optimizer: Optimizer, group: Group, w: Tensor, fishers: Fishers
 ) -> Tensor | None:
-    """√f + ε, renewed; what the optimizer divides by where it does not say what it sums up."""
+    """√f + ε, renewed; what the optimizer divides by where it does not say what it sums up.
+
+    None where it knows nothing: Adagrad has a state before its first step.
+    """
     known = squares(optimizer, group, optimizer.state[w])
     if known is None:
         return divisor(optimizer, group, w)
+    if not known.steps:
+        return None
     fishers[name] = renewed(known, fishers.get(name))
     return local(fishers[name].mean).sqrt().add_(group["eps"])
 

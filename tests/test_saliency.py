@@ -11,7 +11,7 @@ from torch.optim import SGD, Adagrad, Adam, AdamW, Optimizer, RMSprop
 
 from l1prune import L1, LAMP, GroupL1, Saliency, Sparsity, find_targets
 from l1prune.masks import cut
-from l1prune.metrics import OptimizerMetric, divisor
+from l1prune.metrics import OptimizerMetric, divided, divisor
 from l1prune.saliency import measured, weights
 from l1prune.targets import Target
 
@@ -140,6 +140,36 @@ def test_what_no_optimizer_moves_counts_as_the_average() -> None:
     assert set(made) == {"0.weight", "2.weight"}
     moved, still = (made[t.name].double().abs().sum() / t.parameter.abs().sum() for t in targets)
     torch.testing.assert_close(moved, still)
+
+
+@pytest.mark.parametrize("make", ADAPTIVE)
+def test_a_weight_that_has_had_no_gradient_yet_is_worth_a_number(make: Any) -> None:
+    """Adagrad has a state, without a step, from the start."""
+    model, _ = trained(Adam)
+    optimizer = make(model.parameters(), lr=0.0)
+    model[0].weight.grad = torch.ones_like(model[0].weight)  # type: ignore[index,arg-type,operator]
+    model[2].weight.grad = None  # type: ignore[index]
+    optimizer.step()
+    made = weights(find_targets(model), [optimizer], {})
+    assert all(bool(worth.isfinite().all()) for worth in made.values())
+
+
+def test_an_optimizer_of_the_users_own_needs_no_betas() -> None:
+    class Own(Optimizer):
+        def __init__(self, params: Any) -> None:
+            super().__init__(params, {"lr": 0.0})
+
+        def step(self, closure: Any = None) -> None:
+            for w in self.param_groups[0]["params"]:
+                self.state[w] = {"scale": w.grad.abs() + 1.0, "exp_avg": w.grad}
+
+    divided.register(Own, lambda _, group, state, amount: amount / state["scale"])
+    layer = nn.Linear(3, 1, bias=False)
+    optimizer = Own(layer.parameters())
+    layer(torch.tensor([1.0, 2.0, 3.0])).sum().backward()
+    optimizer.step()
+    worth = weights(find_targets(layer), [optimizer])["weight"]
+    torch.testing.assert_close(worth, layer.weight * torch.tensor([2.0, 3.0, 4.0]))
 
 
 def test_groups_are_measured_by_the_norm_of_what_they_are_worth() -> None:
