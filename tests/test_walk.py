@@ -147,7 +147,7 @@ def test_a_run_that_is_stopped_early_ends_with_the_best_so_far() -> None:
 
 @pytest.mark.filterwarnings("ignore:the run ended before .* of its cuts")
 @pytest.mark.parametrize("threshold", [Budget("val/accuracy", 0.1), SparsityPath((0.5, 0.8))])
-@pytest.mark.parametrize("stop", [6, 7, 11, 15, 16])
+@pytest.mark.parametrize("stop", [6, 7, 11, 12, 15, 16])
 def test_stopped_and_resumed_it_is_the_same_walk(tmp_path: Path, threshold: Any, stop: int) -> None:
     whole, part, rest = Task(0.2), Task(0.2), Task(0.2)
     first = walked(threshold, whole, epochs=21)
