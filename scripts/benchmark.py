@@ -42,7 +42,7 @@ def measure(options: argparse.Namespace) -> int:
         reason = str(error).splitlines()[0]
         print(f"benchmark.py: there is no device {options.device} here: {reason}", file=sys.stderr)
         return 2
-    torch.set_num_threads(1)
+    torch.set_num_threads(options.threads)
     rows = []
     for row in options.measure(options, device):
         print(f"{row.work}: {figure(row)}", file=sys.stderr, flush=True)
@@ -67,6 +67,9 @@ def read(arguments: Sequence[str] | None) -> argparse.Namespace:
     command.add_argument(
         "--rounds", type=int, default=21, help="how often all take their turn (default: 21)"
     )
+    command.add_argument(
+        "--threads", type=threads, default=1, help="of the CPU, each a core's (default: 1)"
+    )
     command.add_argument("--quick", action="store_true", help="see that it runs; figures are noise")
     command.set_defaults(command="pressure", measure=measure_pressure)
     command = commands.add_parser("resume", help="kill runs, start them again, compare the bytes")
@@ -75,7 +78,9 @@ def read(arguments: Sequence[str] | None) -> argparse.Namespace:
     command.add_argument(
         "options", nargs="*", default=["+prune=l1", "logger=none"], help="of scripts/train.py"
     )
-    command.set_defaults(command="resume", measure=measure_resume, device="cpu", quick=False)
+    command.set_defaults(
+        command="resume", measure=measure_resume, device="cpu", threads=1, quick=False
+    )
     for command in commands.choices.values():
         command.add_argument("--output", type=Path, metavar="FILE", help="write the result as JSON")
         command.set_defaults(run=measure)
@@ -83,6 +88,13 @@ def read(arguments: Sequence[str] | None) -> argparse.Namespace:
     frontier.add_arguments(command)
     command.set_defaults(run=frontier.run)
     return parser.parse_args(arguments)
+
+
+def threads(text: str) -> int:
+    """A number of threads, ≥ 1."""
+    if (count := int(text)) < 1:
+        raise argparse.ArgumentTypeError(f"at least one thread has to work, got {text}")
+    return count
 
 
 def measure_pressure(options: argparse.Namespace, device: torch.device) -> Any:
@@ -100,7 +112,8 @@ def circumstances(options: argparse.Namespace, device: torch.device) -> dict[str
     gpu = device.type == "cuda"
     return {
         "benchmark": options.command,
-        "device": torch.cuda.get_device_name(device) if gpu else f"{cpu()}, one thread",
+        "device": torch.cuda.get_device_name(device) if gpu else cpu(),
+        "threads": options.threads,
         "torch": torch.__version__,
         "python": platform.python_version(),
         "quick": options.quick,

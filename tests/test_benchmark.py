@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import math
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -93,3 +94,25 @@ def test_a_missing_device_is_named(main: Main, capsys: pytest.CaptureFixture[str
     out, err = capsys.readouterr()
     assert out == "" and err.startswith("benchmark.py: there is no device nonsense here: ")
     assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize(("threads", "waiting_counts"), [(1, False), (2, True)])
+def test_one_thread_is_not_charged_for_waiting(
+    main: Main, threads: int, waiting_counts: bool
+) -> None:
+    from benchmarks.measure import now
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        start = now(torch.device("cpu"))
+        time.sleep(0.05)
+        assert (now(torch.device("cpu")) - start > 0.04) == waiting_counts
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_no_thread_cannot_work(main: Main, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["pressure", "--threads", "0"])
+    assert "at least one thread has to work, got 0" in capsys.readouterr().err

@@ -54,13 +54,14 @@ def row_of(work: str, unit: str, goal: float, figures: Sequence[float]) -> Row:
 def now(device: torch.device) -> float:
     """Seconds that this process has worked.
 
-    On a CPU the processor's time: with one thread the elapsed time of an idle machine, on a busy
-    one too. On a GPU the elapsed time, once it has done all that was asked of it.
+    With one thread the processor's time, which is that of an idle machine on a busy one too. With
+    several the elapsed time; on a GPU as well, once it has done all that was asked of it.
     """
     if device.type == "cuda":
         torch.cuda.synchronize(device)
-        return time.perf_counter()
-    return time.process_time()
+    elif torch.get_num_threads() == 1:
+        return time.process_time()
+    return time.perf_counter()
 
 
 def take_turns(
