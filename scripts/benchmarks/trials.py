@@ -67,7 +67,7 @@ LENET = Task(
     ("data=mnist", "model=lenet300", "trainer.max_epochs=50"),
     (0.985,),
     grids={"pat": (0.01, 0.03, 0.1, 0.3), "l1_loss": (3e-5, 1e-4, 3e-4, 1e-3)},
-    chosen={"pat": {0.985: 0.1}, "l1_loss": {0.985: 1e-4}},
+    chosen={"pat": {0.985: 0.03}, "l1_loss": {0.985: 1e-4}},
 )
 TASKS: Mapping[str, Task] = MappingProxyType({task.name: task for task in (DIGITS, LENET)})
 
