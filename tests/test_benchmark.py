@@ -112,7 +112,18 @@ def test_one_thread_is_not_charged_for_waiting(
         torch.set_num_threads(before)
 
 
-def test_no_thread_cannot_work(main: Main, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(
+    "option",
+    [
+        ("pressure", "--threads"),
+        ("pressure", "--rounds"),
+        ("resume", "--kills"),
+        ("frontier", "--jobs"),
+    ],
+)
+def test_nothing_is_measured_with_none(
+    main: Main, option: tuple[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
     with pytest.raises(SystemExit):
-        main(["pressure", "--threads", "0"])
-    assert "at least one thread has to work, got 0" in capsys.readouterr().err
+        main([*option, "0"])
+    assert f"argument {option[1]}: give a whole number from 1, not 0" in capsys.readouterr().err

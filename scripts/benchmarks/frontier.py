@@ -20,7 +20,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     )
     command.add_argument("--seeds", type=numbers, help="default: 0,1,2; to choose strengths 10,11")
     command.add_argument("--folder", type=Path, default=Path("multirun/frontier"), help="of runs")
-    command.add_argument("--jobs", type=int, default=1, help="runs at once (default: 1)")
+    command.add_argument("--jobs", type=count, default=1, help="runs at once (default: 1)")
     command.add_argument("--docs", type=Path, help=f"write {PAGE} and {PICTURE} into this folder")
     command.add_argument("--mnist", type=Path, help="a folder with MNIST; without it, the Hub's")
     command.add_argument(
@@ -34,6 +34,13 @@ def tasks(text: str) -> tuple[Task, ...]:
     if unknown := [name for name in names if name not in TASKS]:
         raise argparse.ArgumentTypeError(f"no task {unknown[0]!r}; there are {', '.join(TASKS)}")
     return tuple(TASKS[name] for name in names)
+
+
+def count(text: str) -> int:
+    """How many, ≥ 1: of what is done none of, nothing can be said."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"give a whole number from 1, not {text}")
+    return int(text)
 
 
 def numbers(text: str) -> tuple[int, ...]:
