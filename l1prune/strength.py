@@ -36,12 +36,12 @@ class ByPasses:
         most: the largest λ, ≥ 0.
         passes: over the training data until it is reached, > 0.
 
-    >>> [ByPasses(1e-4, 30)(passes) for passes in (0, 3, 30, 60)]
-    [0.0, 1e-06, 0.0001, 0.0001]
+    >>> [ByPasses()(passes) for passes in (0, 1.5, 3, 60)]
+    [0.0, 2.5e-05, 0.0001, 0.0001]
     """
 
     most: float = 1e-4
-    passes: float = 30.0
+    passes: float = 3.0
 
     def __post_init__(self) -> None:
         if not is_number(self.most, 0) or not is_number(self.passes, 0) or self.passes == 0:

@@ -107,7 +107,7 @@ def test_the_default_presses_in_the_metric_of_the_optimizer() -> None:
     default, named = Task(), Task()
     trainer(L1Pruning()).fit(default)
     form, cuts = Proximal(OptimizerMetric()), rounds(0.1, 0.6, 50)
-    trainer(L1Pruning(ByPasses(1e-4, 30), form=form, prune_at=cuts)).fit(named)
+    trainer(L1Pruning(ByPasses(1e-4, 3), form=form, prune_at=cuts)).fit(named)
     assert all(torch.equal(a, b) for a, b in zip(default.parameters(), named.parameters()))
 
 
