@@ -112,3 +112,18 @@ def test_a_share_of_the_pixels_is_hidden_while_training_and_none_after() -> None
 def test_an_impossible_dropout_is_refused(dropout: float) -> None:
     with pytest.raises(ValueError, match=r"model\.dropout="):
         Classifier(nn.Flatten(), 2, partial(torch.optim.SGD, lr=0.1), dropout=dropout)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_images_have_their_channels_last_and_mean_the_same(channels: int) -> None:
+    class Look(nn.Conv2d):
+        def forward(self, inputs: Tensor) -> Tensor:
+            strides.append(inputs.stride(1))
+            return super().forward(inputs)
+
+    strides: list[int] = []
+    images = torch.randn(2, channels, 8, 8, generator=torch.Generator().manual_seed(0))
+    network = nn.Sequential(Look(channels, 4, 8), nn.Flatten())
+    model = Classifier(network, 4, partial(torch.optim.SGD, lr=0.1))
+    torch.testing.assert_close(model(images), network(images))
+    assert strides == [1, 64]

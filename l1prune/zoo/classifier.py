@@ -102,6 +102,9 @@ class Classifier(L.LightningModule):
         fully_shard(self.network, mesh=mesh["data_parallel"])
 
     def forward(self, inputs: Tensor) -> Tensor:
+        if inputs.ndim == 4:
+            # Convolutions on a CPU then take less time: LeNet-5's step little more than half.
+            inputs = inputs.to(memory_format=torch.channels_last)
         logits: Tensor = self.network(inputs)
         return logits
 
