@@ -23,7 +23,6 @@ os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # the profiler's own chatter
 
 import torch
 from benchmarks import frontier, pressure, resume
-from benchmarks.frontier import count
 from benchmarks.measure import Row
 
 
@@ -66,15 +65,18 @@ def read(arguments: Sequence[str] | None) -> argparse.Namespace:
     command = commands.add_parser("pressure", help="what pressure and masks cost a training step")
     command.add_argument("--device", default="cpu", help="cpu, cuda or cuda:1 (default: cpu)")
     command.add_argument(
-        "--rounds", type=count, default=21, help="how often all take their turn (default: 21)"
+        "--rounds",
+        type=frontier.count,
+        default=21,
+        help="how often all take their turn (default: 21)",
     )
     command.add_argument(
-        "--threads", type=count, default=1, help="of the CPU, each a core's (default: 1)"
+        "--threads", type=frontier.count, default=1, help="of the CPU, each a core's (default: 1)"
     )
     command.add_argument("--quick", action="store_true", help="see that it runs; figures are noise")
     command.set_defaults(command="pressure", measure=measure_pressure)
     command = commands.add_parser("resume", help="kill runs, start them again, compare the bytes")
-    command.add_argument("--kills", type=count, default=20, help="how many (default: 20)")
+    command.add_argument("--kills", type=frontier.count, default=20, help="how many (default: 20)")
     command.add_argument("--seed", type=int, default=0, help="of the moments (default: 0)")
     command.add_argument(
         "options", nargs="*", default=["+prune=l1", "logger=none"], help="of scripts/train.py"
