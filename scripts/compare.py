@@ -11,10 +11,10 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from l1prune import hosted
-from l1prune.frontier import csv_table, draw, table
-from l1prune.page import render
-from l1prune.runs import SUMMARY, Point, find_runs, read_points
+from l1prune.runs import wandb
+from l1prune.runs.frontier import csv_table, draw, table
+from l1prune.runs.page import render
+from l1prune.runs.points import SUMMARY, Point, find_runs, read_points
 
 # What is no text is a picture: draw() knows which.
 TEXTS: dict[str, Callable[[Sequence[Point]], str]] = {
@@ -30,7 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = read(arguments)
     try:
         points, problems = read_points(find_runs(options.runs))
-        online, missing = hosted.read_hosted(options.wandb) if options.wandb else ([], [])
+        online, missing = wandb.read_hosted(options.wandb) if options.wandb else ([], [])
         points, problems = points + online, problems + missing
         for problem in problems:
             print(f"skipped {problem}", file=sys.stderr)
@@ -42,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             write(points, file)
             print(f"wrote {file}", file=sys.stderr)
         if online:
-            print(f"The report is at {hosted.publish(options.wandb, online)}")
+            print(f"The report is at {wandb.publish(options.wandb, online)}")
     except (ImportError, OSError, ValueError) as error:
         print(f"compare.py: {error}", file=sys.stderr)
         return 2

@@ -11,8 +11,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from l1prune.zoo.search import Search, Space
-from l1prune.zoo.sweep import conclude
+from l1prune.runs.search import Search, Space
+from l1prune.runs.sweep import conclude
 
 TRAIN = Path(__file__).parent / "train.py"
 

@@ -25,11 +25,12 @@ from lightning.pytorch.callbacks import Timer
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import InterpolationKeyError
 
-from l1prune import L1Pruning, PathCheckpoint, SparsityPath, SparsityReport, tracking
-from l1prune.path import test_path
-from l1prune.resume import LastCheckpoint, StepSeed
+from l1prune import L1Pruning, PathCheckpoint, SparsityPath, SparsityReport
+from l1prune.runs.folder import is_first
+from l1prune.runs.path import test_path
+from l1prune.training import loggers
+from l1prune.training.resume.last import LastCheckpoint, StepSeed
 from l1prune.zoo import BestCheckpoint, History, RunFolder, RunProgress, Trajectory, sweep
-from l1prune.zoo.run import is_first
 
 
 @hydra.main(version_base="1.3", config_path="../conf", config_name="train")
@@ -45,7 +46,7 @@ def main(config: DictConfig) -> None:
             print(f"{folder.path} has this run already: {in_words(folder.summary())}")
             return
         run = build(config, folder)
-        tracking.log_config(run.trainer.loggers, settings)
+        loggers.log_config(run.trainer.loggers, settings)
         if not run.pruning:
             note_parameters(run.trainer, SparsityReport.of(run.model))
 
@@ -139,12 +140,12 @@ def finish(run: Run, folder: RunFolder, seed: int) -> None:
     }
     folder.end(run.model.network, report, summary)
     end = (report.nonzero, summary["test/accuracy"])
-    tracking.log_frontier(trainer.loggers, run.trajectory.points, end)
+    loggers.log_frontier(trainer.loggers, run.trajectory.points, end)
     if figures := run.best.figures(report):
-        tracking.log_model(trainer.loggers, run.best.best_model_path, figures, "best")
-    tracking.log_model(trainer.loggers, folder.path / "model.safetensors", summary, "latest")
-    tracking.summarise(trainer.loggers, report, summary)
-    tracking.finish(trainer.loggers)
+        loggers.log_model(trainer.loggers, run.best.best_model_path, figures, "best")
+    loggers.log_model(trainer.loggers, folder.path / "model.safetensors", summary, "latest")
+    loggers.summarise(trainer.loggers, report, summary)
+    loggers.finish(trainer.loggers)
     folder.close()
     if is_first():
         print(f"\n{folder.path} has everything this run leaves.\n\n{report}\n{in_words(summary)}")
@@ -188,7 +189,7 @@ def refusing(
 
 def note_parameters(trainer: L.Trainer, report: SparsityReport) -> None:
     """Let a dense run appear beside pruned ones, whose callback notes its own parameters."""
-    tracking.define_axes(trainer.loggers)
+    loggers.define_axes(trainer.loggers)
     for logger in trainer.loggers:
         logger.log_metrics({"params/nonzero": float(report.nonzero)}, step=0)
 

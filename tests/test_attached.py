@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from l1prune import L1, Proximal, find_targets
-from l1prune.attached import Attached
+from l1prune.training.hooks import Attached
 
 
 def model() -> nn.Sequential:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from l1prune import L1Pruning, Sparsity
-from l1prune.averaging import find_averages, hold_averages_
+from l1prune.training.averages import find_averages, hold_averages_
 
 averaging = pytest.importorskip("lightning.pytorch.callbacks.weight_averaging")
 

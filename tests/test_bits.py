@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from l1prune.bits import mask_, masked
+from l1prune.weights.bits import mask_, masked
 
 DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 

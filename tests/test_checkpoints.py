@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from l1prune import ElasticNet, L1Pruning, Sparsity, Subgradient
-from l1prune.state import KEYS
+from l1prune.training.run import KEYS
 
 # A run is often resumed here without the callback that saved its checkpoint.
 pytestmark = pytest.mark.filterwarnings("ignore:Be aware that when using `ckpt_path`:UserWarning")

@@ -12,7 +12,7 @@ from lightning.pytorch.demos.boring_classes import BoringDataModule, BoringModel
 
 import l1prune
 from l1prune import L1, ElasticNet, Global, L1Pruning, OptimizerMetric, Proximal
-from l1prune.schedules import Linear
+from l1prune.pressure.schedules import Linear
 
 
 @pytest.fixture(autouse=True)
@@ -53,7 +53,7 @@ def test_every_argument_can_be_configured(tmp_path: Path) -> None:
     _, callback = configured(
         tmp_path,
         {
-            "strength": a("l1prune.schedules.Linear", start=0.0, end=0.1),
+            "strength": a("l1prune.pressure.schedules.Linear", start=0.0, end=0.1),
             "threshold": a("l1prune.Sparsity", sparsity=0.8, scope=a("l1prune.Global")),
             "penalty": a("l1prune.ElasticNet", l1_ratio=0.7),
             "prune_at": [30, 50],

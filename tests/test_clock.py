@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from l1prune.clock import as_shares, progress
+from l1prune.training.clock import as_shares, progress
 
 
 def trainer(**given: Any) -> Any:

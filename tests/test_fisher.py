@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.optim import SGD, Adagrad, Adam, AdamW, RMSprop
 
-from l1prune.fisher import Fisher, packed, renewed, squares, unpacked
-from l1prune.targets import Target
+from l1prune.cuts.fisher import Fisher, packed, renewed, squares, unpacked
+from l1prune.weights.targets import Target
 
 MAKERS: dict[str, Any] = {
     "Adam": lambda w: Adam(w, lr=0.1, betas=(0.9, 0.99)),

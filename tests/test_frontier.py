@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from l1prune.frontier import csv_table, draw, pareto, table
-from l1prune.runs import Point
+from l1prune.runs.frontier import csv_table, draw, pareto, table
+from l1prune.runs.points import Point
 
 
 def beats(one: Point, other: Point) -> bool:

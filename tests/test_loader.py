@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch.utils.data import BatchSampler, DistributedSampler, SequentialSampler, TensorDataset
 
-from l1prune.loader import ResumableLoader, Shuffle
+from l1prune.training.resume.loader import ResumableLoader, Shuffle
 
 
 @pytest.mark.parametrize(("count", "processes"), [(12, 1), (12, 3), (13, 3), (14, 3)])

@@ -5,11 +5,11 @@ import torch
 from torch import nn
 from torch.nn.utils import prune
 
-from l1prune.masks import Cut, Hold, cut, hold_, hold_gradients_, mask_, pack, unpack
+from l1prune.cuts.masks import Cut, Hold, cut, hold_, hold_gradients_, mask_, pack, unpack
+from l1prune.cuts.scopes import Global
+from l1prune.cuts.thresholds import Magnitude, Sparsity
 from l1prune.penalties import L1, GroupL1
-from l1prune.scopes import Global
-from l1prune.targets import find_targets
-from l1prune.thresholds import Magnitude, Sparsity
+from l1prune.weights.targets import find_targets
 
 
 def model() -> nn.Sequential:

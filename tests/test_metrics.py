@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from l1prune.metrics import Euclidean, OptimizerMetric, divided
+from l1prune.pressure.metrics import Euclidean, OptimizerMetric, divided
 
 
 def test_euclidean_fits_every_optimizer_and_moves_all_weights_alike() -> None:

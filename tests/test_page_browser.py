@@ -17,10 +17,10 @@ from typing import Any
 
 import pytest
 
-from l1prune.frontier import pareto
-from l1prune.page import render
-from l1prune.report import Layer
-from l1prune.runs import Point
+from l1prune.runs.frontier import pareto
+from l1prune.runs.page import render
+from l1prune.runs.points import Point
+from l1prune.weights.report import Layer
 
 CHROMIUM = next(
     filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None

@@ -13,11 +13,11 @@ from typing import Any
 
 import pytest
 
-from l1prune.frontier import COLOURS, pareto
-from l1prune.page import render
-from l1prune.page.document import content, short_names
-from l1prune.report import Layer
-from l1prune.runs import Point
+from l1prune.runs.frontier import COLOURS, pareto
+from l1prune.runs.page import render
+from l1prune.runs.page.document import content, short_names
+from l1prune.runs.points import Point
+from l1prune.weights.report import Layer
 
 EVIL = "</script x</script><script>alert(1)</script><!--<script>&lt;\u2028\udc80"
 LAYERS = (Layer("a", (2, 3), 6, 1), Layer("b", (4,), 4, 4))

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from l1prune import L1Pruning, PathCheckpoint, Sparsity, SparsityPath
-from l1prune.path import read_path, test_path
+from l1prune.runs.path import read_path, test_path
 from l1prune.zoo import Classifier, Digits, mlp
 
 test_path.__test__ = False  # type: ignore[attr-defined]

@@ -7,11 +7,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from l1prune.forms import Form, Proximal, Subgradient
-from l1prune.metrics import OptimizerMetric
 from l1prune.penalties import L1, L2, ElasticNet
-from l1prune.pressure import Pressure
-from l1prune.targets import find_targets
+from l1prune.pressure.forms import Form, Proximal, Subgradient
+from l1prune.pressure.metrics import OptimizerMetric
+from l1prune.pressure.pressure import Pressure
+from l1prune.weights.targets import find_targets
 
 Make = Callable[..., torch.optim.Optimizer]
 OPTIMIZERS: dict[str, Make] = {

@@ -206,7 +206,7 @@ def test_pressure_comes_once_a_step_and_nothing_else_changes(regime: Regime) -> 
     fit(free, None, **regime.trainer)
     with pytest.MonkeyPatch.context() as patch:
         # The cut would end the pressure: put it off beyond the end of the run.
-        patch.setattr("l1prune.clock.as_shares", lambda prune_at, trainer, part: (2.0,))
+        patch.setattr("l1prune.training.clock.as_shares", lambda prune_at, trainer, part: (2.0,))
         fit(pressed, pressing(penalty), **regime.trainer)
     assert penalty.calls == regime.presses
     assert pressed.losses == free.losses

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from l1prune.report import Layer, SparsityReport, read_layers
+from l1prune.weights.report import Layer, SparsityReport, read_layers
 
 
 def model() -> nn.Sequential:

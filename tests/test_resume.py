@@ -17,8 +17,8 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from l1prune import L1Pruning, Sparsity, rounds
-from l1prune.loader import ResumableLoader, Shuffle
-from l1prune.resume import LAST, LastCheckpoint, StepSeed, last_checkpoint, replace
+from l1prune.training.resume.last import LAST, LastCheckpoint, StepSeed, last_checkpoint, replace
+from l1prune.training.resume.loader import ResumableLoader, Shuffle
 
 BATCHES, EPOCHS = 6, 4
 

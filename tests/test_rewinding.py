@@ -13,7 +13,7 @@ from torch.optim import SGD, Optimizer, lr_scheduler
 from torch.utils.data import DataLoader, TensorDataset
 
 from l1prune import L1Pruning, Sparsity
-from l1prune.rewinding import position
+from l1prune.training.rates import position
 
 Make = Callable[[Optimizer, int], Any]
 SCHEDULES: dict[str, tuple[str, Make]] = {

@@ -8,8 +8,7 @@ from typing import Any
 
 import pytest
 
-from l1prune.report import Layer
-from l1prune.runs import (
+from l1prune.runs.points import (
     Point,
     differing,
     find_runs,
@@ -18,6 +17,7 @@ from l1prune.runs import (
     read_points,
     settings,
 )
+from l1prune.weights.report import Layer
 
 FIGURES = {
     "test/accuracy": 0.97,

@@ -6,7 +6,14 @@ import pickle
 
 import pytest
 
-from l1prune.schedules import Constant, Cosine, Cubic, Join, Linear, WarmupHoldDecay
+from l1prune.pressure.schedules import (
+    Constant,
+    Cosine,
+    Cubic,
+    Join,
+    Linear,
+    WarmupHoldDecay,
+)
 
 RAMPS = [Linear, Cosine, Cubic]
 SCHEDULES = [

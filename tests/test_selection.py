@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from l1prune.selection import largest
+from l1prune.weights.largest import largest
 
 # Few different values, so that there are ties; subnormal and infinite ones; −1 for removed units.
 VALUES = st.sampled_from(

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from l1prune import Budget, Sparsity, SparsityPath
-from l1prune.stages import Once, Outcome, as_stages, higher_is_better
+from l1prune.cuts.plans import Once, Outcome, as_stages, higher_is_better
 
 
 def searched(budget: Budget, least: float) -> list[Outcome]:

@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from l1prune.rules import ByName, ByRegex, ByType
-from l1prune.targets import find_targets
+from l1prune.weights.rules import ByName, ByRegex, ByType
+from l1prune.weights.targets import find_targets
 
 
 class Net(nn.Module):

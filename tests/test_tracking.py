@@ -20,8 +20,8 @@ from lightning.pytorch.utilities import rank_zero_only
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from l1prune import tracking
-from l1prune.report import SparsityReport
+from l1prune.training import loggers
+from l1prune.weights.report import SparsityReport
 
 COUNTS = [40.0, 30.0, 20.0]
 LOSSES = [3.0, 1.0, 2.0]
@@ -58,7 +58,7 @@ class Tell(pl.Callback):
     """Calls what a pruning callback calls, and logs the count apart from all other metrics."""
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        tracking.define_axes(trainer.loggers)
+        loggers.define_axes(trainer.loggers)
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         for logger in trainer.loggers:
@@ -67,10 +67,10 @@ class Tell(pl.Callback):
             )
 
     def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        tracking.define_axes(trainer.loggers, trainer.callback_metrics)
+        loggers.define_axes(trainer.loggers, trainer.callback_metrics)
 
     def on_test_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        tracking.define_axes(trainer.loggers, trainer.callback_metrics)
+        loggers.define_axes(trainer.loggers, trainer.callback_metrics)
 
 
 def pruned() -> SparsityReport:
@@ -149,15 +149,15 @@ def written(offline: Path) -> Written:
         log_every_n_steps=1,
     )
     data = DataLoader(TensorDataset(torch.ones(4, 4)), batch_size=4)
-    tracking.log_config([logger], CONFIG)
+    loggers.log_config([logger], CONFIG)
     trainer.fit(Module(), data, data)
     trainer.test(Module(), data, verbose=False)
-    tracking.log_layers([logger], pruned())
-    tracking.log_frontier([logger], [(4, 0.5), (2, 0.75)], (2, 0.25))
+    loggers.log_layers([logger], pruned())
+    loggers.log_frontier([logger], [(4, 0.5), (2, 0.75)], (2, 0.25))
     for alias in ("best", "final"):
         (offline / f"{alias}.bin").write_text(alias)
-        tracking.log_model([logger], offline / f"{alias}.bin", pruned().to_dict(), alias)
-    tracking.summarise([logger], pruned(), trainer.callback_metrics | {"seconds": 1.5})
+        loggers.log_model([logger], offline / f"{alias}.bin", pruned().to_dict(), alias)
+    loggers.summarise([logger], pruned(), trainer.callback_metrics | {"seconds": 1.5})
     return read_back(logger)
 
 
@@ -235,15 +235,15 @@ def test_the_layers_are_a_table(written: Written) -> None:
 
 def test_a_prefix_of_the_logger_is_kept(offline: Path) -> None:
     logger = WandbLogger(project="test", save_dir=offline, offline=True, prefix="mine")
-    tracking.define_axes([logger], ["val/loss"])
-    tracking.summarise([logger], pruned())
+    loggers.define_axes([logger], ["val/loss"])
+    loggers.summarise([logger], pruned())
     back = read_back(logger)
     assert back.axes["mine-val/loss"] == "mine-params/nonzero"
     assert back.merged("summary")["mine-params/nonzero"] == 2
 
 
 def start(folder: Path, **settings: Any) -> Written:
-    logger = tracking.wandb_logger(folder, project="test", offline=True, **settings)
+    logger = loggers.wandb_logger(folder, project="test", offline=True, **settings)
     logger.log_metrics({"val/loss": 1.0})
     return read_back(logger)
 
@@ -271,22 +271,22 @@ def test_runs_are_grouped_and_tagged(offline: Path) -> None:
 
 
 def test_an_abandoned_run_has_failed_and_the_next_is_another(offline: Path) -> None:
-    logger = tracking.wandb_logger(offline / "e", project="test", offline=True)
+    logger = loggers.wandb_logger(offline / "e", project="test", offline=True)
     file = Path(logger.experiment.settings.sync_file)
-    tracking.abandon()
+    loggers.abandon()
     assert [end["exit_code"] for end in written_in(file).of_type("exit")] == [1]
-    tracking.abandon()  # there is none: nothing happens
+    loggers.abandon()  # there is none: nothing happens
     assert start(offline / "f").start["run_id"] != logger.version
 
 
 def tell_everything(loggers: list[Logger]) -> None:
-    tracking.define_axes(loggers, ["val/loss"])
-    tracking.log_config(loggers, CONFIG)
-    tracking.log_layers(loggers, pruned())
-    tracking.log_frontier(loggers, [], (1, 0.5))
-    tracking.log_model(loggers, __file__, {}, "best")
-    tracking.summarise(loggers, pruned(), {"val/loss": torch.tensor(1.0)})
-    tracking.finish(loggers)
+    loggers.define_axes(loggers, ["val/loss"])
+    loggers.log_config(loggers, CONFIG)
+    loggers.log_layers(loggers, pruned())
+    loggers.log_frontier(loggers, [], (1, 0.5))
+    loggers.log_model(loggers, __file__, {}, "best")
+    loggers.summarise(loggers, pruned(), {"val/loss": torch.tensor(1.0)})
+    loggers.finish(loggers)
 
 
 def test_without_a_wandb_logger_wandb_is_not_imported(
@@ -303,7 +303,7 @@ def test_tensorboard_gets_the_layers_as_text(
     logger = TensorBoardLogger(tmp_path)
     texts: dict[str, str] = {}
     monkeypatch.setattr(logger.experiment, "add_text", texts.__setitem__)
-    tracking.log_layers([logger], pruned())
+    loggers.log_layers([logger], pruned())
     header, _, row = texts["params/layers"].splitlines()
     assert header == "| layer | shape | weights | left | sparsity |"
     assert row == "| weight | 2×4 | 8 | 2 | 0.75 |"

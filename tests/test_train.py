@@ -26,7 +26,7 @@ from omegaconf import DictConfig, OmegaConf
 from safetensors.torch import load_file
 
 from l1prune import Budget, L1Pruning, SparsityPath
-from l1prune.runs import read_history
+from l1prune.runs.points import read_history
 from l1prune.zoo import mlp
 
 ROOT = Path(__file__).parents[1]

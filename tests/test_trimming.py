@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from l1prune.penalties import L1, ElasticNet, GroupL1, LogSum, Penalty
-from l1prune.trimming import trimmed_prox_
+from l1prune.penalties.trimmed import trimmed_prox_
 
 
 def weights(*shape: int) -> Tensor:

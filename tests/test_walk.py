@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from l1prune import Budget, L1Pruning, SparsityPath, rounds
-from l1prune.report import SparsityReport
-from l1prune.walk import Walk
+from l1prune.training.stages import Walk
+from l1prune.weights.report import SparsityReport
 
 
 class Task(L.LightningModule):
@@ -208,7 +208,7 @@ def test_steps_do_not_tell_where_in_a_stage_to_cut() -> None:
 
 
 def test_a_plain_run_is_one_stage_as_long_as_it_is() -> None:
-    from l1prune.stages import as_stages
+    from l1prune.cuts.plans import as_stages
 
     walk = Walk(as_stages(0.1))
     assert [walk.within(done) for done in (0.0, 0.3, 1.0)] == [0.0, 0.3, 1.0]

@@ -31,10 +31,10 @@ from l1prune import (
     Relative,
     Sparsity,
     Subgradient,
-    schedules,
 )
-from l1prune.loader import Shuffle
-from l1prune.resume import LastCheckpoint, StepSeed, last_checkpoint
+from l1prune.pressure import schedules
+from l1prune.training.resume.last import LastCheckpoint, StepSeed, last_checkpoint
+from l1prune.training.resume.loader import Shuffle
 
 # ---- arguments that make no sense
 

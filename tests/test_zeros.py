@@ -16,8 +16,9 @@ from lightning.pytorch.plugins import MixedPrecision
 from torch import Tensor, nn, optim
 from torch.utils.data import DataLoader, TensorDataset
 
-from l1prune import Follow, L1Pruning, Proximal, Sparsity, masks
-from l1prune.schedules import Constant
+from l1prune import Follow, L1Pruning, Proximal, Sparsity
+from l1prune.cuts import masks
+from l1prune.pressure.schedules import Constant
 
 EPOCHS, BATCHES = 4, 5
 CUT = EPOCHS * BATCHES // 2

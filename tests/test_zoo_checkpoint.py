@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from l1prune import L1Pruning, Sparsity, SparsityPath
-from l1prune.report import SparsityReport
+from l1prune.weights.report import SparsityReport
 from l1prune.zoo import BestCheckpoint, Classifier, Digits, mlp
 
 

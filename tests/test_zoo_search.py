@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from l1prune.zoo.search import Search, Space
+from l1prune.runs.search import Search, Space
 
 pytest.importorskip("optuna", reason="needs the extra 'search'")
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from l1prune.zoo.sweep import conclude
+from l1prune.runs.sweep import conclude
 
 ROOT = Path(__file__).parents[1]
 

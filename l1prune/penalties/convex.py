@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from l1prune.arguments import is_number
-from l1prune.penalties.elementwise import checked_step, pieces, precise
+from l1prune.checks import is_number
+from l1prune.weights.pieces import checked_step, pieces, precise
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from l1prune.arguments import is_number
-from l1prune.penalties.elementwise import precise, shrink_
+from l1prune.checks import is_number
+from l1prune.weights.pieces import precise, shrink_
 
 
 def _check_scale(owner: object, name: str, value: float) -> None:

@@ -14,8 +14,8 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 from torchmetrics.classification import MulticlassAccuracy
 
-from l1prune.arguments import is_number
-from l1prune.shards import is_sharded
+from l1prune.checks import is_number
+from l1prune.weights.shards import is_sharded
 
 if TYPE_CHECKING:
     from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig

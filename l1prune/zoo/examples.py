@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, DistributedSampler
 
-from l1prune.loader import ResumableLoader, Shuffle
+from l1prune.training.resume.loader import ResumableLoader, Shuffle
 
 Batch = tuple[Tensor, Tensor]
 

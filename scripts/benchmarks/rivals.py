@@ -19,7 +19,7 @@ from torch.nn.utils import prune
 from torch.optim import Optimizer
 
 from l1prune import L1Pruning, Sparsity, find_targets
-from l1prune.forms import Form, Step
+from l1prune.pressure.forms import Form, Step
 
 
 @dataclass(frozen=True)

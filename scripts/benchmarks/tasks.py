@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from benchmarks.measure import Work
 from l1prune import find_targets
-from l1prune.targets import Targets
+from l1prune.weights.targets import Targets
 from l1prune.zoo import lenet300, resnet20
 from l1prune.zoo.gpt import GPT
 

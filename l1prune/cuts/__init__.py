@@ -1,0 +1,1 @@
+"""Cuts: what goes, by which criterion, how much, in which stages; and the mask of what stays."""

@@ -1,0 +1,160 @@
+"""Fisher: the mean of a weight's squared gradients, as they are of late.
+
+Adam and its relatives sum up squared gradients and forget them slowly: a thousand steps, for Adam.
+Many a run has not many more, and a network that is being pruned changes faster. What the sums of
+two moments differ by belongs to the steps between them, so that the mean of the last steps is known
+without a pass over the data.
+
+Source: the diagonal of the empirical Fisher information, Martens, "New insights and perspectives on
+the natural gradient method", JMLR 2020, section 11; sums that forget: Kingma & Ba, "Adam", 2015.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import singledispatch
+from typing import Any
+
+from torch import Tensor
+from torch.optim import Adagrad, Adam, AdamW, RMSprop
+
+from l1prune.pressure.metrics import Group
+from l1prune.weights.pieces import precise
+from l1prune.weights.shards import gathered, spread
+from l1prune.weights.targets import Target
+
+KEPT = 0.5
+"""What a mean counts at the next moment, beside the mean of the steps since."""
+
+
+@dataclass(frozen=True)
+class Squares:
+    """The squared gradients of n steps, summed up: Σ_j β^(n−j)·g_j².
+
+    Args:
+        total: the sum, for each weight.
+        memory: β in (0, 1]: how much of it a step leaves.
+        steps: n.
+    """
+
+    total: Tensor
+    memory: float
+    steps: float
+
+
+@dataclass(frozen=True)
+class Fisher:
+    """The mean of the squared gradients of the last steps, and what the next one needs.
+
+    Args:
+        mean: for each weight.
+        total: the sum of squares, up to the last step.
+        steps: that were summed up.
+    """
+
+    mean: Tensor
+    total: Tensor
+    steps: float
+
+
+Fishers = dict[str, Fisher]
+"""By name; of a sharded weight, sharded as it is."""
+
+
+@singledispatch
+def squares(optimizer: Any, group: Group, state: Mapping[str, Any]) -> Squares | None:
+    """What an optimizer has summed up of a weight's gradients; None if it does not say.
+
+    >>> import torch
+    >>> w = torch.nn.Parameter(torch.zeros(1))
+    >>> optimizer = Adagrad([w], lr=0.0)
+    >>> for gradient in (3.0, 4.0):
+    ...     w.grad = torch.tensor([gradient]); optimizer.step()
+    >>> squares(optimizer, optimizer.param_groups[0], optimizer.state[w])
+    Squares(total=tensor([25.]), memory=1.0, steps=2.0)
+    """
+    return None
+
+
+@squares.register(Adam)
+@squares.register(AdamW)
+def _(optimizer: Adam, group: Group, state: Mapping[str, Any]) -> Squares:
+    return _forgetting(state["exp_avg_sq"], group["betas"][1], state["step"])
+
+
+@squares.register
+def _(optimizer: RMSprop, group: Group, state: Mapping[str, Any]) -> Squares:
+    return _forgetting(state["square_avg"], group["alpha"], state["step"])
+
+
+@squares.register
+def _(optimizer: Adagrad, group: Group, state: Mapping[str, Any]) -> Squares:
+    total = state["sum"] - group["initial_accumulator_value"]
+    return Squares(total, 1.0, float(state["step"]))
+
+
+def _forgetting(average: Tensor, memory: float | Tensor, steps: float | Tensor) -> Squares:
+    """The sum behind an average of which each step replaces a share of 1 − β."""
+    beta = float(memory)
+    exact = average.to(precise(average.dtype))
+    return Squares(exact / (1 - beta) if beta < 1 else exact, beta, float(steps))
+
+
+def renewed(now: Squares, before: Fisher | None = None) -> Fisher:
+    """The mean as it is now: half that of the steps since `before`, half what it was then.
+
+    Without a `before`, or where the optimizer has begun anew since, it is the mean over all steps,
+    as the optimizer remembers them: v̂. Where it has taken no step since, it is what it was.
+
+    >>> import torch
+    >>> first = renewed(Squares(torch.tensor([9.0]), memory=1.0, steps=1))
+    >>> renewed(Squares(torch.tensor([9.0 + 1.0]), memory=1.0, steps=2), first).mean
+    tensor([5.])
+    """
+    if before is None or now.steps < before.steps:
+        return Fisher(now.total / _weight(now.memory, now.steps), now.total, now.steps)
+    since = now.steps - before.steps
+    if since == 0:
+        return before
+    new = now.total - before.total * now.memory**since
+    new.clamp_(min=0)  # rounding may leave less than nothing
+    new.mul_((1 - KEPT) / _weight(now.memory, since)).add_(before.mean, alpha=KEPT)
+    return Fisher(new, now.total, now.steps)
+
+
+def _weight(memory: float, steps: float) -> float:
+    """Σ_j β^(n−j) over n steps."""
+    return (1 - memory**steps) / (1 - memory) if memory < 1 else steps
+
+
+def packed(fishers: Fishers) -> dict[str, dict[str, Any]]:
+    """For a checkpoint: whole tensors, on the CPU. Processes with shards call it together."""
+    return {
+        name: {
+            "mean": gathered(fisher.mean).cpu(),
+            "total": gathered(fisher.total).cpu(),
+            "steps": fisher.steps,
+        }
+        for name, fisher in fishers.items()
+    }
+
+
+def unpacked(packed: Mapping[str, Mapping[str, Any]], targets: Iterable[Target]) -> Fishers:
+    """What `packed` packed, where the targets are.
+
+    >>> from torch import nn, ones
+    >>> one = {"w": Fisher(mean=ones(1), total=ones(1), steps=1.0)}
+    >>> unpacked(packed(one), [Target("w", nn.Parameter(ones(1)))]) == one
+    True
+    """
+
+    def part(whole: Tensor, w: Tensor) -> Tensor:
+        return spread(whole.to(w.device), w)
+
+    made = {}
+    for target in targets:
+        if target.name in packed:
+            one, w = packed[target.name], target.parameter
+            made[target.name] = Fisher(part(one["mean"], w), part(one["total"], w), one["steps"])
+    return made

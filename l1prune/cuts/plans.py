@@ -1,0 +1,228 @@
+"""Stages: parts of a run that each end with a network of their own, measured by validation."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+from l1prune.checks import is_number, is_whole
+from l1prune.cuts.scopes import LAMP, Scope
+from l1prune.cuts.thresholds import Sparsity, Threshold, as_threshold
+
+Outcome = dict[str, float]
+"""What a stage came to: the `sparsity` of all prunable weights, and the figures of validation."""
+
+
+class Stages(Protocol):
+    """Cuts in stages. A stage presses, cuts and fine-tunes, and may look at those before it."""
+
+    @property
+    def ends(self) -> tuple[float, ...]:
+        """Where each stage ends, as rising shares of the run; the last is 1."""
+        ...
+
+    def threshold(self, outcomes: Sequence[Outcome]) -> Threshold | None:
+        """What goes in the stage that follows these; None: nothing does, and nothing is pressed."""
+        ...
+
+    def answer(self, outcomes: Sequence[Outcome]) -> int:
+        """Which of these networks is the result so far, and what the next stage begins with."""
+        ...
+
+    def check(self, counts: list[int], sizes: list[int]) -> None:
+        """Raise ValueError if layers of so many units of these sizes cannot be cut this way."""
+        ...
+
+
+@dataclass(frozen=True)
+class Once(Stages):
+    """The whole run is one stage."""
+
+    cut: Threshold
+    ends: tuple[float, ...] = (1.0,)
+
+    def threshold(self, outcomes: Sequence[Outcome]) -> Threshold:
+        return self.cut
+
+    def answer(self, outcomes: Sequence[Outcome]) -> int:
+        return len(outcomes) - 1
+
+    def check(self, counts: list[int], sizes: list[int]) -> None:
+        self.cut.check(counts, sizes)
+
+
+@dataclass(frozen=True)
+class SparsityPath(Stages):
+    """The whole frontier from one run: the sparsity rises in stages, each from the one before.
+
+    After the paths of glmnet (Friedman et al., 2010) and LassoNet (Lemhadri et al., 2021). The
+    first stage, in which the network learns, is three times as long as the others: with seven, in a
+    run three times as long as usual, it is a usual run. In each the learning rate goes through its
+    whole schedule; `PathCheckpoint` keeps what each ends with.
+
+    Args:
+        sparsities: shares of zeros in (0, 1), rising; one stage each.
+        scope: how layers compare, as in `Sparsity`.
+        floor: how many units every layer keeps, whatever their size.
+
+    >>> SparsityPath((0.5, 0.9, 0.95)).ends
+    (0.6, 0.8, 1.0)
+    """
+
+    sparsities: Sequence[float] = (0.5, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99)
+    scope: Scope | None = None
+    floor: int = 1
+
+    def __post_init__(self) -> None:
+        # Whatever sequence a configuration gave, so that it compares and hashes.
+        object.__setattr__(self, "sparsities", tuple(self.sparsities))
+        if not self.sparsities or any(
+            not is_number(after, 0, 1) or after <= before or after == 1
+            for before, after in zip((0.0, *self.sparsities), self.sparsities, strict=False)
+        ):
+            raise ValueError(
+                "sparsities must rise between 0 and 1, as (0.5, 0.9, 0.99), got "
+                f"{self.sparsities!r}"
+            )
+        self._sparsity(len(self.sparsities) - 1)  # checks the rest
+
+    @property
+    def ends(self) -> tuple[float, ...]:
+        count = len(self.sparsities)
+        return tuple((index + 3) / (count + 2) for index in range(count))
+
+    def _sparsity(self, index: int) -> Sparsity:
+        start = self.sparsities[index - 1] if index else 0.0
+        return Sparsity(self.sparsities[index], self.scope, self.floor, start)
+
+    def threshold(self, outcomes: Sequence[Outcome]) -> Sparsity:
+        return self._sparsity(min(len(outcomes), len(self.sparsities) - 1))
+
+    def answer(self, outcomes: Sequence[Outcome]) -> int:
+        return len(outcomes) - 1
+
+    def check(self, counts: list[int], sizes: list[int]) -> None:
+        self._sparsity(len(self.sparsities) - 1).check(counts, sizes)
+
+
+@dataclass(frozen=True)
+class Budget(Stages):
+    """The smallest network whose validation metric stays within a budget of the dense one's.
+
+    A third of the run trains the dense network. Then rounds, equally long, each prune and fine-tune
+    the smallest network so far that is within the budget: to a quarter of its weights at first, and
+    after each failure by the square root of the factor before, as a line search steps back. Each
+    round goes through the whole schedule of the learning rate. What is handed back is the smallest
+    network within the budget; if no round left one, the dense network, and a warning.
+
+    Args:
+        monitor: a validation metric that the module logs, as `"val/accuracy"`.
+        max_drop: how much worse than the dense network's it may be, in its own unit, ≥ 0: 0.005 is
+            half a point of an accuracy in [0, 1].
+        higher_is_better: the direction of the metric; None: from its name, if that leaves no doubt.
+        rounds: how many, ≥ 1.
+        scope: how layers compare, as in `Sparsity`.
+        floor: how many units every layer keeps, whatever their size.
+
+    >>> budget = Budget("val/accuracy", max_drop=0.01)
+    >>> dense = {"sparsity": 0.0, "val/accuracy": 0.98}
+    >>> budget.threshold([dense]).sparsity
+    0.75
+    >>> worse = {"sparsity": 0.75, "val/accuracy": 0.96}
+    >>> budget.answer([dense, worse]), budget.threshold([dense, worse]).sparsity
+    (0, 0.5)
+    """
+
+    monitor: str
+    max_drop: float
+    higher_is_better: bool | None = None
+    rounds: int = 6
+    scope: Scope | None = None
+    floor: int = 1
+
+    def __post_init__(self) -> None:
+        if not self.monitor or not isinstance(self.monitor, str):
+            raise ValueError(
+                f"monitor must name a validation metric, as 'val/accuracy', got {self.monitor!r}"
+            )
+        if not is_number(self.max_drop, 0):
+            raise ValueError(
+                f"max_drop must be a finite number ≥ 0 in the unit of {self.monitor}, as 0.005, "
+                f"got {self.max_drop!r}"
+            )
+        if not is_whole(self.rounds, 1):
+            raise ValueError(f"rounds must be a whole number ≥ 1, got {self.rounds!r}")
+        if not isinstance(self.higher_is_better, bool):
+            object.__setattr__(self, "higher_is_better", higher_is_better(self.monitor))
+        Sparsity(0.5, self.scope, self.floor)  # checks these two
+
+    @property
+    def ends(self) -> tuple[float, ...]:
+        return tuple(1 / 3 + 2 / 3 * done / self.rounds for done in range(self.rounds + 1))
+
+    def respects(self, outcome: Outcome, dense: Outcome) -> bool:
+        """Whether a network is within the budget of the dense one."""
+        drop = dense[self.monitor] - outcome[self.monitor]
+        return (drop if self.higher_is_better else -drop) <= self.max_drop
+
+    def answer(self, outcomes: Sequence[Outcome]) -> int:
+        good = [i for i, o in enumerate(outcomes) if self.respects(o, outcomes[0])]
+        return max(good, key=lambda index: outcomes[index]["sparsity"], default=0)
+
+    def threshold(self, outcomes: Sequence[Outcome]) -> Sparsity | None:
+        if not outcomes:
+            return None
+        enough = outcomes[self.answer(outcomes)]["sparsity"]
+        failures = sum(not self.respects(outcome, outcomes[0]) for outcome in outcomes)
+        left = (1 - enough) / 4 ** (0.5**failures)
+        return Sparsity(1 - left, self.scope, self.floor, start=enough)
+
+    def check(self, counts: list[int], sizes: list[int]) -> None:
+        Sparsity(0.75, self.scope, self.floor).check(counts, sizes)
+
+
+HIGHER = {"acc", "accuracy", "auc", "auroc", "f1", "precision", "recall", "iou", "dice", "r2"}
+LOWER = {"loss", "error", "err", "perplexity", "ppl", "mse", "mae", "rmse", "nll", "bpc"}
+
+
+def higher_is_better(metric: str) -> bool:
+    """The direction of a metric, by the words of its name.
+
+    Raises:
+        ValueError: they do not say it, or say both.
+
+    >>> higher_is_better("val/accuracy"), higher_is_better("valid_loss")
+    (True, False)
+    """
+    words = set(re.split(r"[^a-z0-9]+", metric.lower()))
+    if bool(words & HIGHER) == bool(words & LOWER):
+        raise ValueError(
+            f"monitor={metric!r} does not say whether higher is better: give higher_is_better=True "
+            "or higher_is_better=False"
+        )
+    return bool(words & HIGHER)
+
+
+def by_size(stages: Stages) -> Stages:
+    """The same stages; a cut that leaves open how layers compare goes by the weights' size.
+
+    >>> by_size(Once(Sparsity(0.5)))
+    Once(cut=Sparsity(sparsity=0.5, scope=LAMP(), floor=1, start=0.0), ends=(1.0,))
+    """
+    if isinstance(stages, Once):
+        cut = stages.cut
+        open_ = isinstance(cut, Sparsity) and cut.scope is None
+        return Once(replace(cut, scope=LAMP())) if open_ else stages  # type: ignore[type-var]
+    if isinstance(stages, SparsityPath | Budget) and stages.scope is None:
+        return replace(stages, scope=LAMP())
+    return stages
+
+
+def as_stages(threshold: Any) -> Stages:
+    """Stages as they are; anything else is the threshold of the one stage that the run is."""
+    if callable(getattr(threshold, "answer", None)) and not isinstance(threshold, type):
+        stages: Stages = threshold
+        return stages
+    return Once(as_threshold(threshold))

@@ -1,0 +1,182 @@
+"""Where to cut: scores in, the mask of what stays out."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from torch import Tensor
+
+from l1prune.checks import check_object, is_number, is_whole
+from l1prune.cuts.scopes import LAMP, Saliency, Scope
+from l1prune.pressure.schedules import Cubic
+from l1prune.weights.largest import largest
+from l1prune.weights.shards import local, part_of
+
+
+class Threshold(Protocol):
+    """Decides which units stay. A unit is a weight, or a group of weights that live together.
+
+    Where weights are sharded over processes, scores and masks are too: see
+    `l1prune.weights.shards`.
+    """
+
+    def keep(self, scores: list[Tensor], sizes: list[int], progress: float = 1.0) -> list[Tensor]:
+        """Masks of the shapes of `scores`: True where a unit stays.
+
+        Args:
+            scores: one tensor per layer, the sizes of its units; negative once removed.
+            sizes: how many weights one unit of each layer holds.
+            progress: how much of the cutting is due, in (0, 1]; below 1 in all but the last round.
+        """
+        ...
+
+    def check(self, counts: list[int], sizes: list[int]) -> None:
+        """Raise ValueError if layers of so many units of these sizes cannot be cut this way."""
+        ...
+
+
+@dataclass(frozen=True)
+class Magnitude(Threshold):
+    """Cut what is smaller than `cut`, and what is already exactly zero.
+
+    Args:
+        cut: the smallest size that stays, in the weights' own unit, ≥ 0.
+        floor: how many units every layer keeps, whatever their size.
+
+    >>> import torch
+    >>> Magnitude(0.5).keep([torch.tensor([0.4, 0.5, 0.0])], [1])
+    [tensor([False,  True, False])]
+    """
+
+    cut: float
+    floor: int = 1
+
+    def __post_init__(self) -> None:
+        if not is_number(self.cut, 0):
+            raise ValueError(f"threshold must be a finite size ≥ 0 to cut below, got {self.cut!r}")
+        _check_floor(self.floor)
+
+    def check(self, counts: list[int], sizes: list[int]) -> None:
+        return
+
+    def keep(self, scores: list[Tensor], sizes: list[int], progress: float = 1.0) -> list[Tensor]:
+        return [_at_least(layer, self.cut, self.floor) for layer in scores]
+
+
+@dataclass(frozen=True)
+class Sparsity(Threshold):
+    """Cut the least until this share of all prunable weights is zero.
+
+    Exact: of n weights ⌈sparsity·n⌉ go (whole groups are never split: then at least as many stay
+    as the share allows). In several rounds the share follows the cubic of Zhu & Gupta, "To prune,
+    or not to prune", 2017, eq. 1: much at first, little at last.
+
+    Args:
+        sparsity: share of zeros in (0, 1), reached in the last round.
+        scope: how layers compare: `Saliency()`, `LAMP()`, `Relative()`, `Global()` or `PerLayer()`.
+            None: by saliency where the optimizer tells it, as Adam does, and at least ten rounds
+            make each cut small; by LAMP elsewhere.
+        floor: how many units every layer keeps, whatever their size.
+        start: share of zeros that several rounds begin with, below `sparsity`.
+
+    >>> import torch; from l1prune.cuts.scopes import Global, PerLayer
+    >>> weights = [torch.tensor([0.1, 0.2, 0.3, 0.4]), torch.tensor([1.0, 2.0, 3.0, 4.0])]
+    >>> Sparsity(0.5, scope=Global()).keep(weights, [1, 1])
+    [tensor([False, False, False,  True]), tensor([False,  True,  True,  True])]
+    >>> Sparsity(0.5, scope=PerLayer()).keep(weights, [1, 1])
+    [tensor([False, False,  True,  True]), tensor([False, False,  True,  True])]
+    """
+
+    sparsity: float = 0.95
+    scope: Scope | None = None
+    floor: int = 1
+    start: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not is_number(self.sparsity, 0, 1) or self.sparsity in (0, 1):
+            raise ValueError(
+                "sparsity must lie between 0 and 1, as a share of the weights, got "
+                f"{self.sparsity!r}; 0.95 leaves 5 %"
+            )
+        if not is_number(self.start, 0, self.sparsity) or self.start == self.sparsity:
+            raise ValueError(
+                f"start must lie between 0 and sparsity={self.sparsity}, got {self.start!r}"
+            )
+        if self.scope is not None:
+            check_object("scope", self.scope, ("comparable",), "LAMP()")
+        _check_floor(self.floor)
+
+    def check(self, counts: list[int], sizes: list[int]) -> None:
+        spare = self._spare(counts, sizes, 1.0)
+        least = sum(min(self.floor, n) * size for n, size in zip(counts, sizes, strict=True))
+        if least > spare:
+            raise ValueError(
+                f"sparsity {self.sparsity} leaves {spare} weights, but the {len(counts)} layers "
+                f"need {least} of them with floor={self.floor}: lower the sparsity or the floor"
+            )
+
+    def _spare(self, counts: list[int], sizes: list[int], progress: float) -> int:
+        """How many weights stay at most. The tolerance forgives 0.07 · 100 > 7."""
+        total = sum(n * size for n, size in zip(counts, sizes, strict=True))
+        return total - math.ceil(self.at(progress) * total - 1e-9 * total)
+
+    def at(self, progress: float) -> float:
+        """The share of zeros that is due when `progress` of the rounds is done."""
+        return Cubic(self.start, self.sparsity)(progress)
+
+    def keep(self, scores: list[Tensor], sizes: list[int], progress: float = 1.0) -> list[Tensor]:
+        counts = [layer.numel() for layer in scores]
+        spare = self._spare(counts, sizes, progress)
+        floors = self._floors(counts, sizes, spare)
+        ranked = [self._comparable(s, floor) for s, floor in zip(scores, floors, strict=True)]
+        return largest(ranked, sizes, spare)
+
+    def _floors(self, counts: list[int], sizes: list[int], spare: int) -> list[int]:
+        """How many units each layer keeps, whatever they are worth."""
+        least = [self.floor] * len(counts)
+        if not isinstance(self.scope, Saliency):
+            return least
+        density = spare / max(sum(n * size for n, size in zip(counts, sizes, strict=True)), 1)
+        more = [max(self.floor, math.ceil(self.scope.least * density * n - 1e-9)) for n in counts]
+        needed = sum(floor * size for floor, size in zip(more, sizes, strict=True))
+        return more if needed <= spare else least
+
+    def _comparable(self, scores: Tensor, floor: int) -> Tensor:
+        """Scores in the scope's unit; what is removed stays last, the floor comes first."""
+        made = local((self.scope or LAMP()).comparable(scores)).double()
+        made = made.masked_fill(local(scores) < 0, -1.0)
+        made = made.masked_fill(local(_floor(scores, floor)), math.inf)
+        return part_of(made, scores)
+
+
+def _at_least(scores: Tensor, cut: float, floor: int) -> Tensor:
+    """True where a score is at least `cut` and not zero, or among the `floor` largest."""
+    layer = local(scores)
+    return part_of((layer >= cut) & (layer > 0) | local(_floor(scores, floor)), scores)
+
+
+def _floor(scores: Tensor, count: int) -> Tensor:
+    """True at the `count` largest scores of a layer."""
+    return largest([scores], [1], count)[0]
+
+
+def _check_floor(floor: int) -> None:
+    if not is_whole(floor, 0):
+        raise ValueError(
+            f"floor must be a whole number of units ≥ 0 that each layer keeps, got {floor!r}"
+        )
+
+
+def as_threshold(threshold: Any) -> Threshold:
+    """A plain number is the magnitude to cut below."""
+    if is_number(threshold):
+        return Magnitude(float(threshold))
+    if isinstance(threshold, type) or not callable(getattr(threshold, "keep", None)):
+        raise ValueError(
+            "threshold must be a finite size to cut below, or a threshold as Sparsity(0.95), got "
+            f"{threshold!r}"
+        )
+    made: Threshold = threshold
+    return made

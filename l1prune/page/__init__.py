@@ -1,5 +1,0 @@
-"""Many runs on one HTML page that opens from disk."""
-
-from l1prune.page.document import render
-
-__all__ = ["render"]

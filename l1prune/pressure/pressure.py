@@ -1,0 +1,166 @@
+"""Pressure: a penalty put on an optimizer, once after (or before) each of its real steps."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.optim import LBFGS, Optimizer
+
+from l1prune.penalties import L1, Penalty, is_separable
+from l1prune.pressure.forms import Form, Step, default_form
+from l1prune.weights.targets import Target
+
+SEEDS_PER_STEP = 2**20
+Closure = Callable[[], Any]
+
+
+class Pressure:
+    """Puts a penalty on the weights that an optimizer moves; usable without Lightning.
+
+    It acts exactly once per real step: not on accumulated micro-batches, not on a step that a
+    gradient scaler skips, not on a weight that had no gradient. The loss, the gradients that the
+    user sees, the parameters' identity and their names stay as they are. A weight that two
+    optimizers share is pressed after each one's step, with that one's learning rate.
+
+    Args:
+        optimizer: any `torch.optim.Optimizer` but LBFGS.
+        targets: the weights under pressure, from `find_targets`.
+        penalty: what is put on them.
+        strength: λ ≥ 0, to be changed at any time by setting `pressure.strength`.
+        form: `Proximal()` or `Subgradient()`; by default the proximal map in the optimizer's own
+            metric, where λ is that of loss + λ·penalty.
+
+    Attributes:
+        spared: by name, a mask of the weights that are eased; no entry, none.
+        ease: the share of the strength that presses them.
+        steps: how many steps were pressed.
+
+    Raises:
+        ValueError: negative strength, LBFGS, or a form that does not fit the optimizer.
+
+    >>> from l1prune import find_targets
+    >>> model = torch.nn.Linear(100, 1)
+    >>> optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    >>> pressure = Pressure(optimizer, find_targets(model), L1(), strength=10.0)
+    >>> model(torch.zeros(1, 100)).sum().backward()
+    >>> _ = optimizer.step()
+    >>> int(model.weight.count_nonzero())
+    0
+    >>> pressure.remove()
+    """
+
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        targets: Sequence[Target],
+        penalty: Penalty | None = None,
+        strength: float = 1e-4,
+        form: Form | None = None,
+    ) -> None:
+        self.penalty = L1() if penalty is None else penalty
+        self.strength = strength
+        check_optimizer(optimizer)
+        self.form = default_form(optimizer) if form is None else form
+        self.form.check(optimizer)
+        self._separable = is_separable(self.penalty)
+        self.steps = 0
+        self.spared: Mapping[str, Tensor] = {}
+        self.ease = 0.0
+        self._targets = {id(target.parameter): target for target in targets}
+        self._handles = [optimizer.register_step_post_hook(self._after)]
+        if type(self.form).before is not Form.before:
+            self._handles.append(optimizer.register_step_pre_hook(self._before))
+
+    @property
+    def strength(self) -> float:
+        """λ from the next step on."""
+        return self._strength
+
+    @strength.setter
+    def strength(self, strength: float) -> None:
+        if not (math.isfinite(strength) and strength >= 0):
+            raise ValueError(f"strength must be a finite number ≥ 0, got {strength!r}")
+        self._strength = strength
+
+    def remove(self) -> None:
+        """Take the pressure off the optimizer."""
+        for handle in self._handles:
+            handle.remove()
+
+    def _before(self, optimizer: Optimizer, args: Any, kwargs: Any) -> tuple[Any, Any] | None:
+        """Let the form act before the step; where a closure makes the gradients, right after it."""
+        if len(args) > 1:
+            return (args[0], self._then_before(optimizer, args[1]), *args[2:]), kwargs
+        if kwargs.get("closure") is not None:
+            return args, {**kwargs, "closure": self._then_before(optimizer, kwargs["closure"])}
+        self._act_before(optimizer)
+        return None
+
+    def _then_before(self, optimizer: Optimizer, closure: Closure | None) -> Closure | None:
+        if closure is None:
+            return None
+
+        def with_pressure() -> Any:
+            loss = closure()
+            self._act_before(optimizer)
+            return loss
+
+        return with_pressure
+
+    @torch.no_grad()
+    def _act_before(self, optimizer: Optimizer) -> None:
+        for step in self._pressed(optimizer):
+            self.form.before(step)
+
+    @torch.no_grad()
+    def _after(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
+        if was_skipped(optimizer):
+            return
+        for step in self._pressed(optimizer):
+            self.form.after(step)
+        self.steps += 1
+
+    def _pressed(self, optimizer: Optimizer) -> Iterator[Step]:
+        """The parameters that this step moves and that are under pressure."""
+        if self.strength == 0:
+            return
+        # Groups are looked up at each step: a callback may unfreeze layers into new ones.
+        moved = ((group, w) for group in optimizer.param_groups for w in group["params"])
+        for index, (group, w) in enumerate(moved):
+            target = self._targets.get(id(w))
+            if target is not None and target.factor and w.grad is not None:
+                strength, spared = target.factor * self.strength, self.spared.get(target.name)
+                seed = self.steps * SEEDS_PER_STEP + index
+                yield Step(
+                    optimizer=optimizer,
+                    group=group,
+                    parameter=w,
+                    penalty=self.penalty,
+                    strength=strength,
+                    spared=spared,
+                    ease=self.ease,
+                    separable=self._separable,
+                    seed=seed,
+                )
+
+
+def check_optimizer(optimizer: Optimizer) -> None:
+    """Refuse optimizers whose steps look at the model at weights of their own choice."""
+    if isinstance(optimizer, LBFGS):
+        raise ValueError(
+            "optimizer: LBFGS evaluates the model many times within a step, at weights that are "
+            "neither pressed nor masked; use SGD, Adam or another first-order optimizer"
+        )
+
+
+def was_skipped(optimizer: Optimizer) -> bool:
+    """Whether a fused optimizer was called but left the weights alone, for an infinite gradient.
+
+    Other optimizers are not called at all by a gradient scaler in that case.
+    """
+    found = getattr(optimizer, "found_inf", None)
+    return found is not None and bool(found)

@@ -1,0 +1,1 @@
+"""Runs: what a run leaves, read again, compared and shown."""

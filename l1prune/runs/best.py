@@ -1,0 +1,72 @@
+"""Keeps the best network of a run, among those that are what the run is for."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import torch
+from lightning.pytorch.callbacks import ModelCheckpoint
+
+from l1prune.training.callback import pruning_of
+from l1prune.training.loggers import X_AXIS
+from l1prune.weights.report import SparsityReport
+
+
+class BestCheckpoint(ModelCheckpoint):
+    """The epoch with the best ``monitor``; in a pruned run, of those after the last cut.
+
+    A network under pressure is more accurate than it will be once it is cut, so the best of all
+    epochs would be a dense one. In a run of several stages it is the best of the last one, or of
+    the smallest network within the budget.
+
+    Args:
+        folder: where ``best.ckpt`` goes.
+        monitor: a validation metric, the higher the better.
+    """
+
+    def __init__(self, folder: str | Path, monitor: str = "val/accuracy") -> None:
+        super().__init__(
+            dirpath=folder,
+            filename="best",
+            monitor=monitor,
+            mode="max",
+            enable_version_counter=False,
+            save_on_train_epoch_end=False,
+        )
+        self.left = 0.0
+
+    def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        pruning = pruning_of(trainer)
+        if not all(one.arrived for one in pruning):
+            return
+        left = float(trainer.callback_metrics.get(X_AXIS, 0.0))
+        if left < self.left:
+            self.best_k_models.clear()  # larger than need be: no longer what the run is for
+        self.left = left
+        super().on_validation_end(trainer, pl_module)
+
+    def state_dict(self) -> dict[str, Any]:
+        return super().state_dict() | {"left": self.left}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        super().load_state_dict(state_dict)
+        self.left = state_dict["left"]
+
+    def figures(self, report: SparsityReport) -> dict[str, float]:
+        """The figures of the network in the file: its ``monitor``, and its weights, counted there.
+
+        Args:
+            report: which weights count. Empty is the answer while there is no file.
+        """
+        if not self.best_model_path or self.best_model_score is None:
+            return {}
+        weights = torch.load(self.best_model_path, map_location="cpu", weights_only=True)
+        layers = tuple(
+            replace(layer, nonzero=int(weights["state_dict"][layer.name].count_nonzero()))
+            for layer in report.layers
+        )
+        counts = replace(report, layers=layers).to_dict()
+        return {str(self.monitor): float(self.best_model_score), **counts}

@@ -1,0 +1,64 @@
+"""Keeps the figures of every epoch in a file of the run's own, whoever else takes notes."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import lightning as L
+from lightning.pytorch.callbacks import Checkpoint
+
+from l1prune.runs.points import HISTORY, read_history
+from l1prune.training.resume.last import replace
+
+
+class History(Checkpoint):
+    """Leaves `history.csv`: one line an epoch, one column for each figure that was logged.
+
+    The file is whole at any moment. A resumed run goes on with it, and replaces what an
+    interrupted one wrote of the epochs that are trained again. It is a checkpoint to Lightning,
+    which calls those last: what a module logs when its epoch ends is known by then. To be named
+    before the checkpoint that a run resumes from, which has then no epoch that the file lacks.
+
+    Args:
+        folder: where `history.csv` goes.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self.file = Path(folder) / HISTORY
+        self._epochs: dict[int, dict[str, float]] = {}
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        resumed = trainer.global_step > 0 and self.file.exists()
+        known = _by_epoch(self.file) if resumed else {}
+        self._epochs = {e: row for e, row in known.items() if e <= trainer.current_epoch}
+
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        # Read by all processes: what is averaged over them waits for each.
+        figures = {name: float(value) for name, value in trainer.callback_metrics.items()}
+        if trainer.is_global_zero:
+            self._epochs.setdefault(trainer.current_epoch, {}).update(figures)
+            _write(self.file, self._epochs)
+
+
+def _by_epoch(file: Path) -> dict[int, dict[str, float]]:
+    columns = read_history(file)
+    rows = (dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True))
+    return {
+        int(row.pop("epoch") or 0): {name: x for name, x in row.items() if x is not None}
+        for row in rows
+    }
+
+
+def _write(file: Path, epochs: dict[int, dict[str, float]]) -> None:
+    names = sorted({name for figures in epochs.values() for name in figures})
+    file.parent.mkdir(parents=True, exist_ok=True)
+    part = file.with_name(f"{file.name}.part")
+    with open(part, "w", newline="", encoding="utf-8") as lines:
+        writer = csv.writer(lines)
+        writer.writerow(["epoch", *names])
+        for epoch, figures in epochs.items():
+            # Nine digits are all that a 32-bit float has.
+            row = (f"{figures[name]:.9g}" if name in figures else "" for name in names)
+            writer.writerow([epoch, *row])
+    replace(part, file)

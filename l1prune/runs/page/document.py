@@ -1,0 +1,151 @@
+"""Many runs on one page: a single HTML file that needs no network.
+
+The page is `page.html` with `page.css`, `charts.js`, `table.js` and plotly.js inside. What the runs
+left comes as JSON that no browser takes for markup, and the page's own policy lets no other script
+run and nothing be fetched.
+"""
+
+from __future__ import annotations
+
+import html
+import json
+import math
+import re
+from base64 import b64encode
+from collections.abc import Mapping, Sequence
+from hashlib import sha256
+from importlib.resources import files
+from itertools import cycle
+from typing import Any
+
+from l1prune.runs.frontier import COLOURS, pareto
+from l1prune.runs.points import DENSE, Point, differing
+
+SYMBOLS = ("circle", "square", "triangle-up", "diamond", "triangle-down", "cross", "x")
+"""Plotly's names of `frontier.MARKERS`."""
+
+
+def render(points: Sequence[Point]) -> str:
+    """One HTML page of runs: an interactive picture, curves, layers and a table to sort.
+
+    The same runs make the same bytes, whatever order they come in.
+
+    Args:
+        points: the runs; at least one.
+
+    Raises:
+        ValueError: there is no run to show.
+
+    >>> print(render([Point("a", "l1", 10, 0.9)])[:15])
+    <!doctype html>
+    """
+    if not points:
+        raise ValueError("points is empty: there is no run to show")
+    from plotly.offline import get_plotlyjs
+
+    scripts = {"plotly": get_plotlyjs(), "script": _part("charts.js") + _part("table.js")}
+    parts = {
+        **scripts,
+        "policy": " ".join(f"'sha256-{_digest(script)}'" for script in scripts.values()),
+        "style": _part("page.css"),
+        "title": html.escape(title(points)),
+        "data": _json(content(points)),
+    }
+    return re.sub(r"\{\{(\w+)\}\}", lambda match: parts[match[1]], _part("page.html"))
+
+
+def title(points: Sequence[Point]) -> str:
+    """What there is to see, in a few words.
+
+    >>> title([Point("a", "l1", 10, 0.9), Point("b", "dense", 20, 0.9)])
+    '2 runs, 2 recipes'
+    """
+    counts = {"run": len(points), "recipe": len({point.recipe for point in points})}
+    return ", ".join(f"{n:,} {noun}{'s' * (n != 1)}" for noun, n in counts.items())
+
+
+def content(points: Sequence[Point]) -> dict[str, Any]:
+    """What the page shows, in plain values: the runs, most weights first, and what they share.
+
+    Layers are named once for all runs of the same network, and runs refer to them by number.
+    """
+    points = sorted(points, key=lambda p: (-p.nonzero, p.accuracy, p.name))
+    front = {id(point) for point in pareto(points)}
+    recipes = sorted({point.recipe for point in points} - {DENSE})
+    keys = differing(points)
+    networks = list(dict.fromkeys(map(_network, points)))
+    return {
+        "recipes": {
+            **{
+                recipe: {"colour": colour, "symbol": symbol}
+                for recipe, colour, symbol in zip(
+                    recipes, cycle(COLOURS), cycle(SYMBOLS), strict=False
+                )
+            },
+            DENSE: {"colour": None, "symbol": "star"},
+        },
+        "settings": dict(zip(keys, short_names(keys), strict=True)),
+        "networks": networks,
+        "runs": [
+            {
+                "name": point.name,
+                "recipe": point.recipe,
+                "accuracy": point.accuracy,
+                "nonzero": point.nonzero,
+                "times": point.times,
+                "best": id(point) in front,
+                "settings": {key: point.settings[key] for key in keys if key in point.settings},
+                "network": networks.index(_network(point)),
+                "left": [layer.nonzero for layer in point.layers],
+                "history": {name: _drawn(column) for name, column in point.history.items()},
+            }
+            for point in points
+        ],
+    }
+
+
+def short_names(keys: Sequence[str]) -> list[str]:
+    """As little of each setting's name as tells it from the others.
+
+    >>> short_names(["seed", "prune.threshold.sparsity", "model.lr", "data.lr"])
+    ['seed', 'sparsity', 'model.lr', 'data.lr']
+    """
+    names = []
+    for key in keys:
+        parts = key.split(".")
+        ends = (".".join(parts[-n:]) for n in range(1, len(parts) + 1))
+        alone = (e for e in ends if sum(f".{other}".endswith(f".{e}") for other in keys) == 1)
+        names.append(next(alone, key))
+    return names
+
+
+def _network(point: Point) -> tuple[tuple[str, str, int], ...]:
+    return tuple((one.name, "×".join(map(str, one.shape)), one.total) for one in point.layers)
+
+
+def _drawn(column: Sequence[float | None]) -> list[float | None]:
+    """More digits than a curve shows would be half of the file."""
+    return [None if x is None else float(f"{x:.6g}") for x in column]
+
+
+def _json(value: Any) -> str:
+    """JSON that can stand in a script element: no character of it starts or ends markup."""
+    text = json.dumps(_finite(value), separators=(",", ":"))
+    return text.replace("<", r"\u003c").replace(">", r"\u003e").replace("&", r"\u0026")
+
+
+def _finite(value: Any) -> Any:
+    """JSON has no NaN: what is no number is left out of a curve."""
+    if isinstance(value, Mapping):
+        return {str(key): _finite(one) for key, one in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(one) for one in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _part(name: str) -> str:
+    return files("l1prune.runs.page").joinpath(name).read_text(encoding="utf-8")
+
+
+def _digest(script: str) -> str:
+    return b64encode(sha256(script.encode()).digest()).decode()

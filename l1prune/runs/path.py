@@ -1,0 +1,132 @@
+"""What a run in stages leaves: a network for each of them, and the curve through all."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+from lightning.pytorch.callbacks import Checkpoint
+from lightning.pytorch.trainer.states import TrainerFn
+from torch import nn
+
+from l1prune.cuts.plans import Outcome
+from l1prune.runs import frontier
+from l1prune.runs.points import Point
+from l1prune.training.callback import pruning_of
+from l1prune.training.loggers import X_AXIS
+from l1prune.training.resume.last import replace
+from l1prune.weights.shards import is_sharded
+
+FRONTIER = "frontier.json"
+
+
+class PathCheckpoint(Checkpoint):
+    """Keeps the network that each stage of `L1Pruning` ends with, and draws the curve.
+
+    Leaves, for a stage that ends with 95 % of the weights gone, `path/95.00.ckpt`: the weights,
+    which load into the plain model. `frontier.json` has one entry for each, with `sparsity`,
+    `params/nonzero`, the figures of its validation and the name of its file; `frontier.png` is the
+    picture of it.
+
+    Args:
+        folder: where they go.
+        monitor: the validation metric that is drawn.
+
+    Example, for a `trainer` with `callbacks=[L1Pruning(threshold=SparsityPath()), path]`::
+
+        path = PathCheckpoint("runs/a")
+        trainer.fit(model, data)
+    """
+
+    def __init__(self, folder: str | Path, monitor: str = "val/accuracy") -> None:
+        self.folder = Path(folder)
+        self.monitor = monitor
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if trainer.global_step == 0 and trainer.is_global_zero:
+            (self.folder / FRONTIER).unlink(missing_ok=True)  # of another run
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if trainer.state.fn != TrainerFn.FITTING:
+            return
+        for pruning in pruning_of(trainer):
+            if pruning.stage_ended:
+                left = int(trainer.callback_metrics[X_AXIS])
+                file = f"path/{100 * pruning.outcomes[-1]['sparsity']:.2f}.ckpt"
+                trainer.save_checkpoint(self.folder / file, weights_only=True)
+                if trainer.is_global_zero:
+                    self._note(pruning.outcomes[-1], left, file)
+
+    def _note(self, outcome: Outcome, left: int, file: str) -> None:
+        kept = [stage for stage in read_path(self.folder) if stage["checkpoint"] != file]
+        figures = {name: value for name, value in outcome.items() if name.startswith("val")}
+        stage = {"sparsity": outcome["sparsity"], X_AXIS: left, **figures, "checkpoint": file}
+        _write(sorted([*kept, stage], key=lambda one: one["sparsity"]), self.folder)
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        stages = [stage for stage in read_path(self.folder) if self.monitor in stage]
+        if trainer.is_global_zero and stages:
+            points = [
+                Point(stage["checkpoint"], "path", stage[X_AXIS], stage[self.monitor])
+                for stage in stages
+            ]
+            frontier.draw(points, self.folder / "frontier.png", accuracy=self.monitor)
+
+
+def test_path(
+    trainer: pl.Trainer, model: pl.LightningModule, data: Any, folder: str | Path
+) -> None:
+    """Test the network of each stage, and add the figures to `frontier.json`.
+
+    The model keeps its weights, and loggers are not told.
+
+    Args:
+        trainer: has trained the model.
+        model: what it has trained.
+        data: a `LightningDataModule`, or loaders of test data.
+        folder: of the `PathCheckpoint`.
+    """
+    stages = read_path(folder)
+    if not stages:
+        return
+    loggers, trainer.loggers = trainer.loggers, []
+    final = {name: value.clone() for name, value in model.state_dict().items()}
+    for stage in stages:
+        kept = torch.load(Path(folder) / stage["checkpoint"], "cpu", weights_only=True)
+        _load(model, kept["state_dict"])
+        (tested,) = trainer.test(model, data, verbose=False)
+        stage |= tested
+    model.load_state_dict(final)
+    trainer.loggers = loggers
+    if trainer.is_global_zero:
+        _write(stages, Path(folder))
+
+
+def read_path(folder: str | Path) -> list[dict[str, Any]]:
+    """The stages that `PathCheckpoint` noted in a folder, sparsest last.
+
+    >>> read_path("no such folder")
+    []
+    """
+    file = Path(folder) / FRONTIER
+    stages: list[dict[str, Any]] = json.loads(file.read_text("utf-8")) if file.exists() else []
+    return stages
+
+
+def _write(stages: list[dict[str, Any]], folder: Path) -> None:
+    part = folder / f"{FRONTIER}.part"
+    part.write_text(json.dumps(stages, indent=2) + "\n", encoding="utf-8")
+    replace(part, folder / FRONTIER)
+
+
+def _load(model: nn.Module, weights: dict[str, Any]) -> None:
+    if not any(is_sharded(parameter) for parameter in model.parameters()):
+        model.load_state_dict(weights)
+        return
+    from torch.distributed.checkpoint import state_dict as distributed
+
+    whole = distributed.StateDictOptions(full_state_dict=True)
+    distributed.set_model_state_dict(model, weights, options=whole)

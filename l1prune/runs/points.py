@@ -1,0 +1,247 @@
+"""What a run leaves behind, read again.
+
+A run is a directory with a `summary.json`; what is read from it and its neighbours is a `Point`.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import os.path
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml  # type: ignore[import-untyped]
+
+from l1prune.weights.report import Layer, read_layers
+
+SUMMARY = "summary.json"
+CONFIG = "config.yaml"
+LAYERS = "report.csv"
+HISTORY = "history.csv"
+DENSE = "dense"
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Point:
+    """One run on the plane of parameters and accuracy.
+
+    Attributes:
+        name: the run's directory.
+        recipe: how it was pruned; "dense" when it was not.
+        nonzero: prunable weights that are not exactly zero.
+        accuracy: on the test set, from 0 to 1.
+        summary: all that the run's `summary.json` says.
+        settings: its `config.yaml`, flat, as {"prune.threshold.sparsity": 0.95}; without what
+            changes no result: the logger, and the folders it was given.
+        layers: what is left of each layer, from its `report.csv`.
+        history: its figures by name, one an epoch, from its `history.csv`; None where unknown.
+    """
+
+    name: str
+    recipe: str
+    nonzero: int
+    accuracy: float
+    summary: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
+    settings: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
+    layers: Sequence[Layer] = field(default=(), compare=False, repr=False)
+    history: Mapping[str, Sequence[float | None]] = field(
+        default_factory=dict, compare=False, repr=False
+    )
+
+    @property
+    def times(self) -> str:
+        """How many times fewer weights than there could be, as "20×"; empty where not known."""
+        prunable: Any = self.summary.get("params/prunable")
+        known = isinstance(prunable, int) and self.nonzero
+        return f"{prunable / self.nonzero:,.1f}×" if known else ""
+
+
+def find_runs(paths: Iterable[str | Path]) -> list[Path]:
+    """Find the run directories at or under some paths, each once.
+
+    Args:
+        paths: run directories, folders of them, or their `summary.json`; other files are no runs.
+
+    Raises:
+        FileNotFoundError: one of the paths does not exist.
+    """
+    found: dict[Path, Path] = {}
+    for path in map(Path, paths):
+        if not path.exists():
+            raise FileNotFoundError(f"{path}: no such file or directory")
+        files = path.rglob(SUMMARY) if path.is_dir() else [path] if path.name == SUMMARY else []
+        found.update({file.parent.resolve(): file.parent for file in files})
+    return sorted(found.values())
+
+
+def read_point(run_dir: str | Path) -> Point:
+    """Read one run.
+
+    Args:
+        run_dir: the directory with its `summary.json`. Whatever else it should hold may be missing
+            or broken: then the point has nothing of it.
+
+    Raises:
+        FileNotFoundError: there is no `summary.json`.
+        ValueError: it is not JSON, or a figure in it is missing or impossible.
+    """
+    run_dir = Path(run_dir)
+    file = run_dir / SUMMARY
+    try:
+        summary = json.loads(file.read_bytes())
+    except FileNotFoundError:
+        raise FileNotFoundError(f"{file}: missing; a run writes it when it ends") from None
+    except ValueError as error:
+        raise ValueError(f"{file}: not valid JSON ({error}); was the run cut off?") from error
+    if not isinstance(summary, dict):
+        raise ValueError(f"{file}: must hold an object, but holds a {type(summary).__name__}")
+    for key in ("params/nonzero", "test/accuracy"):
+        if key not in summary:
+            raise ValueError(f"{file}: {key!r} is missing")
+    nonzero, accuracy = summary["params/nonzero"], summary["test/accuracy"]
+    if type(nonzero) is not int or nonzero < 0:
+        raise ValueError(f"{file}: 'params/nonzero' must be a whole number, but is {nonzero!r}")
+    if type(accuracy) not in (int, float) or not 0 <= accuracy <= 1:
+        raise ValueError(f"{file}: 'test/accuracy' must be from 0 to 1, but is {accuracy!r}")
+    config = _yaml(run_dir / CONFIG)
+    return Point(
+        name=run_dir.resolve().name,
+        recipe=_recipe(run_dir, config, summary),
+        nonzero=nonzero,
+        accuracy=accuracy,
+        summary=summary,
+        settings=settings(config),
+        layers=_or(read_layers, run_dir / LAYERS, ()),
+        history=_or(read_history, run_dir / HISTORY, {}),
+    )
+
+
+def read_points(run_dirs: Iterable[str | Path]) -> tuple[list[Point], list[str]]:
+    """Read many runs, some of which may be broken.
+
+    Returns:
+        the points, named by where they are in the folder that they share, and for each run that
+        could not be read a line that says which and why.
+    """
+    points: dict[Path, Point] = {}
+    problems = []
+    for run_dir in run_dirs:
+        try:
+            points[Path(run_dir).resolve()] = read_point(run_dir)
+        except (OSError, ValueError) as error:
+            problems.append(str(error))
+    if len(points) > 1:
+        shared = os.path.commonpath(points)
+        points = {run: replace(p, name=str(run.relative_to(shared))) for run, p in points.items()}
+    return list(points.values()), problems
+
+
+def settings(config: Mapping[str, Any]) -> dict[str, Any]:
+    """What can change the result of a run, flat: not who took notes, nor where.
+
+    >>> settings({"run_dir": "a", "seed": 3, "data": {"path": "a/b", "shape": [1, 8, 8]}})
+    {'seed': 3, 'data.shape': '[1, 8, 8]'}
+    """
+    place = str(config.get("run_dir") or "")
+    return {
+        key: _plain(value)
+        for key, value in flat(config).items()
+        if not key.startswith("logger.") and not (place and place in str(value))
+    }
+
+
+def differing(points: Sequence[Point]) -> list[str]:
+    """The settings that tell runs apart, beyond what their recipe says; the seed last.
+
+    Of settings that always change together the shortest name is enough. A setting of pruning that
+    is the same in all runs of a recipe goes by the recipe's name.
+
+    >>> runs = [Point("a", "l1", 1, 0.9, settings={"seed": n, "data.seed": n}) for n in (0, 1)]
+    >>> differing(runs)
+    ['seed']
+    """
+    keys = {key for point in points for key in point.settings}
+    chosen: dict[tuple[str, ...], str] = {}
+    for key in sorted(keys, key=lambda key: (key.count("."), key)):
+        column = tuple(
+            repr(point.settings[key]) if key in point.settings else "" for point in points
+        )
+        by_recipe = {(point.recipe, value) for point, value in zip(points, column, strict=True)}
+        recipes = len({recipe for recipe, _ in by_recipe})
+        told = key.startswith("prune.") and len(by_recipe) == recipes
+        if len(set(column)) > 1 and not told:
+            chosen.setdefault(column, key)
+    return sorted(chosen.values(), key=lambda key: (key == "seed", not key.startswith("prune.")))
+
+
+def read_history(file: str | Path) -> dict[str, list[float | None]]:
+    """Read what `l1prune.zoo.History` wrote: the figures of each epoch, column by column.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it is no table of numbers.
+    """
+    try:
+        with open(file, newline="", encoding="utf-8") as lines:
+            rows = list(csv.DictReader(lines))
+        names = list(rows[0]) if rows else ["epoch"]
+        columns = {n: [float(row[n]) if row[n] else None for row in rows] for n in names}
+        columns["epoch"]  # against which the others are drawn
+    except (KeyError, TypeError, ValueError, csv.Error) as error:
+        raise ValueError(f"{file}: not a table of figures by epoch ({error!r})") from error
+    return columns
+
+
+def flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """The values of nested mappings by their dotted names; lists are values.
+
+    >>> flat({"seed": 3, "prune": {"threshold": {"sparsity": 0.9}, "targets": ["head"]}})
+    {'seed': 3, 'prune.threshold.sparsity': 0.9, 'prune.targets': ['head']}
+    """
+    values: dict[str, Any] = {}
+    for key, value in config.items():
+        if isinstance(value, Mapping) and value:
+            values |= flat(value, f"{prefix}{key}.")
+        else:
+            values[f"{prefix}{key}"] = value
+    return values
+
+
+def _plain(value: Any) -> Any:
+    return value if isinstance(value, (bool, int, float)) else str(value)
+
+
+def _recipe(run_dir: Path, config: Mapping[str, Any], summary: Mapping[str, Any]) -> str:
+    """The name of the run's prune config where that was left behind; else what the counts say."""
+    if isinstance(named := config.get("prune"), str):
+        return named
+    tree: Any = _yaml(run_dir / ".hydra/hydra.yaml")
+    for key in ("hydra", "runtime", "choices", "prune"):
+        tree = tree.get(key) if isinstance(tree, dict) else None
+    if isinstance(tree, str):
+        return tree
+    return DENSE if summary["params/nonzero"] == summary.get("params/prunable") else "pruned"
+
+
+def _yaml(file: Path) -> dict[str, Any]:
+    """A mapping in a YAML file; empty if it is missing or no use, as a run can do without."""
+    try:
+        tree = yaml.load(file.read_bytes(), _LOADER)
+    except (OSError, ValueError, yaml.YAMLError):
+        return {}
+    return tree if isinstance(tree, dict) else {}
+
+
+# The same as SafeLoader, in C where PyYAML was built so: a thousand runs in seconds, not a minute.
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+def _or(read: Callable[[Path], T], file: Path, otherwise: T) -> T:
+    try:
+        return read(file)
+    except (OSError, ValueError):
+        return otherwise

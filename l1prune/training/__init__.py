@@ -1,0 +1,1 @@
+"""Training: all that needs a Lightning Trainer."""

@@ -1,0 +1,127 @@
+"""Rewinding: the learning rate goes back after a cut, and through its schedule again.
+
+Source: Renda, Frankle & Carbin, "Comparing rewinding and fine-tuning in neural network pruning",
+ICLR 2020.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+import warnings
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+from l1prune.checks import is_number
+
+Rates = list[Tensor]
+"""For each optimizer, in the trainer's order, the rates of its groups over the run: ``(T, G)``."""
+
+
+def check(rewind: float | None) -> float | None:
+    """Refuse what is no place on a schedule."""
+    if rewind is not None and (not is_number(rewind, 0, 1) or rewind == 1):
+        raise ValueError(
+            "rewind must be a share of the learning rate's schedule in [0, 1), or None, got "
+            f"{rewind!r}"
+        )
+    return rewind
+
+
+def position(done: float, ends: Sequence[float], rewind: float) -> float:
+    """Where on its schedule the learning rate is, in [0, 1].
+
+    Args:
+        done: share of the run.
+        ends: of the parts of the run, as rising shares of it; the last is 1. The first part goes
+            through the whole schedule, each other one through what comes after `rewind`.
+        rewind: where on the schedule they begin, in [0, 1).
+
+    >>> [position(done, (0.5, 1.0), rewind=0.2) for done in (0.0, 0.25, 0.5, 1.0)]
+    [0.0, 0.5, 0.2, 1.0]
+    """
+    part = bisect_right(ends[:-1], done)
+    start = ends[part - 1] if part else 0.0
+    within = min((done - start) / max(ends[part] - start, 1e-9), 1.0)
+    return within if part == 0 else rewind + (1 - rewind) * within
+
+
+def recorded(trainer: pl.Trainer) -> Rates:
+    """The learning rates that the run's schedulers have planned, found by walking them once.
+
+    They are left as they were.
+
+    Raises:
+        ValueError: what a scheduler will do depends on how training goes, or the module steps its
+            schedulers by itself.
+    """
+    if trainer.lr_scheduler_configs and not trainer.lightning_module.automatic_optimization:
+        raise ValueError("rewind: with manual optimization only the module knows its schedule")
+    return [
+        torch.tensor(list(_walk(trainer, optimizer)), dtype=torch.float64)
+        for optimizer in trainer.optimizers
+    ]
+
+
+def _walk(trainer: pl.Trainer, optimizer: Optimizer) -> Iterator[list[float]]:
+    yield _rates(optimizer)
+    for config in trainer.lr_scheduler_configs:
+        if config.scheduler.optimizer is not optimizer:
+            continue
+        if config.reduce_on_plateau:
+            raise ValueError(
+                "rewind: ReduceLROnPlateau has no schedule to go back on; use one that is known "
+                "before the run, as CosineAnnealingLR"
+            )
+        steps: float = trainer.estimated_stepping_batches
+        if config.interval == "epoch":
+            batches = trainer.num_training_batches / trainer.accumulate_grad_batches
+            steps = 0 if batches == math.inf else steps / math.ceil(batches)
+        with _untouched(config.scheduler, optimizer):
+            for _ in range(int(steps / config.frequency + 1e-9) - 1):
+                config.scheduler.step()  # type: ignore[call-arg]
+                yield _rates(optimizer)
+
+
+def _rates(optimizer: Optimizer) -> list[float]:
+    return [float(group["lr"]) for group in optimizer.param_groups]
+
+
+@contextmanager
+def _untouched(scheduler: Any, optimizer: Optimizer) -> Iterator[None]:
+    """Whatever a scheduler does within, it and its optimizer are afterwards as before."""
+    state = copy.deepcopy(scheduler.state_dict())
+    groups = [
+        {key: copy.deepcopy(value) for key, value in group.items() if key != "params"}
+        for group in optimizer.param_groups
+    ]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # "lr_scheduler.step() before optimizer.step()"
+        yield
+    scheduler.load_state_dict(state)
+    for group, before in zip(optimizer.param_groups, groups, strict=True):
+        group.update(before)
+
+
+def set_rates(optimizers: Sequence[Optimizer], rates: Rates, where: float) -> None:
+    """Give the optimizers the learning rates of a place of the schedule.
+
+    Args:
+        optimizers: whose rates were recorded.
+        rates: what was recorded.
+        where: on the schedule, in [0, 1].
+    """
+    for optimizer, planned in zip(optimizers, rates, strict=True):
+        row = planned[min(int(where * len(planned) + 1e-6), len(planned) - 1)]
+        for group, rate in zip(optimizer.param_groups, row.tolist(), strict=True):
+            if isinstance(group["lr"], Tensor):
+                group["lr"].fill_(rate)  # a tensor, so that a compiled step sees it change
+            else:
+                group["lr"] = rate

@@ -1,0 +1,1 @@
+"""Resuming: a run that stops anywhere goes on as if it had not."""

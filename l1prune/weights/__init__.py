@@ -1,0 +1,1 @@
+"""Weights: which are pruned, how they are stored, spread over processes, and counted."""

@@ -1,0 +1,149 @@
+"""Rules that choose weights: by name, by regular expression or by the type of their module."""
+
+from __future__ import annotations
+
+import fnmatch
+import importlib
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+from torch import nn
+
+from l1prune.checks import is_number
+
+
+@runtime_checkable
+class Rule(Protocol):
+    """Chooses weights: `factor` multiplies the strength of those that `matches` accepts."""
+
+    @property
+    def factor(self) -> float: ...
+
+    def matches(self, name: str, module: nn.Module) -> bool: ...
+
+
+def _check_factor(factor: float) -> None:
+    if not is_number(factor, 0):
+        raise ValueError(f"factor must be a finite number ≥ 0, got {factor!r}")
+
+
+def _check_pattern(pattern: object) -> None:
+    if not (isinstance(pattern, str) and pattern):
+        raise ValueError(f"pattern must be a text that names fit, as 'encoder.*', got {pattern!r}")
+
+
+@dataclass(frozen=True)
+class ByName:
+    """Weights whose name, or the name of a module around them, fits a shell pattern.
+
+    `*` crosses dots, so `"encoder.*"` and `"encoder"` both choose all that lies in `encoder`. A
+    pattern that is the full name of a parameter chooses it even if it is a bias, a norm or an
+    embedding, which patterns otherwise leave alone.
+
+    >>> ByName("encoder.*.fc1", factor=2.0).matches("encoder.3.fc1.weight", nn.Linear(2, 2))
+    True
+    """
+
+    pattern: str
+    factor: float = 1.0
+
+    def __post_init__(self) -> None:
+        _check_pattern(self.pattern)
+        _check_factor(self.factor)
+
+    def matches(self, name: str, module: nn.Module) -> bool:
+        parts = name.split(".")
+        around = (".".join(parts[:depth]) for depth in range(1, len(parts) + 1))
+        return any(fnmatch.fnmatchcase(path, self.pattern) for path in around)
+
+
+@dataclass(frozen=True)
+class ByRegex:
+    r"""Weights in whose full name the regular expression is found.
+
+    >>> ByRegex(r"conv[12]\.").matches("body.conv2.weight", nn.Conv2d(1, 1, 1))
+    True
+    """
+
+    pattern: str
+    factor: float = 1.0
+
+    def __post_init__(self) -> None:
+        _check_pattern(self.pattern)
+        _check_factor(self.factor)
+        try:
+            re.compile(self.pattern)
+        except re.error as error:
+            raise ValueError(
+                f"pattern {self.pattern!r} is no regular expression: {error}"
+            ) from None
+
+    def matches(self, name: str, module: nn.Module) -> bool:
+        return re.search(self.pattern, name) is not None
+
+
+@dataclass(frozen=True)
+class ByType:
+    """Weights that belong to a module of this class, given as the class or its import path.
+
+    >>> ByType("torch.nn.Conv2d", factor=0.5).matches("stem.weight", nn.Conv2d(1, 1, 1))
+    True
+    """
+
+    module: type[nn.Module] | str
+    factor: float = 1.0
+
+    def __post_init__(self) -> None:
+        _check_factor(self.factor)
+        if isinstance(self.module, str):
+            object.__setattr__(self, "module", _import_class(self.module))
+        if not (isinstance(self.module, type) and issubclass(self.module, nn.Module)):
+            raise ValueError(f"module must be a class, as torch.nn.Linear, got {self.module!r}")
+
+    def matches(self, name: str, module: nn.Module) -> bool:
+        assert not isinstance(self.module, str)
+        return isinstance(module, self.module)
+
+
+def _import_class(path: str) -> type[nn.Module]:
+    package, _, name = path.rpartition(".")
+    try:
+        found = getattr(importlib.import_module(package), name)
+    except (ImportError, AttributeError, ValueError):
+        found = None
+    if not (isinstance(found, type) and issubclass(found, nn.Module)):
+        raise ValueError(
+            f"module {path!r} is not the import path of a torch module; try 'torch.nn.Linear'"
+        )
+    return found
+
+
+Rules = Sequence[str | Rule | type] | Mapping[str, float]
+
+
+def as_rules(rules: Rules) -> list[Rule]:
+    """The rules that patterns, classes and mappings stand for."""
+    given: object = rules
+    if isinstance(given, str | bytes) or not isinstance(given, Sequence | Mapping) or not given:
+        hint = "; put it in [ ]" if isinstance(given, str) and given else ""
+        raise ValueError(
+            "targets must be a list of patterns and module classes, or a mapping of patterns to "
+            f"factors, as ['encoder', torch.nn.Conv2d], got {rules!r}{hint}"
+        )
+    if isinstance(rules, Mapping):
+        return [ByName(pattern, factor) for pattern, factor in rules.items()]
+    made: list[Rule] = []
+    for rule in rules:
+        if isinstance(rule, str):
+            made.append(ByName(rule))
+        elif isinstance(rule, type):
+            made.append(ByType(rule))
+        elif isinstance(rule, Rule):
+            made.append(rule)
+        else:
+            raise ValueError(
+                f"targets: {rule!r} is no pattern, module class, ByName, ByRegex or ByType"
+            )
+    return made
