@@ -1,60 +1,119 @@
-"""Sparsity-driven pruning for PyTorch Lightning: L1 pressure, a cut, and what is left, tuned."""
+"""Sparsity-driven pruning for PyTorch Lightning: L1 pressure, a cut, and what is left, tuned.
 
-from l1prune.cuts.masks import Cut
-from l1prune.cuts.plans import Budget, SparsityPath
-from l1prune.cuts.scopes import LAMP, Global, PerLayer, Relative, Saliency
-from l1prune.cuts.thresholds import Magnitude, Sparsity
-from l1prune.penalties import L1, L2, MCP, ElasticNet, GroupL1, LogSum, TransformedL1
-from l1prune.pressure.controllers import Follow
-from l1prune.pressure.forms import Proximal, Subgradient
-from l1prune.pressure.metrics import Euclidean, OptimizerMetric
-from l1prune.pressure.pressure import Pressure
-from l1prune.runs.path import PathCheckpoint
-from l1prune.training.callback import L1Pruning
-from l1prune.training.clock import rounds
-from l1prune.training.resume.last import LastCheckpoint, StepSeed, last_checkpoint
-from l1prune.training.resume.loader import ResumableLoader, Shuffle
-from l1prune.training.strength import ByPasses
-from l1prune.weights.report import SparsityReport
-from l1prune.weights.rules import ByName, ByRegex, ByType
-from l1prune.weights.targets import find_targets
+Names are loaded when they are asked for, so that what needs no Lightning works without it.
+"""
 
-__all__ = [
-    "L1",
-    "L2",
-    "LAMP",
-    "MCP",
-    "Budget",
-    "ByName",
-    "ByPasses",
-    "ByRegex",
-    "ByType",
-    "Cut",
-    "ElasticNet",
-    "Euclidean",
-    "Follow",
-    "Global",
-    "GroupL1",
-    "L1Pruning",
-    "LastCheckpoint",
-    "LogSum",
-    "Magnitude",
-    "OptimizerMetric",
-    "PathCheckpoint",
-    "PerLayer",
-    "Pressure",
-    "Proximal",
-    "Relative",
-    "ResumableLoader",
-    "Saliency",
-    "Shuffle",
-    "Sparsity",
-    "SparsityPath",
-    "SparsityReport",
-    "StepSeed",
-    "Subgradient",
-    "TransformedL1",
-    "find_targets",
-    "last_checkpoint",
-    "rounds",
-]
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from l1prune.cuts.criteria import Criterion as Criterion
+    from l1prune.cuts.criteria import Size as Size
+    from l1prune.cuts.masks import Cut as Cut
+    from l1prune.cuts.plans import Budget as Budget
+    from l1prune.cuts.plans import Plan as Plan
+    from l1prune.cuts.plans import SparsityPath as SparsityPath
+    from l1prune.cuts.saliency import Saliency as Saliency
+    from l1prune.cuts.scopes import LAMP as LAMP
+    from l1prune.cuts.scopes import Global as Global
+    from l1prune.cuts.scopes import PerLayer as PerLayer
+    from l1prune.cuts.scopes import PerOutput as PerOutput
+    from l1prune.cuts.scopes import Relative as Relative
+    from l1prune.cuts.scopes import Scope as Scope
+    from l1prune.cuts.semi_structured import SemiStructured as SemiStructured
+    from l1prune.cuts.thresholds import Magnitude as Magnitude
+    from l1prune.cuts.thresholds import Sparsity as Sparsity
+    from l1prune.cuts.thresholds import Threshold as Threshold
+    from l1prune.cuts.wanda import Wanda as Wanda
+    from l1prune.penalties.convex import L1 as L1
+    from l1prune.penalties.convex import L2 as L2
+    from l1prune.penalties.convex import ElasticNet as ElasticNet
+    from l1prune.penalties.group import GroupL1 as GroupL1
+    from l1prune.penalties.nonconvex import MCP as MCP
+    from l1prune.penalties.nonconvex import LogSum as LogSum
+    from l1prune.penalties.nonconvex import TransformedL1 as TransformedL1
+    from l1prune.penalties.penalty import Penalty as Penalty
+    from l1prune.pressure.forms import Form as Form
+    from l1prune.pressure.forms import Proximal as Proximal
+    from l1prune.pressure.metrics import Euclidean as Euclidean
+    from l1prune.pressure.metrics import Metric as Metric
+    from l1prune.pressure.metrics import OptimizerMetric as OptimizerMetric
+    from l1prune.pressure.pressure import Pressure as Pressure
+    from l1prune.pressure.schedules import ByPasses as ByPasses
+    from l1prune.pressure.schedules import Constant as Constant
+    from l1prune.pressure.schedules import Cosine as Cosine
+    from l1prune.pressure.schedules import Cubic as Cubic
+    from l1prune.pressure.schedules import Join as Join
+    from l1prune.pressure.schedules import Linear as Linear
+    from l1prune.pressure.schedules import Schedule as Schedule
+    from l1prune.pressure.schedules import WarmupHoldDecay as WarmupHoldDecay
+    from l1prune.pressure.subgradient import Subgradient as Subgradient
+    from l1prune.runs.path import PathCheckpoint as PathCheckpoint
+    from l1prune.training.callback import L1Pruning as L1Pruning
+    from l1prune.training.clock import rounds as rounds
+    from l1prune.training.follow import Follow as Follow
+    from l1prune.training.resume.last import LastCheckpoint as LastCheckpoint
+    from l1prune.training.resume.last import last_checkpoint as last_checkpoint
+    from l1prune.training.resume.loader import ResumableLoader as ResumableLoader
+    from l1prune.training.resume.loader import Shuffle as Shuffle
+    from l1prune.training.resume.randomness import StepSeed as StepSeed
+    from l1prune.weights.report import SparsityReport as SparsityReport
+    from l1prune.weights.rules import ByName as ByName
+    from l1prune.weights.rules import ByRegex as ByRegex
+    from l1prune.weights.rules import ByType as ByType
+    from l1prune.weights.rules import Except as Except
+    from l1prune.weights.targets import find_targets as find_targets
+
+    __version__: str
+
+ROOMS = {
+    "cuts.criteria": "Criterion Size",
+    "cuts.masks": "Cut",
+    "cuts.plans": "Budget Plan SparsityPath",
+    "cuts.saliency": "Saliency",
+    "cuts.scopes": "Global LAMP PerLayer PerOutput Relative Scope",
+    "cuts.semi_structured": "SemiStructured",
+    "cuts.thresholds": "Magnitude Sparsity Threshold",
+    "cuts.wanda": "Wanda",
+    "penalties.convex": "ElasticNet L1 L2",
+    "penalties.group": "GroupL1",
+    "penalties.nonconvex": "LogSum MCP TransformedL1",
+    "penalties.penalty": "Penalty",
+    "pressure.forms": "Form Proximal",
+    "pressure.metrics": "Euclidean Metric OptimizerMetric",
+    "pressure.pressure": "Pressure",
+    "pressure.schedules": "ByPasses Constant Cosine Cubic Join Linear Schedule WarmupHoldDecay",
+    "pressure.subgradient": "Subgradient",
+    "runs.path": "PathCheckpoint",
+    "training.callback": "L1Pruning",
+    "training.clock": "rounds",
+    "training.follow": "Follow",
+    "training.resume.last": "LastCheckpoint last_checkpoint",
+    "training.resume.loader": "ResumableLoader Shuffle",
+    "training.resume.randomness": "StepSeed",
+    "weights.report": "SparsityReport",
+    "weights.rules": "ByName ByRegex ByType Except",
+    "weights.targets": "find_targets",
+}
+"""Where the public names live, as a test compares with the imports above."""
+
+_ROOM_OF = {name: room for room, names in ROOMS.items() for name in names.split()}
+
+__all__ = sorted([*_ROOM_OF, "__version__"])  # a list, whatever ruff makes of it
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        return importlib.metadata.version("l1prune")
+    if name not in _ROOM_OF:
+        raise AttributeError(f"module 'l1prune' has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"l1prune.{_ROOM_OF[name]}"), name)
+    globals()[name] = value  # from now on found without asking
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

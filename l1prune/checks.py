@@ -74,3 +74,18 @@ arguments that it began with, or begin a new run
             f"the run began with {before} and would go on with {after}: give the arguments that it "
             "began with, or begin a new run"
         )
+
+
+def flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """The values of nested mappings by their dotted names; lists are values.
+
+    >>> flat({"seed": 3, "prune": {"threshold": {"sparsity": 0.9}, "targets": ["head"]}})
+    {'seed': 3, 'prune.threshold.sparsity': 0.9, 'prune.targets': ['head']}
+    """
+    values: dict[str, Any] = {}
+    for key, value in config.items():
+        if isinstance(value, Mapping) and value:
+            values |= flat(value, f"{prefix}{key}.")
+        else:
+            values[f"{prefix}{key}"] = value
+    return values

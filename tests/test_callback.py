@@ -24,8 +24,8 @@ from l1prune import (
     Subgradient,
     rounds,
 )
-from l1prune.pressure.controllers import Follow
 from l1prune.pressure.schedules import Constant, Linear
+from l1prune.training.follow import Follow
 
 
 class Task(L.LightningModule):

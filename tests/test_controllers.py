@@ -7,7 +7,7 @@ import pickle
 
 import pytest
 
-from l1prune.pressure.controllers import Follow
+from l1prune.training.follow import Follow
 
 
 @pytest.mark.parametrize("start", [1e-3, 1.0, 1e3])

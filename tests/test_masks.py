@@ -5,10 +5,12 @@ import torch
 from torch import nn
 from torch.nn.utils import prune
 
-from l1prune.cuts.masks import Cut, Hold, cut, hold_, hold_gradients_, mask_, pack, unpack
+from l1prune.cuts.masks import Cut, cut, hold_, hold_gradients_
 from l1prune.cuts.scopes import Global
 from l1prune.cuts.thresholds import Magnitude, Sparsity
 from l1prune.penalties import L1, GroupL1
+from l1prune.training.hooks import Hold
+from l1prune.weights.bits import mask_, pack, unpack
 from l1prune.weights.targets import find_targets
 
 

@@ -8,9 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from l1prune.penalties import L1, L2, ElasticNet
-from l1prune.pressure.forms import Form, Proximal, Subgradient
+from l1prune.pressure.forms import Form, Proximal
 from l1prune.pressure.metrics import OptimizerMetric
 from l1prune.pressure.pressure import Pressure
+from l1prune.pressure.subgradient import Subgradient
 from l1prune.weights.targets import find_targets
 
 Make = Callable[..., torch.optim.Optimizer]

@@ -20,11 +20,11 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, DistributedSampler, TensorDataset
 
 from l1prune import GroupL1, L1Pruning, Magnitude, Proximal, Sparsity, Subgradient, rounds
-from l1prune.cuts.masks import unpack
 from l1prune.cuts.scopes import LAMP, Global, PerLayer, Relative, Scope
 from l1prune.pressure.metrics import OptimizerMetric
 from l1prune.training.strategies import check_strategy
 from l1prune.weights import shards
+from l1prune.weights.bits import unpack
 
 pytestmark = pytest.mark.skipif(
     not (dist.is_available() and dist.is_gloo_available()),

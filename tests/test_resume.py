@@ -17,8 +17,10 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from l1prune import L1Pruning, Sparsity, rounds
-from l1prune.training.resume.last import LAST, LastCheckpoint, StepSeed, last_checkpoint, replace
+from l1prune.training.resume.last import LAST, LastCheckpoint, last_checkpoint
 from l1prune.training.resume.loader import ResumableLoader, Shuffle
+from l1prune.training.resume.randomness import StepSeed
+from l1prune.weights.files import replace
 
 BATCHES, EPOCHS = 6, 4
 

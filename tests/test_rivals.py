@@ -20,7 +20,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from omegaconf import OmegaConf
 from safetensors.torch import save_file
 
-from l1prune.training.resume.last import StepSeed
+from l1prune.training.resume.randomness import StepSeed
 from l1prune.zoo import Classifier, Digits, mlp
 
 SCRIPTS = Path(__file__).parents[1] / "scripts"

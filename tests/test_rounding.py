@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from l1prune.weights.rounding import HALVES, round_stochastically
+from l1prune.weights.bits import HALVES, round_stochastically
 
 
 @pytest.mark.parametrize("dtype", HALVES)

@@ -12,7 +12,8 @@ from torch.optim import SGD, Adagrad, Adam, AdamW, Optimizer, RMSprop
 from l1prune import L1, LAMP, GroupL1, Saliency, Sparsity, find_targets
 from l1prune.cuts.masks import cut
 from l1prune.cuts.saliency import measured, weights
-from l1prune.pressure.metrics import OptimizerMetric, divided, divisor
+from l1prune.pressure.metrics import OptimizerMetric, divided
+from l1prune.pressure.optimizers import divisor
 from l1prune.weights.targets import Target
 
 ADAPTIVE = [Adam, AdamW, RMSprop, Adagrad]

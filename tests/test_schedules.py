@@ -6,14 +6,7 @@ import pickle
 
 import pytest
 
-from l1prune.pressure.schedules import (
-    Constant,
-    Cosine,
-    Cubic,
-    Join,
-    Linear,
-    WarmupHoldDecay,
-)
+from l1prune.pressure.schedules import Constant, Cosine, Cubic, Join, Linear, WarmupHoldDecay
 
 RAMPS = [Linear, Cosine, Cubic]
 SCHEDULES = [

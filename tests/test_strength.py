@@ -12,7 +12,8 @@ from torch import nn
 
 from l1prune import L1, Follow, L1Pruning, OptimizerMetric, Proximal, Sparsity, find_targets
 from l1prune.pressure.forms import Form
-from l1prune.training.strength import ByPasses, Controlled, Moment, as_strength
+from l1prune.pressure.schedules import ByPasses
+from l1prune.training.strength import Controlled, Moment, as_strength
 from l1prune.zoo import Classifier, Digits, mlp
 
 

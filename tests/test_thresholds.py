@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from l1prune.cuts.scopes import LAMP, Global, PerLayer, Relative, Saliency, Scope
+from l1prune.cuts.saliency import Saliency
+from l1prune.cuts.scopes import LAMP, Global, PerLayer, Relative, Scope
 from l1prune.cuts.thresholds import Magnitude, Sparsity
 
 SCOPES: list[Scope] = [Global(), Saliency(), PerLayer(), Relative(), LAMP()]

@@ -33,8 +33,9 @@ from l1prune import (
     Subgradient,
 )
 from l1prune.pressure import schedules
-from l1prune.training.resume.last import LastCheckpoint, StepSeed, last_checkpoint
+from l1prune.training.resume.last import LastCheckpoint, last_checkpoint
 from l1prune.training.resume.loader import Shuffle
+from l1prune.training.resume.randomness import StepSeed
 
 # ---- arguments that make no sense
 

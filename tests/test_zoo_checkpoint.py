@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 
 from l1prune import L1Pruning, Sparsity, SparsityPath
+from l1prune.runs.best import BestCheckpoint
 from l1prune.weights.report import SparsityReport
-from l1prune.zoo import BestCheckpoint, Classifier, Digits, mlp
+from l1prune.zoo import Classifier, Digits, mlp
 
 
 class Falling(Classifier):

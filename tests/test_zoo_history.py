@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from l1prune.runs.history import History
 from l1prune.runs.points import read_history
 from l1prune.training.resume.last import LastCheckpoint
-from l1prune.zoo import History
 
 
 class Counting(L.LightningModule):

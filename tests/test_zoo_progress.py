@@ -13,7 +13,8 @@ import torch
 from rich.console import Console
 
 from l1prune import L1Pruning
-from l1prune.zoo import Classifier, Digits, RunProgress, mlp
+from l1prune.runs.progress import RunProgress
+from l1prune.zoo import Classifier, Digits, mlp
 
 
 def train(epochs: int, *callbacks: L.Callback) -> None:

@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from l1prune import SparsityReport
-from l1prune.zoo import RunFolder
+from l1prune.runs.folder import RunFolder
 
 SETTINGS = {
     "data": {"batch_size": 32},

@@ -8,7 +8,8 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from l1prune import L1Pruning, Sparsity
-from l1prune.zoo import Classifier, Trajectory
+from l1prune.runs.history import Trajectory
+from l1prune.zoo import Classifier
 
 
 def run(trajectory: Trajectory, *callbacks: L.Callback, epochs: int = 3) -> float:

@@ -13,34 +13,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from functools import singledispatch
 from typing import Any
 
 from torch import Tensor
-from torch.optim import Adagrad, Adam, AdamW, RMSprop
 
-from l1prune.pressure.metrics import Group
-from l1prune.weights.pieces import precise
+from l1prune.pressure.optimizers import Squares
 from l1prune.weights.shards import gathered, spread
 from l1prune.weights.targets import Target
 
 KEPT = 0.5
 """What a mean counts at the next moment, beside the mean of the steps since."""
-
-
-@dataclass(frozen=True)
-class Squares:
-    """The squared gradients of n steps, summed up: Σ_j β^(n−j)·g_j².
-
-    Args:
-        total: the sum, for each weight.
-        memory: β in (0, 1]: how much of it a step leaves.
-        steps: n.
-    """
-
-    total: Tensor
-    memory: float
-    steps: float
 
 
 @dataclass(frozen=True)
@@ -60,45 +42,6 @@ class Fisher:
 
 Fishers = dict[str, Fisher]
 """By name; of a sharded weight, sharded as it is."""
-
-
-@singledispatch
-def squares(optimizer: Any, group: Group, state: Mapping[str, Any]) -> Squares | None:
-    """What an optimizer has summed up of a weight's gradients; None if it does not say.
-
-    >>> import torch
-    >>> w = torch.nn.Parameter(torch.zeros(1))
-    >>> optimizer = Adagrad([w], lr=0.0)
-    >>> for gradient in (3.0, 4.0):
-    ...     w.grad = torch.tensor([gradient]); optimizer.step()
-    >>> squares(optimizer, optimizer.param_groups[0], optimizer.state[w])
-    Squares(total=tensor([25.]), memory=1.0, steps=2.0)
-    """
-    return None
-
-
-@squares.register(Adam)
-@squares.register(AdamW)
-def _(optimizer: Adam, group: Group, state: Mapping[str, Any]) -> Squares:
-    return _forgetting(state["exp_avg_sq"], group["betas"][1], state["step"])
-
-
-@squares.register
-def _(optimizer: RMSprop, group: Group, state: Mapping[str, Any]) -> Squares:
-    return _forgetting(state["square_avg"], group["alpha"], state["step"])
-
-
-@squares.register
-def _(optimizer: Adagrad, group: Group, state: Mapping[str, Any]) -> Squares:
-    total = state["sum"] - group["initial_accumulator_value"]
-    return Squares(total, 1.0, float(state["step"]))
-
-
-def _forgetting(average: Tensor, memory: float | Tensor, steps: float | Tensor) -> Squares:
-    """The sum behind an average of which each step replaces a share of 1 − β."""
-    beta = float(memory)
-    exact = average.to(precise(average.dtype))
-    return Squares(exact / (1 - beta) if beta < 1 else exact, beta, float(steps))
 
 
 def renewed(now: Squares, before: Fisher | None = None) -> Fisher:
@@ -152,9 +95,9 @@ def unpacked(packed: Mapping[str, Mapping[str, Any]], targets: Iterable[Target])
     def part(whole: Tensor, w: Tensor) -> Tensor:
         return spread(whole.to(w.device), w)
 
-    made = {}
+    fishers = {}
     for target in targets:
         if target.name in packed:
             one, w = packed[target.name], target.parameter
-            made[target.name] = Fisher(part(one["mean"], w), part(one["total"], w), one["steps"])
-    return made
+            fishers[target.name] = Fisher(part(one["mean"], w), part(one["total"], w), one["steps"])
+    return fishers

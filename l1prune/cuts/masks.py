@@ -13,16 +13,37 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.nn.utils import prune
-from torch.optim import Optimizer
 
-from l1prune.cuts.plans import Stages
+from l1prune.cuts.plans import Plan
 from l1prune.cuts.thresholds import Threshold, as_threshold
 from l1prune.penalties import Penalty
-from l1prune.weights.bits import mask_
-from l1prune.weights.shards import gathered, local, over_shards, part_of, spread
+from l1prune.weights.bits import mask_, pack, unpack
+from l1prune.weights.shards import local, over_shards, part_of, spread
 from l1prune.weights.targets import Target
 
-Masks = dict[str, Tensor]
+
+class Masks(dict[str, Tensor]):
+    """Masks by the weight's name, True where it stays, saved eight weights a byte.
+
+    What is loaded waits until it is known which weights it is of: see `unpack`.
+    """
+
+    def __init__(self, *masks: Mapping[str, Tensor]) -> None:
+        super().__init__(*masks)
+        self._packed: dict[str, Tensor] = {}
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """The masks, packed. Processes with shards call it together."""
+        return self._packed or pack_all(self)
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Take what `state_dict` gave."""
+        self._packed = dict(state)
+
+    def unpack(self, targets: Iterable[Target]) -> None:
+        """Put what was loaded where the weights are."""
+        self.update(unpack_all(self._packed, targets))
+        self._packed = {}
 
 
 class Cut(prune.BasePruningMethod):
@@ -54,7 +75,7 @@ class Cut(prune.BasePruningMethod):
 
 
 @torch.no_grad()
-def check(targets: Sequence[Target], penalty: Penalty, threshold: Threshold | Stages) -> None:
+def check(targets: Sequence[Target], penalty: Penalty, threshold: Threshold | Plan) -> None:
     """Raise ValueError if these weights cannot be cut this way; takes the arguments of `cut`."""
     units = [penalty.score(target.parameter) for target in targets]
     threshold.check([unit.numel() for unit in units], _sizes(targets, units))
@@ -67,17 +88,18 @@ def cut(
     threshold: Threshold,
     masks: Mapping[str, Tensor] | None = None,
     progress: float = 1.0,
-    weighed: Mapping[str, Tensor] | None = None,
-) -> Masks:
+    worth: Sequence[Tensor] | None = None,
+) -> dict[str, Tensor]:
     """Decide what goes, over all targets together. The weights are not changed yet.
 
     Args:
         targets: the weights.
-        penalty: gives each unit its size: |w|, or the norm of a group.
-        threshold: decides by these sizes.
+        penalty: says which weights are one unit, and sums up what they are worth.
+        threshold: decides by that.
         masks: of earlier rounds: what was removed stays removed.
         progress: how much of the cutting is due, 1 in the last round.
-        weighed: by name, of sharded weights the local parts: what is measured in a weight's place.
+        worth: what each weight is worth, one tensor for each target, as a `Criterion` weighs them;
+            by default its size.
 
     Raises:
         ValueError: a weight is not finite, so that its size says nothing.
@@ -87,29 +109,30 @@ def cut(
     >>> cut(find_targets(layer), L1(), Magnitude(1.0))
     {'weight': tensor([[False,  True]])}
     """
-    made = dict(masks or {})
-    scores = _scores(targets, penalty, made, weighed or {})
+    result = dict(masks or {})
+    worth = [local(target.parameter) for target in targets] if worth is None else worth
+    scores = _scores(targets, penalty, result, worth)
     keeps = threshold.keep(scores, _sizes(targets, scores), progress)
     for target, keep in zip(targets, keeps, strict=True):
         w = local(target.parameter)
-        before = local(made[target.name]) if target.name in made else w.new_ones(w.shape).bool()
+        before = local(result[target.name]) if target.name in result else w.new_ones(w.shape).bool()
         method: Any = prune.CustomFromMask(local(keep).expand_as(w))
         mask = method.compute_mask(w, default_mask=before).bool()
-        made[target.name] = part_of(mask, target.parameter)
-    return made
+        result[target.name] = part_of(mask, target.parameter)
+    return result
 
 
 def _scores(
     targets: Sequence[Target],
     penalty: Penalty,
     masks: Mapping[str, Tensor],
-    weighed: Mapping[str, Tensor],
+    worth: Sequence[Tensor],
 ) -> list[Tensor]:
-    """Each target's units by size, −1 where they were removed before."""
+    """What each target's units are worth, −1 where they were removed before."""
     _check_finite(targets)
     scores = []
-    for target in targets:
-        units = penalty.score(weighed.get(target.name, local(target.parameter)))
+    for target, weights in zip(targets, worth, strict=True):
+        units = penalty.score(weights)
         if target.name in masks:
             units = units.masked_fill(~_by_unit(local(masks[target.name]), units), -1.0)
         scores.append(part_of(units, target.parameter))
@@ -154,71 +177,12 @@ def hold_gradients_(targets: Iterable[Target], masks: Mapping[str, Tensor]) -> N
             mask_(local(target.parameter.grad), local(masks[target.name]))
 
 
-class Hold:
-    """Holds masks against an optimizer: after each of its steps, removed weights are zero again.
-
-    Args:
-        optimizer: the optimizer that moves the weights.
-        targets: the masked weights.
-        masks: by name; what is later added to this mapping is held too.
-    """
-
-    def __init__(
-        self, optimizer: Optimizer, targets: Sequence[Target], masks: Mapping[str, Tensor]
-    ) -> None:
-        moved = {id(w) for group in optimizer.param_groups for w in group["params"]}
-        self._targets = [target for target in targets if id(target.parameter) in moved]
-        self._masks = masks
-        self._handle = optimizer.register_step_post_hook(self._after)
-
-    def remove(self) -> None:
-        """Let the optimizer go."""
-        self._handle.remove()
-
-    def _after(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
-        hold_(self._targets, self._masks)
-
-
-BITS = 2 ** torch.arange(8, dtype=torch.uint8)
-
-
-def pack(mask: Tensor) -> Tensor:
-    """A boolean mask as bytes of eight weights each, on the CPU, for a checkpoint.
-
-    If it is sharded, all processes call this together, and each gets the whole.
-
-    >>> pack(torch.tensor([True, False, True]))
-    tensor([5], dtype=torch.uint8)
-    """
-    flat = gathered(mask.detach()).cpu().flatten()
-    padded = torch.nn.functional.pad(flat, (0, -flat.numel() % 8)).view(-1, 8)
-    return (padded * BITS).sum(1, dtype=torch.uint8)
-
-
-def unpack(packed: Tensor, shape: Sequence[int]) -> Tensor:
-    """The mask of this shape that `pack` packed.
-
-    Raises:
-        ValueError: it was packed from another shape.
-
-    >>> unpack(torch.tensor([5], dtype=torch.uint8), (3,))
-    tensor([ True, False,  True])
-    """
-    if packed.dtype != torch.uint8 or packed.shape != (-(-torch.Size(shape).numel() // 8),):
-        raise ValueError(
-            f"a packed mask of {tuple(packed.shape)} {packed.dtype} bytes is none of a weight of "
-            f"the shape {tuple(shape)}: the checkpoint is of another model"
-        )
-    bits = (packed.unsqueeze(1) & BITS) != 0
-    return bits.flatten()[: torch.Size(shape).numel()].reshape(shape)
-
-
 def pack_all(masks: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Masks by name, each packed."""
     return {name: pack(mask) for name, mask in masks.items()}
 
 
-def unpack_all(packed: Mapping[str, Tensor], targets: Iterable[Target]) -> Masks:
+def unpack_all(packed: Mapping[str, Tensor], targets: Iterable[Target]) -> dict[str, Tensor]:
     """The masks that `pack_all` packed, of the targets' shapes and where they are."""
     return {
         target.name: spread(

@@ -1,22 +1,36 @@
-"""Stages: parts of a run that each end with a network of their own, measured by validation."""
+"""Plans: a run in stages, each of which ends with a network that validation has measured."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from l1prune.checks import is_number, is_whole
-from l1prune.cuts.scopes import LAMP, Scope
+from l1prune.cuts.scopes import Scope
 from l1prune.cuts.thresholds import Sparsity, Threshold, as_threshold
+from l1prune.weights.targets import Target
 
 Outcome = dict[str, float]
 """What a stage came to: the `sparsity` of all prunable weights, and the figures of validation."""
 
 
-class Stages(Protocol):
+class Plan(Protocol):
     """Cuts in stages. A stage presses, cuts and fine-tunes, and may look at those before it."""
+
+    goes_back: bool = True
+    """Whether `answer` may name an earlier network than the last, to which the model returns."""
+
+    @property
+    def gradual(self) -> bool:
+        """Whether each stage may be cut in many rounds."""
+        return True
+
+    @property
+    def scope(self) -> Scope | None:
+        """How layers compare; None: it is left open."""
+        return None
 
     @property
     def ends(self) -> tuple[float, ...]:
@@ -33,15 +47,41 @@ class Stages(Protocol):
 
     def check(self, counts: list[int], sizes: list[int]) -> None:
         """Raise ValueError if layers of so many units of these sizes cannot be cut this way."""
-        ...
+        return
+
+    def check_metrics(self, metrics: Mapping[str, float]) -> None:
+        """Raise ValueError if a validation has no figure of the name that the plan goes by."""
+        return
+
+    def left_out(self, targets: Sequence[Target]) -> dict[str, str]:
+        """The weights, by name, that it cannot cut and leaves dense, each with the reason."""
+        return {}
+
+    def shortfall(self, outcomes: Sequence[Outcome]) -> str | None:
+        """What to warn of at the end, if no stage has come to what was asked for."""
+        return None
 
 
 @dataclass(frozen=True)
-class Once(Stages):
-    """The whole run is one stage."""
+class Once(Plan):
+    """The whole run is one stage.
+
+    Args:
+        cut: what goes in it.
+    """
 
     cut: Threshold
-    ends: tuple[float, ...] = (1.0,)
+
+    goes_back = False
+    ends = (1.0,)
+
+    @property
+    def gradual(self) -> bool:
+        return self.cut.gradual
+
+    @property
+    def scope(self) -> Scope | None:
+        return self.cut.scope
 
     def threshold(self, outcomes: Sequence[Outcome]) -> Threshold:
         return self.cut
@@ -52,9 +92,12 @@ class Once(Stages):
     def check(self, counts: list[int], sizes: list[int]) -> None:
         self.cut.check(counts, sizes)
 
+    def left_out(self, targets: Sequence[Target]) -> dict[str, str]:
+        return self.cut.left_out(targets)
+
 
 @dataclass(frozen=True)
-class SparsityPath(Stages):
+class SparsityPath(Plan):
     """The whole frontier from one run: the sparsity rises in stages, each from the one before.
 
     After the paths of glmnet (Friedman et al., 2010) and LassoNet (Lemhadri et al., 2021). The
@@ -74,6 +117,8 @@ class SparsityPath(Stages):
     sparsities: Sequence[float] = (0.5, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99)
     scope: Scope | None = None
     floor: int = 1
+
+    goes_back = False
 
     def __post_init__(self) -> None:
         # Whatever sequence a configuration gave, so that it compares and hashes.
@@ -108,7 +153,7 @@ class SparsityPath(Stages):
 
 
 @dataclass(frozen=True)
-class Budget(Stages):
+class Budget(Plan):
     """The smallest network whose validation metric stays within a budget of the dense one's.
 
     A third of the run trains the dense network. Then rounds, equally long, each prune and fine-tune
@@ -182,6 +227,23 @@ class Budget(Stages):
     def check(self, counts: list[int], sizes: list[int]) -> None:
         Sparsity(0.75, self.scope, self.floor).check(counts, sizes)
 
+    def check_metrics(self, metrics: Mapping[str, float]) -> None:
+        if self.monitor not in metrics:
+            raise ValueError(
+                f"monitor={self.monitor!r} is not among what validation logs: "
+                f"{', '.join(sorted(metrics)) or 'nothing'}"
+            )
+
+    def shortfall(self, outcomes: Sequence[Outcome]) -> str | None:
+        if len(outcomes) < 2 or self.answer(outcomes):
+            return None
+        name, (dense, *tried) = self.monitor, outcomes
+        found = ", ".join(f"{o[name]:.4g} at {100 * o['sparsity']:.1f} %" for o in tried)
+        return (
+            f"no smaller network keeps {name} within {self.max_drop} of the dense network's "
+            f"{dense[name]:.4g} ({found}): here is the dense one; allow more, or train longer"
+        )
+
 
 HIGHER = {"acc", "accuracy", "auc", "auroc", "f1", "precision", "recall", "iou", "dice", "r2"}
 LOWER = {"loss", "error", "err", "perplexity", "ppl", "mse", "mae", "rmse", "nll", "bpc"}
@@ -205,24 +267,23 @@ def higher_is_better(metric: str) -> bool:
     return bool(words & HIGHER)
 
 
-def by_size(stages: Stages) -> Stages:
-    """The same stages; a cut that leaves open how layers compare goes by the weights' size.
+_ATTRIBUTES = ("ends", "goes_back", "gradual", "scope")
 
-    >>> by_size(Once(Sparsity(0.5)))
-    Once(cut=Sparsity(sparsity=0.5, scope=LAMP(), floor=1, start=0.0), ends=(1.0,))
+
+def as_plan(threshold: Any) -> Plan:
+    """A plan as it is; anything else is the threshold of the one stage that the run is.
+
+    Raises:
+        ValueError: it is neither, nor a number; or a plan that lacks a part.
     """
-    if isinstance(stages, Once):
-        cut = stages.cut
-        open_ = isinstance(cut, Sparsity) and cut.scope is None
-        return Once(replace(cut, scope=LAMP())) if open_ else stages  # type: ignore[type-var]
-    if isinstance(stages, SparsityPath | Budget) and stages.scope is None:
-        return replace(stages, scope=LAMP())
-    return stages
-
-
-def as_stages(threshold: Any) -> Stages:
-    """Stages as they are; anything else is the threshold of the one stage that the run is."""
-    if callable(getattr(threshold, "answer", None)) and not isinstance(threshold, type):
-        stages: Stages = threshold
-        return stages
-    return Once(as_threshold(threshold))
+    if not callable(getattr(threshold, "answer", None)) or isinstance(threshold, type):
+        return Once(as_threshold(threshold))
+    parts = (*_ATTRIBUTES, "threshold", "check", "check_metrics", "left_out", "shortfall")
+    missing = [part for part in parts if not hasattr(threshold, part)]
+    if missing:
+        raise ValueError(
+            f"threshold={threshold!r} has an answer, as a plan, but no {', '.join(missing)}: "
+            "derive its class from l1prune.Plan"
+        )
+    plan: Plan = threshold
+    return plan

@@ -8,21 +8,94 @@ h·w²/2, with h the curvature of the loss. The mean of the squared gradients, f
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from l1prune.cuts.fisher import Fishers, renewed, squares
-from l1prune.cuts.scopes import LAMP, Saliency
-from l1prune.cuts.thresholds import Sparsity, Threshold
-from l1prune.pressure.metrics import Group, divisor
+from l1prune.checks import is_number
+from l1prune.cuts.criteria import Criterion, Size
+from l1prune.cuts.fisher import Fishers, packed, renewed, unpacked
+from l1prune.cuts.scopes import LAMP, Global, Scope
+from l1prune.pressure.optimizers import Group, divisor, update_rule
 from l1prune.weights.shards import local, over_shards
 from l1prune.weights.targets import Target
 
-Weights = dict[str, Tensor]
+
+class Saliency(Criterion):
+    """A weight is worth what the loss would lose with it: |w|·(√f + ε).
+
+    f is the mean of the squared gradients of the steps since the last cut, each cut before it
+    counting half as much as the one after; it is taken from what Adam, AdamW, RMSprop and Adagrad
+    sum up. Between layers, Adam's and AdamW's first moments tell how large gradients are right now.
+    Nothing changes when a layer is scaled and the one after it scaled back, so layers compare as
+    they are.
+
+    Args:
+        least: the share of the average layer's density that each layer keeps, in [0, 1].
+
+    Raises:
+        ValueError: `least` is no share; when training starts: no optimizer sums up squares.
+    """
+
+    def __init__(self, least: float = 0.1) -> None:
+        if not is_number(least, 0, 1):
+            raise ValueError(
+                f"least must be a share from 0 to 1 of the average density, got {least!r}"
+            )
+        self.least = least
+        self._fishers: Fishers = {}
+        self._packed: dict[str, dict[str, Any]] = {}
+
+    def __repr__(self) -> str:
+        return f"Saliency(least={self.least})"
+
+    @property
+    def scope(self) -> Scope:
+        return Global(self.least)
+
+    def check(self, optimizers: Sequence[Optimizer]) -> None:
+        if not sums_up_squares(optimizers):
+            names = (
+                ", ".join(type(optimizer).__name__ for optimizer in optimizers) or "no optimizer"
+            )
+            raise ValueError(
+                f"criterion={self!r} goes by the squared gradients that an optimizer sums up, and "
+                f"{names} does not; train with Adam or another adaptive optimizer, or give "
+                "criterion=Size()"
+            )
+
+    def weigh(self, targets: Sequence[Target], optimizers: Sequence[Optimizer]) -> list[Tensor]:
+        self._unpack(targets)
+        known = weights(targets, optimizers, self._fishers)
+        if known:
+            return [known[target.name] for target in targets]
+        # None has taken a step that it remembers: sizes, compared as they compare best.
+        sizes = Size().weigh(targets, optimizers)
+        return [LAMP().comparable(size.abs()) for size in sizes]
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"fishers": self._packed or packed(self._fishers)}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self._packed = state["fishers"]
+
+    def _unpack(self, targets: Sequence[Target]) -> None:
+        self._fishers.update(unpacked(self._packed, targets))
+        self._packed = {}
+
+
+def sums_up_squares(optimizers: Sequence[Optimizer]) -> bool:
+    """Whether one of the optimizers tells how large gradients are.
+
+    >>> w = torch.nn.Parameter(torch.zeros(1))
+    >>> sums_up_squares([torch.optim.SGD([w])]), sums_up_squares([torch.optim.Adam([w])])
+    (False, True)
+    """
+    rules = [update_rule(optimizer) for optimizer in optimizers]
+    return any(rule is not None and rule.adaptive for rule in rules)
 
 
 @dataclass(frozen=True)
@@ -43,7 +116,7 @@ class Moments:
 @torch.no_grad()
 def weights(
     targets: Sequence[Target], optimizers: Sequence[Optimizer], fishers: Fishers | None = None
-) -> Weights:
+) -> dict[str, Tensor]:
     """Weights, each times the root mean square of its gradients: by name.
 
     That is √f + ε, times its layer's `freshness`. A weight that no optimizer moves counts as if its
@@ -58,8 +131,8 @@ def weights(
     >>> layer = torch.nn.Linear(2, 1, bias=False)
     >>> optimizer = torch.optim.Adam(layer.parameters(), lr=0.0)
     >>> layer(torch.tensor([1.0, 100.0])).sum().backward(); optimizer.step()
-    >>> made = weights([Target("weight", layer.weight)], [optimizer])
-    >>> gradients = made["weight"] / layer.weight
+    >>> worth = weights([Target("weight", layer.weight)], [optimizer])
+    >>> gradients = worth["weight"] / layer.weight
     >>> bool((gradients / gradients[0, 0]).allclose(torch.tensor([1.0, 100.0])))
     True
     """
@@ -68,20 +141,20 @@ def weights(
     if not known:
         return {}
     fresh = freshness([target.parameter for target in known], [moments[t.name] for t in known])
-    made = {
+    worth = {
         target.name: local(target.parameter) * moments[target.name].long * factor
         for target, factor in zip(known, fresh, strict=True)
     }
-    rest = [target for target in targets if target.name not in made]
+    rest = [target for target in targets if target.name not in worth]
     if not rest:
-        return made
+        return worth
     sums = [
-        torch.stack([made[t.name].double().abs().sum(), local(t.parameter).double().abs().sum()])
+        torch.stack([worth[t.name].double().abs().sum(), local(t.parameter).double().abs().sum()])
         for t in known
     ]
     times, plain = over_shards(sums, [target.parameter for target in known]).sum(0).tolist()
     average = times / plain if plain else 0.0
-    return made | {target.name: local(target.parameter) * average for target in rest}
+    return worth | {target.name: local(target.parameter) * average for target in rest}
 
 
 def freshness(parameters: Sequence[Tensor], moments: Sequence[Moments]) -> list[float]:
@@ -120,51 +193,34 @@ def _moments(
         for w in group["params"]
         if optimizer.state.get(w)
     ]
-    made: dict[str, Moments] = {}
+    known: dict[str, Moments] = {}
     for optimizer, group, w in moved:
         name = named.get(id(w))
-        if name is None or name in made:
+        if name is None or name in known:
             continue
         long = _root_mean_square(name, optimizer, group, w, fishers)
         if long is not None:
-            short, betas = optimizer.state[w].get("exp_avg"), group.get("betas")
-            made[name] = (
-                Moments(long, local(short), float(betas[0]))
-                if short is not None and betas
-                else Moments(long, long)
+            rule = update_rule(optimizer)
+            mean = rule.mean(group, optimizer.state[w]) if rule else None
+            known[name] = (
+                Moments(long, long)
+                if mean is None
+                else Moments(long, local(mean.value), mean.memory)
             )
-    return made
+    return known
 
 
 def _root_mean_square(
     name: str, optimizer: Optimizer, group: Group, w: Tensor, fishers: Fishers
 ) -> Tensor | None:
-    """√f + ε, renewed; what the optimizer divides by where it does not say what it sums up.
-
-    None where it knows nothing: Adagrad has a state before its first step.
-    """
-    known = squares(optimizer, group, optimizer.state[w])
+    """√f + ε, renewed; what the optimizer divides by where it does not say what it sums up."""
+    rule = update_rule(optimizer)
+    if rule is None:
+        return None
+    known = rule.squares(group, optimizer.state[w])
     if known is None:
         return divisor(optimizer, group, w)
-    if not known.steps:
+    if not known.steps:  # Adagrad has a state before its first step
         return None
     fishers[name] = renewed(known, fishers.get(name))
     return local(fishers[name].mean).sqrt().add_(group["eps"])
-
-
-def measured(
-    threshold: Threshold,
-    targets: Sequence[Target],
-    optimizers: Sequence[Optimizer],
-    fishers: Fishers | None = None,
-) -> tuple[Threshold, Mapping[str, Tensor]]:
-    """A threshold whose scope is settled, and what it measures instead of the weights.
-
-    Where the scope is left open, layers compare by `Saliency()` if that is known, or by `LAMP()`.
-    `fishers` are those of the last cut, and are renewed.
-    """
-    scope: Any = getattr(threshold, "scope", LAMP())
-    if not isinstance(threshold, Sparsity) or not isinstance(scope, Saliency | None):
-        return threshold, {}
-    known = weights(targets, optimizers, fishers)
-    return replace(threshold, scope=(scope or Saliency()) if known else LAMP()), known

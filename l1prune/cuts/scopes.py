@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -19,41 +21,49 @@ class Scope(Protocol):
     with `l1prune.weights.shards.by_layer`.
     """
 
-    def comparable(self, scores: Tensor) -> Tensor: ...
+    def comparable(self, scores: Tensor) -> Tensor:
+        """The scores of one layer's units, in a unit that all layers share."""
+        ...
+
+    def floors(self, counts: Sequence[int], sizes: Sequence[int], room: int) -> list[int]:
+        """How many units each layer keeps, whatever they are worth.
+
+        Args:
+            counts: how many units each layer has.
+            sizes: how many weights one of them holds.
+            room: how many weights stay in all.
+        """
+        return [0] * len(counts)
 
 
 @dataclass(frozen=True)
 class Global(Scope):
-    """Sizes compare as they are: one magnitude for the whole network.
+    """Scores compare as they are: one order for the whole network.
 
-    Layers whose weights are small by nature (before a normalisation, say) may lose nearly all.
-    """
-
-    def comparable(self, scores: Tensor) -> Tensor:
-        return scores
-
-
-@dataclass(frozen=True)
-class Saliency(Global):
-    """Not sizes compare but what the weights are worth to the loss: |w|·(√f + ε).
-
-    f is the mean of the squared gradients of the steps since the last cut, each cut before it
-    counting half as much as the one after; it is taken from what Adam, AdamW, RMSprop and Adagrad
-    sum up. Between layers, Adam's and AdamW's first moments tell how large gradients are right now.
-    Nothing changes when a layer is scaled and the one after it scaled back, so layers compare as
-    they are. See `l1prune.cuts.saliency` and `l1prune.cuts.fisher` for the sources.
+    By size, layers whose weights are small by nature (before a normalisation, say) may lose nearly
+    all.
 
     Args:
         least: the share of the average layer's density that each layer keeps, in [0, 1].
+
+    >>> Global(least=0.1).floors([100, 900], [1, 1], room=100)
+    [1, 9]
     """
 
-    least: float = 0.1
+    least: float = 0.0
 
     def __post_init__(self) -> None:
         if not is_number(self.least, 0, 1):
             raise ValueError(
                 f"least must be a share from 0 to 1 of the average density, got {self.least!r}"
             )
+
+    def comparable(self, scores: Tensor) -> Tensor:
+        return scores
+
+    def floors(self, counts: Sequence[int], sizes: Sequence[int], room: int) -> list[int]:
+        density = room / max(sum(n * size for n, size in zip(counts, sizes, strict=True)), 1)
+        return [math.ceil(self.least * density * n - 1e-9) for n in counts]
 
 
 @dataclass(frozen=True)
@@ -87,6 +97,27 @@ class Relative(Scope):
         alive = scores[scores > 0].double()
         rms = alive.square().mean().sqrt() if alive.numel() else 1.0
         return scores.double() / rms
+
+
+@dataclass(frozen=True)
+class PerOutput(Scope):
+    """Every output of every layer loses the same share: scores become ranks within their row.
+
+    Source: Sun et al., "A simple and effective pruning approach for large language models" (Wanda),
+    ICLR 2024, section 3.
+
+    >>> PerOutput().comparable(torch.tensor([[0.3, 0.1], [1.0, 2.0]]))
+    tensor([[1.0000, 0.5000],
+            [0.5000, 1.0000]], dtype=torch.float64)
+    """
+
+    @by_layer
+    def comparable(self, scores: Tensor) -> Tensor:
+        rows = scores.reshape(len(scores), -1)
+        # Ranked twice: the first says who is where, the second where each is.
+        ranks = rows.argsort(dim=1, stable=True).argsort(dim=1, stable=True).double() + 1
+        ranks /= max(rows.shape[1], 1)
+        return ranks.view_as(scores)
 
 
 @dataclass(frozen=True)

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from torch import Tensor
 
 from l1prune.checks import check_object, is_number, is_whole
-from l1prune.cuts.scopes import LAMP, Saliency, Scope
+from l1prune.cuts.scopes import LAMP, Scope
 from l1prune.pressure.schedules import Cubic
 from l1prune.weights.largest import largest
 from l1prune.weights.shards import local, part_of
+from l1prune.weights.targets import Target
 
 
 class Threshold(Protocol):
@@ -22,11 +24,17 @@ class Threshold(Protocol):
     `l1prune.weights.shards`.
     """
 
+    gradual: bool = False
+    """Whether it may be reached in many rounds, each of which cuts a little more."""
+
+    scope: Scope | None = None
+    """How layers compare; None: it is left open."""
+
     def keep(self, scores: list[Tensor], sizes: list[int], progress: float = 1.0) -> list[Tensor]:
         """Masks of the shapes of `scores`: True where a unit stays.
 
         Args:
-            scores: one tensor per layer, the sizes of its units; negative once removed.
+            scores: one tensor per layer, what its units are worth; negative once removed.
             sizes: how many weights one unit of each layer holds.
             progress: how much of the cutting is due, in (0, 1]; below 1 in all but the last round.
         """
@@ -34,7 +42,19 @@ class Threshold(Protocol):
 
     def check(self, counts: list[int], sizes: list[int]) -> None:
         """Raise ValueError if layers of so many units of these sizes cannot be cut this way."""
-        ...
+        return
+
+    def share(self, progress: float) -> float | None:
+        """The share of zeros that is planned when so much of the cutting is due; None: no plan."""
+        return None
+
+    def left_out(self, targets: Sequence[Target]) -> dict[str, str]:
+        """The weights, by name, that it cannot cut and leaves dense, each with the reason."""
+        return {}
+
+    def with_scope(self, scope: Scope) -> Threshold:
+        """The same; where it leaves open how layers compare, they compare by `scope`."""
+        return self
 
 
 @dataclass(frozen=True)
@@ -58,9 +78,6 @@ class Magnitude(Threshold):
             raise ValueError(f"threshold must be a finite size ≥ 0 to cut below, got {self.cut!r}")
         _check_floor(self.floor)
 
-    def check(self, counts: list[int], sizes: list[int]) -> None:
-        return
-
     def keep(self, scores: list[Tensor], sizes: list[int], progress: float = 1.0) -> list[Tensor]:
         return [_at_least(layer, self.cut, self.floor) for layer in scores]
 
@@ -75,9 +92,8 @@ class Sparsity(Threshold):
 
     Args:
         sparsity: share of zeros in (0, 1), reached in the last round.
-        scope: how layers compare: `Saliency()`, `LAMP()`, `Relative()`, `Global()` or `PerLayer()`.
-            None: by saliency where the optimizer tells it, as Adam does, and at least ten rounds
-            make each cut small; by LAMP elsewhere.
+        scope: how layers compare: `LAMP()`, `Global()`, `PerLayer()`, … None: as suits the
+            criterion, by which the weights of a run are compared.
         floor: how many units every layer keeps, whatever their size.
         start: share of zeros that several rounds begin with, below `sparsity`.
 
@@ -94,6 +110,8 @@ class Sparsity(Threshold):
     floor: int = 1
     start: float = 0.0
 
+    gradual = True
+
     def __post_init__(self) -> None:
         if not is_number(self.sparsity, 0, 1) or self.sparsity in (0, 1):
             raise ValueError(
@@ -105,7 +123,7 @@ class Sparsity(Threshold):
                 f"start must lie between 0 and sparsity={self.sparsity}, got {self.start!r}"
             )
         if self.scope is not None:
-            check_object("scope", self.scope, ("comparable",), "LAMP()")
+            check_object("scope", self.scope, ("comparable", "floors"), "LAMP()")
         _check_floor(self.floor)
 
     def check(self, counts: list[int], sizes: list[int]) -> None:
@@ -120,11 +138,13 @@ class Sparsity(Threshold):
     def _spare(self, counts: list[int], sizes: list[int], progress: float) -> int:
         """How many weights stay at most. The tolerance forgives 0.07 · 100 > 7."""
         total = sum(n * size for n, size in zip(counts, sizes, strict=True))
-        return total - math.ceil(self.at(progress) * total - 1e-9 * total)
+        return total - math.ceil(self.share(progress) * total - 1e-9 * total)
 
-    def at(self, progress: float) -> float:
-        """The share of zeros that is due when `progress` of the rounds is done."""
+    def share(self, progress: float) -> float:
         return Cubic(self.start, self.sparsity)(progress)
+
+    def with_scope(self, scope: Scope) -> Sparsity:
+        return replace(self, scope=scope) if self.scope is None else self
 
     def keep(self, scores: list[Tensor], sizes: list[int], progress: float = 1.0) -> list[Tensor]:
         counts = [layer.numel() for layer in scores]
@@ -136,19 +156,21 @@ class Sparsity(Threshold):
     def _floors(self, counts: list[int], sizes: list[int], spare: int) -> list[int]:
         """How many units each layer keeps, whatever they are worth."""
         least = [self.floor] * len(counts)
-        if not isinstance(self.scope, Saliency):
-            return least
-        density = spare / max(sum(n * size for n, size in zip(counts, sizes, strict=True)), 1)
-        more = [max(self.floor, math.ceil(self.scope.least * density * n - 1e-9)) for n in counts]
+        by_scope = self._scope.floors(counts, sizes, spare)
+        more = [max(floor, also) for floor, also in zip(least, by_scope, strict=True)]
         needed = sum(floor * size for floor, size in zip(more, sizes, strict=True))
         return more if needed <= spare else least
 
+    @property
+    def _scope(self) -> Scope:
+        return LAMP() if self.scope is None else self.scope
+
     def _comparable(self, scores: Tensor, floor: int) -> Tensor:
         """Scores in the scope's unit; what is removed stays last, the floor comes first."""
-        made = local((self.scope or LAMP()).comparable(scores)).double()
-        made = made.masked_fill(local(scores) < 0, -1.0)
-        made = made.masked_fill(local(_floor(scores, floor)), math.inf)
-        return part_of(made, scores)
+        ranks = local(self._scope.comparable(scores)).double()
+        ranks = ranks.masked_fill(local(scores) < 0, -1.0)
+        ranks = ranks.masked_fill(local(_floor(scores, floor)), math.inf)
+        return part_of(ranks, scores)
 
 
 def _at_least(scores: Tensor, cut: float, floor: int) -> Tensor:
@@ -170,13 +192,19 @@ def _check_floor(floor: int) -> None:
 
 
 def as_threshold(threshold: Any) -> Threshold:
-    """A plain number is the magnitude to cut below."""
+    """A plain number is the magnitude to cut below.
+
+    Raises:
+        ValueError: it is neither that nor a threshold.
+    """
     if is_number(threshold):
         return Magnitude(float(threshold))
-    if isinstance(threshold, type) or not callable(getattr(threshold, "keep", None)):
+    methods = ("keep", "check", "share", "left_out", "with_scope")
+    able = all(callable(getattr(threshold, method, None)) for method in methods)
+    if isinstance(threshold, type) or not able or not hasattr(threshold, "gradual"):
         raise ValueError(
-            "threshold must be a finite size to cut below, or a threshold as Sparsity(0.95), got "
-            f"{threshold!r}"
+            "threshold must be a finite size to cut below, or a threshold as Sparsity(0.95), which "
+            f"has {', '.join(methods)} and gradual, got {threshold!r}"
         )
-    made: Threshold = threshold
-    return made
+    given: Threshold = threshold
+    return given

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from l1prune.checks import is_number
-from l1prune.weights.pieces import checked_step, pieces, precise
+from l1prune.penalties.steps import checked_step
+from l1prune.weights.pieces import pieces, precise
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,8 @@ from torch import Tensor
 
 from l1prune.checks import is_whole
 from l1prune.penalties.penalty import is_separable, makes_zeros
-from l1prune.weights.pieces import as_tensor, checked_step, piece_length, precise
+from l1prune.penalties.steps import as_tensor, checked_step
+from l1prune.weights.pieces import piece_length, precise
 
 # Newton's method below is monotone and quadratic. Thresholds that differ by ten orders of magnitude
 # within a unit took five steps to the precision of float64.

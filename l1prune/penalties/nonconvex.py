@@ -17,7 +17,8 @@ import torch
 from torch import Tensor
 
 from l1prune.checks import is_number
-from l1prune.weights.pieces import precise, shrink_
+from l1prune.penalties.steps import shrink_
+from l1prune.weights.pieces import precise
 
 
 def _check_scale(owner: object, name: str, value: float) -> None:

@@ -46,7 +46,7 @@ def makes_zeros(penalty: Penalty) -> bool:
     Found by trying: a tiny weight under enormous pressure. A penalty whose ``prox_`` needs weights
     of a particular shape registers its answer instead, with ``makes_zeros.register``.
 
-    >>> from l1prune.penalties import L1, L2
+    >>> from l1prune.penalties import (L1, L2)
     >>> makes_zeros(L1()), makes_zeros(L2())
     (True, False)
     """
@@ -61,7 +61,7 @@ def is_separable(penalty: Penalty) -> bool:
     Found by trying: a penalty of single weights gives a score to each. One whose ``score`` needs
     weights of a particular shape registers its answer instead, with ``is_separable.register``.
 
-    >>> from l1prune.penalties import L1, GroupL1
+    >>> from l1prune.penalties import (L1, GroupL1)
     >>> is_separable(L1()), is_separable(GroupL1())
     (True, False)
     """

@@ -2,70 +2,76 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Protocol
 
 import torch
-from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
 from torch.optim import Optimizer
+from torch.utils.hooks import RemovableHandle
 
 from l1prune.checks import check_object
 from l1prune.penalties import Penalty
-from l1prune.penalties.trimmed import trimmed_prox_
-from l1prune.pressure.metrics import (
-    Euclidean,
-    Group,
-    Metric,
-    OptimizerMetric,
-    is_known,
-    number,
-)
-from l1prune.weights.rounding import HALVES, round_stochastically
-from l1prune.weights.shards import local
+from l1prune.pressure.metrics import Euclidean, Metric, OptimizerMetric
+from l1prune.pressure.optimizers import Group, number, update_rule
+from l1prune.weights.bits import HALVES, round_stochastically
+from l1prune.weights.shards import local, warn
+from l1prune.weights.targets import Target
+
+
+@dataclass(frozen=True, eq=False)
+class Step:
+    """One optimizer step of one parameter, as a form sees it.
+
+    Args:
+        optimizer: whose step it is.
+        group: the parameter's, among the optimizer's.
+        target: the parameter.
+        penalty: what presses it.
+        strength: λ, times the target's factor.
+        separable: whether the penalty treats each weight by itself.
+        seed: of what is drawn in this step; another for each step and parameter.
+    """
+
+    optimizer: Optimizer
+    group: Group
+    target: Target
+    penalty: Penalty
+    strength: float
+    separable: bool
+    seed: int
+
+    @property
+    def parameter(self) -> Tensor:
+        """The weight that is pressed."""
+        return self.target.parameter
 
 
 class Form(Protocol):
     """The form in which a penalty enters an optimizer step."""
 
+    makes_zeros: bool = True
+    """Whether weights become exactly zero under it, if the penalty makes them so."""
+
     def check(self, optimizer: Optimizer) -> None:
         """Raise ValueError if this form and the optimizer do not go together."""
         ...
 
-    def before(self, step: Step) -> None:
-        """What happens to a parameter before the optimizer moves it: nothing, for most forms."""
-        return
+    def attach(
+        self, optimizer: Optimizer, steps: Callable[[Optimizer], Iterator[Step]]
+    ) -> list[RemovableHandle]:
+        """Hang on the optimizer what has to act before its step; most forms need nothing.
+
+        Args:
+            optimizer: the optimizer.
+            steps: the parameters that its coming step moves and that are under pressure.
+        """
+        return []
 
     def after(self, step: Step) -> None:
         """What happens to a parameter after the optimizer has moved it."""
         ...
-
-
-@dataclass(frozen=True, eq=False)
-class Step:
-    """One optimizer step of one parameter, as a form sees it."""
-
-    optimizer: Optimizer
-    group: Group
-    parameter: Tensor
-    penalty: Penalty
-    strength: float
-    spared: Tensor | None
-    ease: float
-    separable: bool
-    seed: int
-
-    @property
-    def in_pieces(self) -> bool:
-        """Whether this step may be taken on parts of the parameter, one after the other."""
-        plain = self.spared is None and self.parameter.dtype not in HALVES
-        return plain and self.separable
-
-    def shrink_(self, w: Tensor, t: float | Tensor) -> Tensor:
-        """The proximal map of the penalty, trimmed if some weights are spared, in place."""
-        if self.spared is None:
-            return self.penalty.prox_(w, t)
-        return trimmed_prox_(self.penalty, w, t, local(self.spared), self.ease)
 
 
 @dataclass(frozen=True)
@@ -89,7 +95,7 @@ class Proximal(Form):
         if not isinstance(amount, Tensor) and amount == 0:
             return
         taken = step.optimizer, step.group, step.parameter, amount
-        if step.in_pieces:
+        if step.separable and w.dtype not in HALVES:
             for piece, t in self.metric.in_pieces(*taken):
                 step.penalty.prox_(piece, t)
             return
@@ -99,10 +105,10 @@ class Proximal(Form):
             # move. Seeded by the step, so that the user's random stream is left alone and a
             # resumed run draws what the run that never stopped drew.
             generator = torch.Generator(w.device).manual_seed(step.seed)
-            exact = step.shrink_(w.float(), t.float() if isinstance(t, Tensor) else t)
+            exact = step.penalty.prox_(w.float(), t.float() if isinstance(t, Tensor) else t)
             w.copy_(round_stochastically(exact, w.dtype, generator))
         else:
-            step.shrink_(w, t)
+            step.penalty.prox_(w, t)
 
 
 def default_form(optimizer: Optimizer) -> Form:
@@ -111,37 +117,11 @@ def default_form(optimizer: Optimizer) -> Form:
     In its own metric the strength is the λ of loss + λ·penalty, whatever the optimizer: one default
     serves all of them.
     """
-    if is_known(optimizer):
+    if update_rule(optimizer) is not None:
         return Proximal(OptimizerMetric())
-    rank_zero_warn(
+    warn(
         f"form: the metric of {type(optimizer).__name__} is not known, so weights are pressed by "
-        "lr·λ, whatever the gradients are divided by; register it with "
-        "l1prune.pressure.metrics.divided.register, or give form=Proximal()"
+        "lr·λ, whatever the gradients are divided by; register its rule with "
+        "l1prune.pressure.optimizers.update_rule.register, or give form=Proximal()"
     )
     return Proximal()
-
-
-@dataclass(frozen=True)
-class Subgradient(Form):
-    """The textbook's way, for comparison: λ·∂penalty joins the gradient before the step.
-
-    It stays out of the loss, and of clipping, which happens earlier. No weight becomes exactly
-    zero, and an adaptive optimizer rescales the pressure along with the gradient.
-    """
-
-    def check(self, optimizer: Optimizer) -> None:
-        return
-
-    def before(self, step: Step) -> None:
-        assert step.parameter.grad is not None
-        w, grad = local(step.parameter), local(step.parameter.grad)
-        # A fused optimizer divides by the loss scale inside its step: the pressure must match it.
-        scale = getattr(step.optimizer, "grad_scale", None)
-        ascent = -1.0 if step.group.get("maximize", False) else 1.0
-        with torch.enable_grad():
-            leaf = w.detach().requires_grad_()
-            (slope,) = torch.autograd.grad(step.penalty.value(leaf), leaf)
-        grad.add_(slope if scale is None else slope * scale, alpha=ascent * step.strength)
-
-    def after(self, step: Step) -> None:
-        return

@@ -10,16 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import singledispatch
-from typing import Any, Protocol
+from typing import Protocol
 
 from torch import Tensor
-from torch.optim import SGD, Adagrad, Adam, AdamW, Optimizer, RMSprop
+from torch.optim import Optimizer
 
+from l1prune.pressure.optimizers import Group, UpdateRule, state_of, update_rule
 from l1prune.weights.pieces import pieces
 from l1prune.weights.shards import local
-
-Group = dict[str, Any]
 
 
 class Metric(Protocol):
@@ -70,119 +68,28 @@ class OptimizerMetric(Metric):
     """
 
     def check(self, optimizer: Optimizer) -> None:
-        if not is_known(optimizer):
-            raise ValueError(
-                f"metric: {type(optimizer).__name__} has no known metric; use Euclidean(), or "
-                "register one with l1prune.pressure.metrics.divided.register"
-            )
+        _rule(optimizer)
 
     def threshold(
         self, optimizer: Optimizer, group: Group, w: Tensor, amount: float | Tensor
     ) -> float | Tensor:
-        return divided(optimizer, group, _state(optimizer, w), amount)
+        return _rule(optimizer).divided(amount, group, state_of(optimizer, w))
 
     def in_pieces(
         self, optimizer: Optimizer, group: Group, w: Tensor, amount: float | Tensor
     ) -> Iterator[tuple[Tensor, float | Tensor]]:
-        state, part = _state(optimizer, w), local(w)
+        rule, state, part = _rule(optimizer), state_of(optimizer, w), local(w)
         moments = {k: v for k, v in state.items() if getattr(v, "shape", None) == part.shape}
         for piece, *parts in pieces(part, *moments.values()):
             some = {**state, **dict(zip(moments, parts, strict=True))}
-            yield piece, divided(optimizer, group, some, amount)
+            yield piece, rule.divided(amount, group, some)
 
 
-def _state(optimizer: Optimizer, w: Tensor) -> dict[str, Any]:
-    """What the optimizer remembers of a parameter, or of its local part."""
-    state = optimizer.state[w]
-    return {name: local(v) if isinstance(v, Tensor) else v for name, v in state.items()}
-
-
-def divisor(optimizer: Optimizer, group: Group, w: Tensor) -> Tensor | None:
-    """What the optimizer divides the gradient of each weight by; of a sharded one, local parts.
-
-    None where all weights are divided alike, or nothing is known of this one.
-    """
-    if not is_known(optimizer) or not optimizer.state.get(w):
-        return None
-    inverse = divided(optimizer, group, _state(optimizer, w), 1.0)
-    return inverse.float().reciprocal_() if isinstance(inverse, Tensor) else None
-
-
-def is_known(optimizer: Optimizer) -> bool:
-    """Whether it is known what an optimizer divides its gradients by.
-
-    >>> from torch import nn
-    >>> is_known(Adam(nn.Linear(1, 1).parameters()))
-    True
-    """
-    return divided.dispatch(type(optimizer)) is not divided.dispatch(object)
-
-
-@singledispatch
-def divided(
-    optimizer: Any, group: Group, state: dict[str, Any], amount: float | Tensor
-) -> float | Tensor:
-    """`amount` over what the optimizer divides a gradient by: a fresh tensor, or a number.
-
-    Register a function of these arguments for an optimizer of your own.
-    """
-    raise ValueError(f"{type(optimizer).__name__} has no known metric; use Euclidean()")
-
-
-@divided.register
-def _(
-    optimizer: SGD, group: Group, state: dict[str, Any], amount: float | Tensor
-) -> float | Tensor:
-    return amount
-
-
-@divided.register(Adam)
-@divided.register(AdamW)
-def _(
-    optimizer: Adam, group: Group, state: dict[str, Any], amount: float | Tensor
-) -> float | Tensor:
-    second = state["max_exp_avg_sq"] if group["amsgrad"] else state["exp_avg_sq"]
-    correction = 1 - group["betas"][1] ** number(state["step"])
-    return over_root(amount, second, correction**0.5, group["eps"])
-
-
-@divided.register
-def _(
-    optimizer: RMSprop, group: Group, state: dict[str, Any], amount: float | Tensor
-) -> float | Tensor:
-    second = state["square_avg"]
-    if group["centered"]:
-        second = second.addcmul(state["grad_avg"], state["grad_avg"], value=-1).clamp_(min=0)
-    return over_root(amount, second, 1.0, group["eps"])
-
-
-@divided.register
-def _(
-    optimizer: Adagrad, group: Group, state: dict[str, Any], amount: float | Tensor
-) -> float | Tensor:
-    decay = 1 + (number(state["step"]) - 1) * group["lr_decay"]
-    return over_root(amount / decay, state["sum"], 1.0, group["eps"])
-
-
-def over_root(
-    amount: float | Tensor, second: Tensor, correction: float | Tensor, eps: float
-) -> Tensor:
-    """`amount` / (√second/correction + eps), a fresh tensor.
-
-    `torch.compile` makes one pass over memory of this and the proximal map that follows, as long as
-    `correction` comes from outside: computed within, it would be computed for each weight.
-
-    >>> over_root(1.0, Tensor([4.0, 0.0]), correction=0.5, eps=1.0)
-    tensor([0.2000, 1.0000])
-    """
-    made = second.sqrt()
-    for (t,) in pieces(made):
-        t.mul_(1 / correction).add_(eps).reciprocal_().mul_(amount)
-    return made
-
-
-def number(value: Tensor | float) -> float | Tensor:
-    """A step count or learning rate; on an accelerator it stays a tensor, to save a wait."""
-    if isinstance(value, Tensor) and value.device.type == "cpu":
-        return float(value)
-    return value
+def _rule(optimizer: Optimizer) -> UpdateRule:
+    rule = update_rule(optimizer)
+    if rule is None:
+        raise ValueError(
+            f"metric: {type(optimizer).__name__} has no known metric; use Euclidean(), or register "
+            "its rule with l1prune.pressure.optimizers.update_rule.register"
+        )
+    return rule

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
-from torch.optim import LBFGS, Optimizer
+from torch.optim import Optimizer
 
 from l1prune.penalties import L1, Penalty, is_separable
 from l1prune.pressure.forms import Form, Step, default_form
+from l1prune.pressure.optimizers import check_optimizer, was_skipped
 from l1prune.weights.targets import Target
 
 SEEDS_PER_STEP = 2**20
-Closure = Callable[[], Any]
 
 
 class Pressure:
@@ -35,8 +34,6 @@ class Pressure:
             metric, where λ is that of loss + λ·penalty.
 
     Attributes:
-        spared: by name, a mask of the weights that are eased; no entry, none.
-        ease: the share of the strength that presses them.
         steps: how many steps were pressed.
 
     Raises:
@@ -68,12 +65,11 @@ class Pressure:
         self.form.check(optimizer)
         self._separable = is_separable(self.penalty)
         self.steps = 0
-        self.spared: Mapping[str, Tensor] = {}
-        self.ease = 0.0
         self._targets = {id(target.parameter): target for target in targets}
-        self._handles = [optimizer.register_step_post_hook(self._after)]
-        if type(self.form).before is not Form.before:
-            self._handles.append(optimizer.register_step_pre_hook(self._before))
+        self._handles = [
+            optimizer.register_step_post_hook(self._after),
+            *self.form.attach(optimizer, self._pressed),
+        ]
 
     @property
     def strength(self) -> float:
@@ -90,31 +86,6 @@ class Pressure:
         """Take the pressure off the optimizer."""
         for handle in self._handles:
             handle.remove()
-
-    def _before(self, optimizer: Optimizer, args: Any, kwargs: Any) -> tuple[Any, Any] | None:
-        """Let the form act before the step; where a closure makes the gradients, right after it."""
-        if len(args) > 1:
-            return (args[0], self._then_before(optimizer, args[1]), *args[2:]), kwargs
-        if kwargs.get("closure") is not None:
-            return args, {**kwargs, "closure": self._then_before(optimizer, kwargs["closure"])}
-        self._act_before(optimizer)
-        return None
-
-    def _then_before(self, optimizer: Optimizer, closure: Closure | None) -> Closure | None:
-        if closure is None:
-            return None
-
-        def with_pressure() -> Any:
-            loss = closure()
-            self._act_before(optimizer)
-            return loss
-
-        return with_pressure
-
-    @torch.no_grad()
-    def _act_before(self, optimizer: Optimizer) -> None:
-        for step in self._pressed(optimizer):
-            self.form.before(step)
 
     @torch.no_grad()
     def _after(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
@@ -133,34 +104,12 @@ class Pressure:
         for index, (group, w) in enumerate(moved):
             target = self._targets.get(id(w))
             if target is not None and target.factor and w.grad is not None:
-                strength, spared = target.factor * self.strength, self.spared.get(target.name)
-                seed = self.steps * SEEDS_PER_STEP + index
                 yield Step(
                     optimizer=optimizer,
                     group=group,
-                    parameter=w,
+                    target=target,
                     penalty=self.penalty,
-                    strength=strength,
-                    spared=spared,
-                    ease=self.ease,
+                    strength=target.factor * self.strength,
                     separable=self._separable,
-                    seed=seed,
+                    seed=self.steps * SEEDS_PER_STEP + index,
                 )
-
-
-def check_optimizer(optimizer: Optimizer) -> None:
-    """Refuse optimizers whose steps look at the model at weights of their own choice."""
-    if isinstance(optimizer, LBFGS):
-        raise ValueError(
-            "optimizer: LBFGS evaluates the model many times within a step, at weights that are "
-            "neither pressed nor masked; use SGD, Adam or another first-order optimizer"
-        )
-
-
-def was_skipped(optimizer: Optimizer) -> bool:
-    """Whether a fused optimizer was called but left the weights alone, for an infinite gradient.
-
-    Other optimizers are not called at all by a gradient scaler in that case.
-    """
-    found = getattr(optimizer, "found_inf", None)
-    return found is not None and bool(found)

@@ -3,6 +3,9 @@
 A schedule is any ``Callable[[float], float]``; those here are frozen dataclasses, so that they can
 be compared, hashed and pickled, which closures cannot. None knows about steps, epochs or time: what
 measures progress stays with the caller. Progress a rounding error outside [0, 1] counts as 0 or 1.
+
+`ByPasses` is none of them: it goes by the passes over the data, which is how long a network has had
+to learn them, however long the run is to be.
 """
 
 from __future__ import annotations
@@ -233,3 +236,34 @@ class Join:
 
     def _edges(self) -> tuple[float, ...]:
         return (0.0, *self.boundaries, 1.0)
+
+
+@dataclass(frozen=True)
+class ByPasses:
+    """λ grows with the square of the passes over the data, up to `most` after `passes` of them.
+
+    L1 pressure helps where a network would learn its data by heart. It cannot in the first pass,
+    in which all is new and pressure only holds learning back: a λ on which a small network thrives
+    through fifty passes ruins a language model that makes two.
+
+    Args:
+        most: the largest λ, ≥ 0.
+        passes: over the training data until it is reached, > 0.
+
+    >>> [ByPasses().after(passes) for passes in (0, 1.5, 3, 60)]
+    [0.0, 2.5e-05, 0.0001, 0.0001]
+    """
+
+    most: float = 1e-4
+    passes: float = 3.0
+
+    def __post_init__(self) -> None:
+        if not is_number(self.most, 0) or not is_number(self.passes, 0) or self.passes == 0:
+            raise ValueError(
+                "strength: ByPasses takes a finite most ≥ 0 and passes > 0, got "
+                f"most={self.most!r}, passes={self.passes!r}"
+            )
+
+    def after(self, passes: float) -> float:
+        """λ after so many passes."""
+        return round(self.most * min(passes / self.passes, 1.0) ** 2, 15)

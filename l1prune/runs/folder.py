@@ -13,8 +13,10 @@ from lightning.pytorch.utilities import rank_zero_only
 from safetensors.torch import save_file
 from torch import nn
 
-from l1prune.runs.points import CONFIG, SUMMARY, flat
-from l1prune.training.resume.last import last_checkpoint, replace
+from l1prune.checks import flat
+from l1prune.runs.points import CONFIG, SUMMARY
+from l1prune.training.resume.last import last_checkpoint
+from l1prune.weights.files import replace
 from l1prune.weights.report import SparsityReport
 from l1prune.weights.shards import gathered
 

@@ -1,15 +1,20 @@
-"""Keeps the figures of every epoch in a file of the run's own, whoever else takes notes."""
+"""History: what a run was like, epoch by epoch, in a file and over the plane of the frontier."""
 
 from __future__ import annotations
 
 import csv
 from pathlib import Path
+from typing import Any
 
 import lightning as L
 from lightning.pytorch.callbacks import Checkpoint
+from lightning.pytorch.trainer.states import TrainerFn
 
 from l1prune.runs.points import HISTORY, read_history
-from l1prune.training.resume.last import replace
+from l1prune.training.callback import pruning_of
+from l1prune.training.loggers import X_AXIS, define_axes
+from l1prune.weights.files import replace
+from l1prune.weights.report import SparsityReport
 
 
 class History(Checkpoint):
@@ -62,3 +67,40 @@ def _write(file: Path, epochs: dict[int, dict[str, float]]) -> None:
             row = (f"{figures[name]:.9g}" if name in figures else "" for name in names)
             writer.writerow([epoch, *row])
     replace(part, file)
+
+
+class Trajectory(L.Callback):
+    """Notes after every epoch how many weights were left and how accurate the network was.
+
+    A dense run is noted like a pruned one. A run that is resumed has the epochs before as well.
+
+    Args:
+        monitor: the validation metric that says how accurate.
+
+    Attributes:
+        points: weights left and ``monitor``, epoch by epoch.
+    """
+
+    def __init__(self, monitor: str = "val/accuracy") -> None:
+        super().__init__()
+        self.monitor = monitor
+        self.points: list[tuple[int, float]] = []
+
+    def on_validation_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        if not pruning_of(trainer):  # which does it itself
+            define_axes(trainer.loggers, trainer.callback_metrics)
+
+    def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        metrics = trainer.callback_metrics
+        fitting = trainer.state.fn == TrainerFn.FITTING and not trainer.sanity_checking
+        if not fitting or self.monitor not in metrics:
+            return
+        left = metrics.get(X_AXIS)
+        count = SparsityReport.of(pl_module).nonzero if left is None else int(left)
+        self.points.append((count, float(metrics[self.monitor])))
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"points": self.points}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.points = [tuple(point) for point in state_dict["points"]]

@@ -17,7 +17,7 @@ from l1prune.runs import frontier
 from l1prune.runs.points import Point
 from l1prune.training.callback import pruning_of
 from l1prune.training.loggers import X_AXIS
-from l1prune.training.resume.last import replace
+from l1prune.weights.files import replace
 from l1prune.weights.shards import is_sharded
 
 FRONTIER = "frontier.json"
@@ -53,7 +53,7 @@ class PathCheckpoint(Checkpoint):
         if trainer.state.fn != TrainerFn.FITTING:
             return
         for pruning in pruning_of(trainer):
-            if pruning.stage_ended:
+            if pruning.run.stages.ended:
                 left = int(trainer.callback_metrics[X_AXIS])
                 file = f"path/{100 * pruning.outcomes[-1]['sparsity']:.2f}.ckpt"
                 trainer.save_checkpoint(self.folder / file, weights_only=True)

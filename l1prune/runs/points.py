@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 
 import yaml  # type: ignore[import-untyped]
 
+from l1prune.checks import flat
 from l1prune.weights.report import Layer, read_layers
 
 SUMMARY = "summary.json"
@@ -194,21 +195,6 @@ def read_history(file: str | Path) -> dict[str, list[float | None]]:
     except (KeyError, TypeError, ValueError, csv.Error) as error:
         raise ValueError(f"{file}: not a table of figures by epoch ({error!r})") from error
     return columns
-
-
-def flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """The values of nested mappings by their dotted names; lists are values.
-
-    >>> flat({"seed": 3, "prune": {"threshold": {"sparsity": 0.9}, "targets": ["head"]}})
-    {'seed': 3, 'prune.threshold.sparsity': 0.9, 'prune.targets': ['head']}
-    """
-    values: dict[str, Any] = {}
-    for key, value in config.items():
-        if isinstance(value, Mapping) and value:
-            values |= flat(value, f"{prefix}{key}.")
-        else:
-            values[f"{prefix}{key}"] = value
-    return values
 
 
 def _plain(value: Any) -> Any:

@@ -18,7 +18,7 @@ from omegaconf import DictConfig
 from l1prune.runs.frontier import draw, table
 from l1prune.runs.page import render
 from l1prune.runs.points import find_runs, read_points
-from l1prune.training import loggers
+from l1prune.runs.wandb import abandon
 
 FAILURE = "error.txt"
 PICTURE, PAGE = "frontier.png", "compare.html"
@@ -48,7 +48,7 @@ def job(task: Callable[[DictConfig], None]) -> Callable[[DictConfig], None]:
         try:
             task(config)
         except (Exception, Refusal) as error:
-            loggers.abandon()
+            abandon()
             note.write_text(_in_words(error))
             print(f"\n{note.read_text()}", file=sys.stderr)
 

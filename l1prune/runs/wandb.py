@@ -1,4 +1,4 @@
-"""Runs that Weights & Biases keeps: read as points, and shown there in a report.
+"""Runs on Weights & Biases: what a run of the command line tells it, and what is read from there.
 
 Reading goes through wandb's public API, the report through `wandb-workspaces`, which the extra
 `workspaces` brings. Nothing here changes a run.
@@ -7,15 +7,128 @@ Reading goes through wandb's public API, the report through `wandb-workspaces`, 
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterator, Sequence
+import os
+import secrets
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
+from lightning.pytorch.loggers import Logger, WandbLogger
+from lightning.pytorch.utilities import rank_zero_only
+
+from l1prune.checks import flat
 from l1prune.runs.frontier import pareto, table
 from l1prune.runs.points import DENSE, Point
+from l1prune.training.lightning import prefixed
+from l1prune.training.loggers import set_up, wandb_runs
 
 TITLE = "Accuracy against weights left"
+FRONTIER = "frontier"
 LEFT, ACCURACY = "params/nonzero", "test/accuracy"
+
+
+def wandb_logger(
+    save_dir: str | Path, tags: Iterable[str | None] = (), **settings: Any
+) -> WandbLogger:
+    """A `WandbLogger` for a run's own directory: started there again, the same run goes on.
+
+    The run's id is drawn once and kept in `save_dir/wandb/id`. Online, W&B takes the run up where
+    it stopped. Offline, every start leaves a folder of its own, and `wandb sync` puts those of one
+    id together, in the order in which they were made.
+
+    Args:
+        save_dir: the run's directory.
+        tags: labels of the run; None, for a choice that was not made, is left out.
+        settings: what else `WandbLogger` and `wandb.init` take. An `id`, or `WANDB_RUN_ID` in the
+            environment, as `wandb agent` sets it, wins over the one that is kept.
+    """
+    if "WANDB_RUN_ID" not in os.environ:
+        settings = {"id": _kept_id(Path(save_dir) / "wandb" / "id")} | settings
+    return WandbLogger(save_dir=save_dir, tags=[tag for tag in tags if tag], **settings)
+
+
+def _kept_id(file: Path) -> str:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with file.open("x") as new:  # of several processes one is first
+            new.write(secrets.token_hex(4))
+    except FileExistsError:
+        pass
+    return file.read_text()
+
+
+@rank_zero_only
+def log_config(loggers: Iterable[Logger], config: Mapping[str, Any]) -> None:
+    """Log a run's resolved configuration, plain values only, as its hyperparameters.
+
+    On Weights & Biases every setting stands alone, under the name that it has on the command line
+    (`prune.threshold.sparsity`), to filter and group runs by.
+    """
+    for logger in loggers:
+        if isinstance(logger, WandbLogger):
+            set_up(logger)
+            logger.log_hyperparams(flat(config))
+        else:
+            logger.log_hyperparams(dict(config))
+
+
+@rank_zero_only
+def log_frontier(
+    loggers: Iterable[Logger], validated: Iterable[tuple[int, float]], tested: tuple[int, float]
+) -> None:
+    """Chart accuracy against the weights left, over the run, on Weights & Biases.
+
+    Where several runs are shown, the chart has the points of all of them.
+
+    Args:
+        loggers: those of the trainer; all but `WandbLogger` are left alone.
+        validated: weights left and validation accuracy, epoch by epoch.
+        tested: weights left and test accuracy of the finished model.
+    """
+    rows = [[*point, "val"] for point in validated] + [[*tested, "test"]]
+    for logger, run in wandb_runs(loggers):
+        import wandb
+
+        table = wandb.Table(columns=["weights left", "accuracy", "set"], data=rows)
+        title = "Accuracy against weights left"
+        chart = wandb.plot.scatter(table, "weights left", "accuracy", title)
+        run.log({prefixed(logger, FRONTIER): chart})
+
+
+@rank_zero_only
+def log_model(
+    loggers: Iterable[Logger], file: str | Path, metadata: Mapping[str, Any], alias: str
+) -> None:
+    """Keep a model's file as a version of the artifact `model-ID` of a Weights & Biases run.
+
+    Args:
+        loggers: those of the trainer; all but `WandbLogger` are left alone.
+        file: the weights.
+        metadata: what is known of them: sparsity, nonzero parameters, accuracy.
+        alias: the name of the version, such as "best". The newest is "latest" as well.
+    """
+    for _, run in wandb_runs(loggers):
+        import wandb
+
+        model = wandb.Artifact(f"model-{run.id}", type="model", metadata=dict(metadata))
+        model.add_file(str(file))
+        run.log_artifact(model, aliases=[alias])
+
+
+@rank_zero_only
+def finish(loggers: Iterable[Logger]) -> None:
+    """End the runs that Weights & Biases would otherwise go on with in a sweep's next job."""
+    for _, run in wandb_runs(loggers):
+        run.finish()
+
+
+def abandon() -> None:
+    """Mark the run that is open on Weights & Biases, if there is one, as failed, and end it."""
+    wandb = sys.modules.get("wandb")
+    if wandb is not None and wandb.run is not None:
+        wandb.finish(exit_code=1)
 
 
 def read_hosted(project: str) -> tuple[list[Point], list[str]]:

@@ -9,8 +9,8 @@ import torch
 from lightning.pytorch import callbacks as lightning_callbacks
 from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel
 
+from l1prune.training.lightning import average_of, keeps_average
 from l1prune.weights.bits import mask_
 from l1prune.weights.shards import local
 
@@ -39,16 +39,16 @@ def find_averages(callbacks: Iterable[pl.Callback]) -> list[nn.Module]:
     for callback in callbacks:
         if not isinstance(callback, AVERAGING):
             continue
-        if not hasattr(callback, "_average_model"):
+        if not keeps_average(callback):
             rank_zero_warn(
                 f"{type(callback).__name__} of this version of Lightning does not keep its average "
                 "where it used to: the average will be dense, the trained model sparse; "
                 "train without averaging, or with another version"
             )
             continue
-        average = callback._average_model
+        average = average_of(callback)
         if average is not None:
-            averages.append(average.module if isinstance(average, AveragedModel) else average)
+            averages.append(average)
     return averages
 
 

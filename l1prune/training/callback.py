@@ -9,32 +9,34 @@ import lightning.pytorch as pl
 from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities import rank_zero_warn
 
-from l1prune.checks import check_object
+from l1prune.checks import check_same
 from l1prune.cuts import masks
-from l1prune.cuts.plans import Once, Stages, as_stages, by_size
-from l1prune.cuts.saliency import measured
-from l1prune.cuts.thresholds import Sparsity, Threshold
-from l1prune.penalties import L1, Penalty
-from l1prune.pressure.controllers import Controller
-from l1prune.pressure.forms import Form, Proximal
+from l1prune.cuts.criteria import Criterion
+from l1prune.cuts.plans import Outcome, Plan
+from l1prune.cuts.thresholds import Threshold
+from l1prune.penalties import Penalty
+from l1prune.pressure.forms import Form
+from l1prune.pressure.schedules import ByPasses, Schedule
 from l1prune.training import clock, loggers, rates, strategies
 from l1prune.training.averages import hold_averages_
-from l1prune.training.clipping import clips_gradients
-from l1prune.training.hooks import Attached
-from l1prune.training.resume import checkpoints, randomness
+from l1prune.training.criterion import RunCriterion
+from l1prune.training.cut import cut_
+from l1prune.training.hooks import Attached, clips_gradients
+from l1prune.training.lightning import callbacks_of
+from l1prune.training.recipe import as_recipe
+from l1prune.training.resume import checkpoints
 from l1prune.training.resume.loader import load_states
-from l1prune.training.run import RunState
-from l1prune.training.strength import ByPasses, Moment, Plan, as_strength
+from l1prune.training.run import Run
+from l1prune.training.spawn import Original
+from l1prune.training.stages import Stages
+from l1prune.training.strength import Controller, Moment
 from l1prune.weights import shards
 from l1prune.weights.report import SparsityReport
-from l1prune.weights.rules import Rules, as_rules
+from l1prune.weights.rules import Rules
 from l1prune.weights.targets import Targets, find_targets
 
-MANY = 10
-"""Rounds, from which on each cut is small."""
 
-
-class L1Pruning(RunState):
+class L1Pruning(Original, pl.Callback):
     """Trains under L1 pressure, removes what has become small, fine-tunes what is left.
 
     Args:
@@ -45,6 +47,10 @@ class L1Pruning(RunState):
             `Budget("val/accuracy", 0.005)`: as much as that allows; `SparsityPath()`: more and
             more, for the whole frontier.
         penalty: what presses: by default `L1()`; `ElasticNet()`, `GroupL1()`, …
+        criterion: what a weight is worth, by which the cuts decide: `Saliency()`, `Size()`,
+            `Wanda()`. By default by saliency, where the optimizer tells it, as Adam does, at least
+            ten rounds make each cut small, and the threshold leaves open how layers compare; by
+            size elsewhere.
         prune_at: when: a share of the run in (0, 1), an optimizer step, or several of either for
             several rounds, after each of which the rest is pressed on. By default fifty rounds
             between 10 % and 60 % of the run, or of each stage where the threshold has several;
@@ -58,6 +64,7 @@ class L1Pruning(RunState):
 
     Attributes:
         report: exact counts, after `fit`.
+        run: what the run has come to, all that a checkpoint holds of it.
 
     Raises:
         ValueError: an argument makes no sense (at once), or does not fit the model, the optimizer
@@ -67,139 +74,181 @@ class L1Pruning(RunState):
     'press'
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # one for each socket
         self,
-        strength: float | Plan | ByPasses | None = None,
-        threshold: float | Threshold | Stages | None = None,
+        strength: float | Schedule | ByPasses | Controller | None = None,
+        threshold: float | Threshold | Plan | None = None,
         penalty: Penalty | None = None,
         prune_at: int | float | Sequence[int] | Sequence[float] | None = None,
         targets: Rules | None = None,
         form: Form | None = None,
         rewind: float | None = None,
+        criterion: Criterion | None = None,
     ) -> None:
-        strength = ByPasses() if strength is None else strength
-        stages = as_stages(Sparsity(0.95) if threshold is None else threshold)
-        self.penalty = L1() if penalty is None else penalty
-        self.form = Proximal() if form is None and isinstance(strength, Controller) else form
-        check_object("penalty", self.penalty, ("score", "value", "prox_"), "L1()")
-        if self.form is not None:
-            check_object("form", self.form, ("check", "before", "after"), "Proximal()")
-        self.targets = None if targets is None else as_rules(targets)
-        self.rewind = rates.check(rewind)
-        if prune_at is None:
-            gradual = rewind is None and isinstance(stages.threshold(()), Sparsity | None)
-            prune_at = clock.rounds(0.1, 0.6, 50) if gradual else 0.6 if rewind is None else 0.5
-        self.prune_at = clock.as_rounds(prune_at)
-        # Saliency foretells small changes: one large cut by it may all but empty a layer. And a
-        # controller presses what is small, so that the cut must go by that.
-        if isinstance(strength, Controller) or len(self.prune_at) < MANY:
-            stages = by_size(stages)
-        self.threshold = stages.cut if isinstance(stages, Once) else stages
-        self._attached = Attached((), (), self.penalty, None, {})
-        names = ("threshold", "penalty", "prune_at", "targets", "form", "rewind")
-        super().__init__(
-            as_strength(strength, self.threshold, self.penalty, self.form),
-            stages,
-            {"strength": strength} | {name: getattr(self, name) for name in names},
+        super().__init__()
+        self.recipe = as_recipe(
+            strength, threshold, penalty, prune_at, targets, form, rewind, criterion
         )
+        self._attached = Attached((), (), self.recipe.penalty, None, {})
+        self._evaluates = self._resumed = False
+        self._reset()
+
+    def _reset(self) -> None:
+        """Forget the last run."""
+        self.report: SparsityReport | None = None
+        self.run = Run(
+            rounds=len(self.recipe.prune_at),
+            strength=self.recipe.begin_strength(),
+            stages=Stages(self.recipe.plan),
+            criterion=RunCriterion(self.recipe.criterion),
+        )
+
+    @property
+    def phase(self) -> str:
+        """`"press"` until the last cut of a stage, `"tune"` after it."""
+        return self.run.phase
+
+    @property
+    def strength(self) -> float:
+        """λ of the current step."""
+        return self.run.pressure
+
+    @property
+    def masks(self) -> masks.Masks:
+        """What stays: a mask for each weight that was cut, by its name."""
+        return self.run.masks
+
+    @property
+    def outcomes(self) -> list[Outcome]:
+        """What the stages came to that have ended, where the threshold has stages."""
+        return self.run.stages.outcomes
+
+    @property
+    def arrived(self) -> bool:
+        """Whether the network is what the run is for so far: cut, and what the plan answers."""
+        return self.run.arrived
 
     # ---- the run begins
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         if stage == "fit":
-            strategies.check_strategy(trainer.strategy, trainer.callbacks)  # type: ignore[attr-defined]
+            strategies.check_strategy(trainer.strategy, callbacks_of(trainer))
             checkpoints.take_care(trainer, pl_module)
+
+    def on_load_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        self._evaluates = trainer.state.fn != TrainerFn.FITTING
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"arguments": self.recipe.words, **self.run.state_dict()}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        if self._evaluates:
+            return  # what the last run came to is still worth knowing
+        check_same(self.recipe.words, state_dict.get("arguments", {}))
+        self._reset()
+        self.run.load_state_dict(state_dict)
+        self._resumed = True
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if trainer.global_step == 0 and not self._resumed:
             self._reset()
         checkpoints.relax(trainer)
         shards.reshard(pl_module)
-        self._found: Targets = find_targets(pl_module, self.targets)
-        strategies.check_units(self._found, self.penalty)
-        masks.check(self._found, self.penalty, self._stages)
+        found = find_targets(pl_module, self.recipe.targets)
+        self._found: Targets = found.without(self.recipe.plan.left_out(found))
+        strategies.check_units(self._found, self.recipe.penalty)
+        masks.check(self._found, self.recipe.penalty, self.recipe.plan)
         loggers.define_axes(trainer.loggers)
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self._resumed = False
-        self._walk.check(trainer, self._found, self.prune_at)
-        self._shares = clock.as_shares(self.prune_at, trainer, self._walk.shortest)
-        if not self._rates and (self.rewind is not None or len(self._stages.ends) > 1):
-            self._rates = rates.recorded(trainer)
-        self.batches = clock.rescaled(self.batches, self._per_epoch, trainer)
-        self._per_epoch = float(trainer.num_training_batches)
+        run, self._resumed = self.run, False
+        run.stages.check(trainer, self._found, self.recipe.prune_at)
+        self._shares = clock.as_shares(self.recipe.prune_at, trainer, run.stages.shortest)
+        if not run.rates and (self.recipe.rewind is not None or run.stages.several):
+            run.rates = rates.recorded(trainer)
+        run.batches = clock.rescaled(run.batches, run.per_epoch, trainer)
+        run.per_epoch = float(trainer.num_training_batches)
         load_states(trainer)
-        self._unpack(self._found)
+        run.masks.unpack(self._found)
         self._hold(trainer)
-        self._attached.remove()
-        self._attached = Attached(
-            trainer.optimizers, self._found, self.penalty, self.form, self.masks, self.steps
+        run.criterion.settle(
+            self.recipe.plan,
+            len(self.recipe.prune_at),
+            run.strength.presses_small,
+            trainer.optimizers,
         )
+        self._attach(trainer, pl_module)
+
+    def _attach(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Hang pressure and masks on the optimizers, and let the criterion see the model."""
+        self._attached.remove()
+        form = self.run.strength.form(self.recipe.form)
+        self._attached = Attached(
+            trainer.optimizers, self._found, self.recipe.penalty, form, self.masks, self.run.steps
+        )
+        if self.phase == "press":
+            self.run.criterion.watch(pl_module, self._found)
 
     def _hold(self, trainer: pl.Trainer) -> None:
         """Write the zeros into the weights, and into their running averages."""
         shards.reshard(trainer.lightning_module)
         masks.hold_(self._found, self.masks)
-        hold_averages_(trainer.callbacks, self.masks)  # type: ignore[attr-defined]
+        hold_averages_(callbacks_of(trainer), self.masks)
 
     # ---- the run goes on
 
     def on_train_batch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
     ) -> None:
-        self._randomness = []
-        done = clock.progress(trainer, self.batches)
-        if self._walk.waits:
+        run = self.run
+        run.randomness.go_on()
+        done = clock.progress(trainer, run.batches)
+        if run.stages.waits:
             self._next_stage(trainer, pl_module, done)
-        within = self._walk.within(done)
+        within = run.stages.within(done)
         due = sum(share <= within for share in self._shares)
-        if self.phase == "press" and due > self.rounds_done:
+        if self.phase == "press" and due > run.rounds_done:
             self._cut(trainer, pl_module, due)
         if self.phase == "press":
-            passes = self.batches / trainer.num_training_batches
-            moment = Moment(within / self._shares[-1], self.batches, passes)
-            self._strength.advance(moment, self._found, self.masks)
-        self._attached.press(self.strength, self._strength.spared, self._strength.ease)
-        if self._rates:
-            parts = self._walk.parts if len(self._stages.ends) > 1 else (*self._shares, 1.0)
-            where = rates.position(done, parts, self.rewind or 0.0)
-            rates.set_rates(trainer.optimizers, self._rates, where)
+            passes = run.batches / trainer.num_training_batches
+            moment = Moment(within / self._shares[-1], run.batches, passes)
+            run.strength.advance(moment, self._found, self.masks)
+        self._attached.press(self.strength)
+        if run.rates:
+            parts = run.stages.parts if run.stages.several else (*self._shares, 1.0)
+            where = rates.position(done, parts, self.recipe.rewind or 0.0)
+            rates.set_rates(trainer.optimizers, run.rates, where)
 
     def _next_stage(self, trainer: pl.Trainer, pl_module: pl.LightningModule, done: float) -> None:
         """Go on from the best network so far, with all that a stage counts at its beginning."""
         self._go_back(trainer, pl_module)
-        self._walk.go_on(done)
-        self.rounds_done = 0
-        self._strength = self._make_strength()
+        self.run.stages.go_on(done)
+        self.run.rounds_done = 0
+        self.run.strength = self.recipe.begin_strength()
+        self._attach(trainer, pl_module)
 
     def _go_back(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        if self._walk.go_back_(pl_module, self._found, self.masks):
+        if self.run.stages.go_back_(pl_module, self._found, self.masks):
             for optimizer in trainer.optimizers:
                 optimizer.state.clear()  # its moments are those of a network that is gone
-            self._fishers = {}
+            self.run.criterion.reset()
 
     def _cut(self, trainer: pl.Trainer, pl_module: pl.LightningModule, due: int) -> None:
-        progress = due / len(self._shares)
-        assert self._walk.threshold is not None, "not in the phase in which cuts are due"
-        threshold, weighed = measured(
-            self._walk.threshold, self._found, trainer.optimizers, self._fishers
-        )
-        cut = masks.cut(self._found, self.penalty, threshold, self.masks, progress, weighed)
-        if trainer.world_size > 1:
-            shards.check_agreement(cut, {t.name: t.parameter.detach() for t in self._found})
-        self.masks.update(cut)
+        cut_(self.run, self.recipe.penalty, self._found, trainer, due / len(self._shares))
         self._hold(trainer)
-        for target in self._found:
-            target.parameter.data.add_(0.0)  # what pressure made −0.0, and the cut left, is +0.0
-        self.rounds_done = due
+        self.run.rounds_done = due
         if self.phase == "tune":
-            self._strength.spared = {}  # a byte a weight, of no more use
-            self._fishers = {}  # eight bytes
-            report = SparsityReport.of(pl_module, self._found)
+            self.run.release()
+            report = self._count(pl_module)
             loggers.log_layers(trainer.loggers, report)
             if report.starved:
                 names = ", ".join(report.starved)
                 rank_zero_warn(f"the cut left a single weight of {names}: cut less")
+
+    def _count(self, pl_module: pl.LightningModule) -> SparsityReport:
+        return SparsityReport.of(pl_module, self._found, str(self.run.criterion))
 
     def on_after_backward(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if clips_gradients(trainer, pl_module):
@@ -213,8 +262,8 @@ class L1Pruning(RunState):
         batch: Any,
         batch_idx: int,
     ) -> None:
-        self.batches += 1
-        self.steps = self._attached.steps
+        self.run.batches += 1
+        self.run.steps = self._attached.steps
 
     # ---- what is seen
 
@@ -225,67 +274,52 @@ class L1Pruning(RunState):
             loggers.define_axes(trainer.loggers, trainer.callback_metrics)
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self._walk.validated(trainer, pl_module, self.masks, self.batches)
+        self.run.stages.validated(trainer, pl_module, self.masks, self.run.batches)
 
     def on_test_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         loggers.define_axes(trainer.loggers, trainer.callback_metrics)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         # Resumed between a validation and its epoch's end, Lightning draws for an epoch too many.
-        randomness.restore_own(self._randomness)
+        self.run.randomness.restore_again()
         if not trainer.enable_validation:
             self._log(pl_module)
 
     def _log(self, pl_module: pl.LightningModule) -> None:
-        report = SparsityReport.of(pl_module, self._found)
-        pl_module.log_dict(
-            {
-                "params/nonzero": float(report.nonzero),
-                "params/sparsity": report.sparsity,
-                "prune/strength": self.strength,
-            },
-            sync_dist=True,
-            reduce_fx="max",  # the same on all processes: unlike a mean, exact
-        )
+        loggers.log_figures(pl_module, self._count(pl_module), self.strength)
 
     # ---- the run ends, or is stopped
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if self.phase == "press":
-            left = len(self.prune_at) - self.rounds_done
+            left = len(self.recipe.prune_at) - self.run.rounds_done
             rank_zero_warn(f"the run ended before {left} of its cuts: train on, or cut earlier")
         self._go_back(trainer, pl_module)
-        self._walk.conclude()
+        self.run.stages.conclude()
         self._hold(trainer)
-        self._attached.remove()
+        self._let_go()
 
     def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self._unpack(self._found)  # a run that was resumed at its end has not started
+        self.masks.unpack(self._found)  # a run that was resumed at its end has not started
         # By now an averaging callback, whichever came first, has put the average in place.
-        self.report = SparsityReport.of(pl_module, self._found)
+        self.report = self._count(pl_module)
         loggers.summarise(trainer.loggers, self.report)
-        names = (
-            "report",
-            "masks",
-            "batches",
-            "_per_epoch",
-            "rounds_done",
-            "steps",
-            "_strength",
-            "_walk",
-        )
-        self.send_home(trainer, {name: getattr(self, name) for name in names})
+        self.report_back(trainer, {"report": self.report, "run": self.run})
 
     def on_exception(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException
     ) -> None:
         # It may have come between a step, or a cut, and the zeros: a file saved now must have them.
-        if self._attached.remove():
+        if self._let_go():
             self._hold(trainer)
         checkpoints.relax(trainer)
+
+    def _let_go(self) -> bool:
+        """Take off model and optimizers what hangs there; whether there was anything."""
+        self.run.criterion.close()
+        return self._attached.remove()
 
 
 def pruning_of(trainer: pl.Trainer) -> list[L1Pruning]:
     """What prunes in this run: one callback, or none in a dense run."""
-    callbacks: list[pl.Callback] = trainer.callbacks  # type: ignore[attr-defined]
-    return [callback for callback in callbacks if isinstance(callback, L1Pruning)]
+    return [callback for callback in callbacks_of(trainer) if isinstance(callback, L1Pruning)]

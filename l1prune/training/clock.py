@@ -10,6 +10,8 @@ from typing import Any
 import lightning.pytorch as pl
 from lightning.pytorch.callbacks import StochasticWeightAveraging
 
+from l1prune.training.lightning import callbacks_of, renews_batch_norm
+
 
 def planned_batches(trainer: pl.Trainer) -> float:
     """Training batches until `max_epochs`, infinite if only `max_steps` ends the run.
@@ -32,10 +34,10 @@ def planned_batches(trainer: pl.Trainer) -> float:
 
 def epochs_without_steps(trainer: pl.Trainer) -> int:
     """Epochs that stochastic weight averaging adds at the end, for the statistics of BatchNorm."""
-    callbacks: list[pl.Callback] = trainer.callbacks  # type: ignore[attr-defined]
-    averaging = (c for c in callbacks if isinstance(c, StochasticWeightAveraging))
+    callbacks = callbacks_of(trainer)
     return sum(
-        bool(getattr(callback, "_model_contains_batch_norm", False)) for callback in averaging
+        isinstance(callback, StochasticWeightAveraging) and renews_batch_norm(callback)
+        for callback in callbacks
     )
 
 

@@ -1,19 +1,47 @@
-"""Attached: what a run hangs on the optimizers of a trainer, pressure first and masks after it."""
+"""Hooks: what a run hangs on the optimizers of a trainer, pressure first and masks after it."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import chain, repeat
+from typing import Any
 
+import lightning.pytorch as pl
 from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
 from torch.optim import Optimizer
 
-from l1prune.cuts.masks import Hold
+from l1prune.cuts.masks import hold_
 from l1prune.penalties import Penalty
 from l1prune.pressure.forms import Form
 from l1prune.pressure.pressure import Pressure
+from l1prune.training.lightning import overrides
 from l1prune.weights.targets import Target
+
+
+class Hold:
+    """Holds masks against an optimizer: after each of its steps, removed weights are zero again.
+
+    Args:
+        optimizer: the optimizer that moves the weights.
+        targets: the masked weights.
+        masks: by name; what is later added to this mapping is held too.
+    """
+
+    def __init__(
+        self, optimizer: Optimizer, targets: Sequence[Target], masks: Mapping[str, Tensor]
+    ) -> None:
+        moved = {id(w) for group in optimizer.param_groups for w in group["params"]}
+        self._targets = [target for target in targets if id(target.parameter) in moved]
+        self._masks = masks
+        self._handle = optimizer.register_step_post_hook(self._after)
+
+    def remove(self) -> None:
+        """Let the optimizer go."""
+        self._handle.remove()
+
+    def _after(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
+        hold_(self._targets, self._masks)
 
 
 class Attached:
@@ -54,10 +82,10 @@ class Attached:
         """How many steps of each optimizer were pressed."""
         return [pressure.steps for pressure in self._pressures]
 
-    def press(self, strength: float, spared: Mapping[str, Tensor], ease: float) -> None:
-        """Say how the coming steps are pressed."""
+    def press(self, strength: float) -> None:
+        """Say how strongly the coming steps are pressed."""
         for pressure in self._pressures:
-            pressure.strength, pressure.spared, pressure.ease = strength, spared, ease
+            pressure.strength = strength
 
     def remove(self) -> bool:
         """Let the optimizers go; whether there were any."""
@@ -67,3 +95,12 @@ class Attached:
         held = bool(self._holds)
         self._pressures, self._holds = [], []
         return held
+
+
+def clips_gradients(trainer: pl.Trainer, pl_module: pl.LightningModule) -> bool:
+    """Whether the coming step may clip: only then does a removed weight's gradient matter."""
+    return (
+        trainer.gradient_clip_val is not None
+        or not pl_module.automatic_optimization  # which clips, if at all, by itself
+        or overrides(pl_module, "configure_gradient_clipping")
+    )

@@ -1,4 +1,4 @@
-"""A walk through stages: where a run is, what it has come to, and the network that it goes back to.
+"""Stages: where a run is among those of its plan, and the network that it goes back to.
 
 Time is the share of the run that is done. A stage ends with the first validation at its planned end
 or after it, and the next one begins with the batch that follows.
@@ -15,30 +15,41 @@ from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor, nn
 
 from l1prune.cuts import masks
-from l1prune.cuts.plans import Budget, Once, Outcome, Stages
+from l1prune.cuts.plans import Outcome, Plan
 from l1prune.cuts.thresholds import Threshold
 from l1prune.training import averages, clock
+from l1prune.training.lightning import callbacks_of
 from l1prune.weights.shards import count_nonzero, is_sharded
 from l1prune.weights.targets import Target
 
 
-class Walk:
-    """Where a run is on its way through stages.
+class Stages:
+    """Where a run is among the stages of its plan.
 
     Args:
-        stages: says what each stage cuts.
+        plan: says what each stage cuts.
 
     Attributes:
-        outcomes: of the stages that have ended.
+        outcomes: of the stages that have ended, where there are several.
     """
 
-    def __init__(self, stages: Stages) -> None:
-        self.stages = stages
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
         self.outcomes: list[Outcome] = []
         self._starts = [0.0]
-        self._threshold = stages.threshold(())
+        self._threshold = plan.threshold(())
         self._kept: dict[str, Tensor] = {}
         self._kept_masks: dict[str, Tensor] = {}
+
+    @property
+    def several(self) -> bool:
+        """Whether there is more than one."""
+        return len(self.plan.ends) > 1
+
+    @property
+    def goes_back(self) -> bool:
+        """Whether the model may return to what it was at the end of an earlier stage."""
+        return self.several and self.plan.goes_back
 
     @property
     def threshold(self) -> Threshold | None:
@@ -53,12 +64,12 @@ class Walk:
     @property
     def waits(self) -> bool:
         """Whether there is a next stage to begin now."""
-        return self.ended and len(self.outcomes) < len(self.stages.ends)
+        return self.ended and len(self.outcomes) < len(self.plan.ends)
 
     @property
     def arrived(self) -> bool:
         """Whether this stage has ended, with what is the result so far."""
-        return self.ended and self.stages.answer(self.outcomes) == len(self.outcomes) - 1
+        return self.ended and self.plan.answer(self.outcomes) == len(self.outcomes) - 1
 
     def within(self, done: float) -> float:
         """How much of this stage is done, in [0, 1], when so much of the run is."""
@@ -68,12 +79,12 @@ class Walk:
     @property
     def shortest(self) -> float:
         """The length of the shortest stage, as a share of the run."""
-        ends = self.stages.ends
+        ends = self.plan.ends
         return min(after - before for before, after in zip((0.0, *ends), ends, strict=False))
 
     @property
     def _end(self) -> float:
-        return self.stages.ends[len(self._starts) - 1]
+        return self.plan.ends[len(self._starts) - 1]
 
     @property
     def parts(self) -> tuple[float, ...]:
@@ -85,25 +96,26 @@ class Walk:
     def check(
         self, trainer: pl.Trainer, targets: Sequence[Target], prune_at: Sequence[float]
     ) -> None:
-        """Refuse what stages cannot be walked with.
+        """Refuse a run in which the stages cannot end.
 
         Raises:
-            ValueError: too few validations, or cuts at optimizer steps; or, with a budget, sharded
-                weights or a running average, which would stay behind when the model goes back.
+            ValueError: too few validations, or cuts at optimizer steps; or, where the model may go
+                back, sharded weights or a running average, which would stay behind.
         """
-        if isinstance(self.stages, Once):
+        if not self.several:
             return
+        name = type(self.plan).__name__
         if isinstance(prune_at[0], int):
             raise ValueError(
-                f"prune_at={prune_at[0]}: with {type(self.stages).__name__} the cuts are shares of "
-                "each stage, between 0 and 1"
+                f"prune_at={prune_at[0]}: with {name} the cuts are shares of each stage, between 0 "
+                "and 1"
             )
-        _check_validations(self.stages, self.shortest, trainer)
-        if isinstance(self.stages, Budget):
-            found = averages.names_of(trainer.callbacks)  # type: ignore[attr-defined]
+        _check_validations(self.plan, self.shortest, trainer)
+        if self.goes_back:
+            found = averages.names_of(callbacks_of(trainer))
             if found or any(is_sharded(target.parameter) for target in targets):
                 raise ValueError(
-                    f"threshold: Budget takes the model back to an earlier state, which "
+                    f"threshold: {name} takes the model back to an earlier state, which "
                     f"{found[0] if found else 'FSDP2'} does not follow; train without it, "
                     "or give a Sparsity"
                 )
@@ -111,68 +123,56 @@ class Walk:
     # ---- while it runs
 
     def validated(
-        self, trainer: pl.Trainer, model: nn.Module, made: Mapping[str, Tensor], batches: int
+        self, trainer: pl.Trainer, model: nn.Module, held: Mapping[str, Tensor], batches: int
     ) -> None:
         """Look at a validation, and end the stage if it is time to.
 
         Args:
             trainer: has its figures.
             model: as it was validated.
-            made: its masks.
+            held: its masks.
             batches: that are done.
 
         Raises:
-            ValueError: it has no figure of the name that a budget watches.
+            ValueError: it has no figure of the name that the plan goes by.
         """
-        if isinstance(self.stages, Once) or trainer.state.fn != TrainerFn.FITTING:
+        if not self.several or trainer.state.fn != TrainerFn.FITTING:
             return
         metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
-        if isinstance(self.stages, Budget) and self.stages.monitor not in metrics:
-            raise ValueError(
-                f"monitor={self.stages.monitor!r} is not among what validation logs: "
-                f"{', '.join(sorted(metrics)) or 'nothing'}"
-            )
+        self.plan.check_metrics(metrics)
         if trainer.sanity_checking or clock.progress(trainer, batches) < self._end - 1e-9:
             return
-        outcome: Outcome = {"sparsity": _sparsity(made), **metrics}
+        outcome: Outcome = {"sparsity": _sparsity(held), **metrics}
         self.outcomes.append(trainer.strategy.broadcast(outcome))
-        if isinstance(self.stages, Budget) and self.arrived:
+        if self.goes_back and self.arrived:
             state = model.state_dict()
             self._kept = {name: value.detach().cpu().clone() for name, value in state.items()}
-            self._kept_masks = masks.pack_all(made)
+            self._kept_masks = masks.pack_all(held)
 
     def go_on(self, done: float) -> None:
         """Begin the next stage."""
-        self._threshold = self.stages.threshold(self.outcomes)
+        self._threshold = self.plan.threshold(self.outcomes)
         self._starts.append(done)
 
     def go_back_(
-        self, model: nn.Module, targets: Sequence[Target], made: dict[str, Tensor]
+        self, model: nn.Module, targets: Sequence[Target], held: dict[str, Tensor]
     ) -> bool:
         """Give the model, and the masks, what they were when the best stage ended, in place.
 
         Returns:
             Whether that was another than what they are now.
         """
-        if self.arrived or not self._kept:
+        if not self.goes_back or self.arrived or not self._kept:
             return False
         model.load_state_dict(self._kept)
-        made.clear()
-        made.update(masks.unpack_all(self._kept_masks, targets))
+        held.clear()
+        held.update(masks.unpack_all(self._kept_masks, targets))
         return True
 
     def conclude(self) -> None:
         """Say so, if no stage has come to what was asked for."""
-        if not isinstance(self.stages, Budget) or len(self.outcomes) < 2:
-            return
-        if self.stages.answer(self.outcomes) == 0:
-            name, (dense, *tried) = self.stages.monitor, self.outcomes
-            found = ", ".join(f"{o[name]:.4g} at {100 * o['sparsity']:.1f} %" for o in tried)
-            rank_zero_warn(
-                f"no smaller network keeps {name} within {self.stages.max_drop} of the dense "
-                f"network's {dense[name]:.4g} ({found}): here is the dense one; allow more, or "
-                "train longer"
-            )
+        if (shortfall := self.plan.shortfall(self.outcomes)) is not None:
+            rank_zero_warn(shortfall)
 
     def state_dict(self) -> dict[str, Any]:
         names = ("outcomes", "_starts", "_kept", "_kept_masks")
@@ -182,15 +182,15 @@ class Walk:
         self.outcomes = [dict(outcome) for outcome in state["outcomes"]]
         self._starts = list(state["starts"])
         self._kept, self._kept_masks = state["kept"], state["kept_masks"]
-        self._threshold = self.stages.threshold(self.outcomes[: len(self._starts) - 1])
+        self._threshold = self.plan.threshold(self.outcomes[: len(self._starts) - 1])
 
 
-def _sparsity(made: Mapping[str, Tensor]) -> float:
-    total = sum(mask.numel() for mask in made.values())
-    return 1 - sum(count_nonzero(list(made.values()))) / total if total else 0.0
+def _sparsity(held: Mapping[str, Tensor]) -> float:
+    total = sum(mask.numel() for mask in held.values())
+    return 1 - sum(count_nonzero(list(held.values()))) / total if total else 0.0
 
 
-def _check_validations(stages: Stages, shortest: float, trainer: pl.Trainer) -> None:
+def _check_validations(plan: Plan, shortest: float, trainer: pl.Trainer) -> None:
     batches = clock.planned_batches(trainer)
     if trainer.max_steps > 0:
         batches = min(batches, float(trainer.max_steps * trainer.accumulate_grad_batches))
@@ -198,7 +198,7 @@ def _check_validations(stages: Stages, shortest: float, trainer: pl.Trainer) -> 
     if not trainer.enable_validation or shortest * batches < every * (1 - 1e-9):
         length = "no validation" if not trainer.enable_validation else f"one every {every:.0f}"
         raise ValueError(
-            f"threshold={stages!r}: each of its {len(stages.ends)} stages ends with a validation, "
+            f"threshold={plan!r}: each of its {len(plan.ends)} stages ends with a validation, "
             f"but the run of {batches:.0f} batches has {length}; train longer, or validate more "
             "often"
         )

@@ -38,6 +38,7 @@ class SparsityReport:
         layers: the prunable weights, in the model's order.
         total: all parameters of the model, prunable or not.
         skipped: why each other parameter is not prunable.
+        criterion: what the weights were weighed by; empty where nothing was cut.
 
     >>> layer = nn.Linear(4, 2)
     >>> _ = layer.weight.data.fill_(1.0)[0].zero_()
@@ -49,16 +50,19 @@ class SparsityReport:
     layers: tuple[Layer, ...]
     total: int
     skipped: dict[str, str] = field(default_factory=dict)
+    criterion: str = ""
 
     @classmethod
-    def of(cls, model: nn.Module, targets: Sequence[Target] | None = None) -> SparsityReport:
+    def of(
+        cls, model: nn.Module, targets: Sequence[Target] | None = None, criterion: str = ""
+    ) -> SparsityReport:
         """Count the model as it is now; the default targets are `find_targets(model)`."""
         targets = find_targets(model) if targets is None else targets
         skipped = dict(targets.skipped) if isinstance(targets, Targets) else {}
         total = sum(parameter.numel() for parameter in model.parameters())
         counts = count_nonzero([target.parameter for target in targets])
         layers = (_layer(target, count) for target, count in zip(targets, counts, strict=True))
-        return cls(tuple(layers), total, skipped)
+        return cls(tuple(layers), total, skipped, criterion)
 
     @property
     def prunable(self) -> int:
@@ -126,7 +130,8 @@ class SparsityReport:
         times = f"{self.compression:.1f}× fewer" if self.nonzero else "nothing left"
         if self.nonzero == self.prunable:
             times = "none removed"
-        lines.append(f"{times}; {self.total:,} parameters in all")
+        by = f" by {self.criterion}" if self.criterion and self.nonzero < self.prunable else ""
+        lines.append(f"{times}{by}; {self.total:,} parameters in all")
         return "\n".join(lines)
 
 

@@ -6,7 +6,7 @@ import fnmatch
 import importlib
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
 from torch import nn
@@ -16,10 +16,13 @@ from l1prune.checks import is_number
 
 @runtime_checkable
 class Rule(Protocol):
-    """Chooses weights: `factor` multiplies the strength of those that `matches` accepts."""
+    """Chooses weights: `factor` multiplies the strength of those that `matches` accepts.
+
+    A factor of None leaves them out, whatever else accepts them.
+    """
 
     @property
-    def factor(self) -> float: ...
+    def factor(self) -> float | None: ...
 
     def matches(self, name: str, module: nn.Module) -> bool: ...
 
@@ -39,8 +42,8 @@ class ByName:
     """Weights whose name, or the name of a module around them, fits a shell pattern.
 
     `*` crosses dots, so `"encoder.*"` and `"encoder"` both choose all that lies in `encoder`. A
-    pattern that is the full name of a parameter chooses it even if it is a bias, a norm or an
-    embedding, which patterns otherwise leave alone.
+    pattern that is the full name of a parameter, brackets and all, chooses it even if it is a bias,
+    a norm or an embedding, which patterns otherwise leave alone.
 
     >>> ByName("encoder.*.fc1", factor=2.0).matches("encoder.3.fc1.weight", nn.Linear(2, 2))
     True
@@ -56,7 +59,30 @@ class ByName:
     def matches(self, name: str, module: nn.Module) -> bool:
         parts = name.split(".")
         around = (".".join(parts[:depth]) for depth in range(1, len(parts) + 1))
-        return any(fnmatch.fnmatchcase(path, self.pattern) for path in around)
+        return any(
+            path == self.pattern or fnmatch.fnmatchcase(path, self.pattern) for path in around
+        )
+
+
+@dataclass(frozen=True)
+class Except:
+    """Leaves out what a rule would choose; with nothing but these, all other weights are chosen.
+
+    Args:
+        rule: a shell pattern, a module class, or another rule.
+
+    >>> Except("head.*").matches("head.weight", nn.Linear(2, 2)), Except("head.*").factor
+    (True, None)
+    """
+
+    rule: str | Rule | type
+    factor: None = field(default=None, init=False)
+
+    def __post_init__(self) -> None:
+        as_rule(self.rule)  # refuses what is none
+
+    def matches(self, name: str, module: nn.Module) -> bool:
+        return as_rule(self.rule).matches(name, module)
 
 
 @dataclass(frozen=True)
@@ -120,30 +146,53 @@ def _import_class(path: str) -> type[nn.Module]:
     return found
 
 
-Rules = Sequence[str | Rule | type] | Mapping[str, float]
+Rules = Sequence[str | Rule | type] | Mapping[str, float | None] | Rule
 
 
 def as_rules(rules: Rules) -> list[Rule]:
-    """The rules that patterns, classes and mappings stand for."""
+    """The rules that patterns, classes and mappings stand for, those that decide first in front.
+
+    Of a list that is its order. A mapping has none that survives every file: its more specific
+    patterns, those with more characters beside the wildcards, come first.
+
+    >>> as_rules({"*": 1.0, "head.*": None, "encoder": 2.0})[0]
+    ByName(pattern='encoder', factor=2.0)
+    """
     given: object = rules
+    if isinstance(given, Rule) and not isinstance(given, type):
+        return [given]
     if isinstance(given, str | bytes) or not isinstance(given, Sequence | Mapping) or not given:
         hint = "; put it in [ ]" if isinstance(given, str) and given else ""
         raise ValueError(
             "targets must be a list of patterns and module classes, or a mapping of patterns to "
             f"factors, as ['encoder', torch.nn.Conv2d], got {rules!r}{hint}"
         )
-    if isinstance(rules, Mapping):
-        return [ByName(pattern, factor) for pattern, factor in rules.items()]
-    made: list[Rule] = []
-    for rule in rules:
-        if isinstance(rule, str):
-            made.append(ByName(rule))
-        elif isinstance(rule, type):
-            made.append(ByType(rule))
-        elif isinstance(rule, Rule):
-            made.append(rule)
-        else:
-            raise ValueError(
-                f"targets: {rule!r} is no pattern, module class, ByName, ByRegex or ByType"
-            )
-    return made
+    if isinstance(given, Mapping):
+        patterns = sorted(given, key=lambda pattern: (-_literal(pattern), str(pattern)))
+        return [
+            Except(pattern) if given[pattern] is None else ByName(pattern, given[pattern])
+            for pattern in patterns
+        ]
+    return [as_rule(rule) for rule in given]
+
+
+def as_rule(rule: object) -> Rule:
+    """The rule that a pattern or a class stands for.
+
+    Raises:
+        ValueError: it stands for none.
+    """
+    if isinstance(rule, str):
+        return ByName(rule)
+    if isinstance(rule, type):
+        return ByType(rule)
+    if isinstance(rule, Rule):
+        return rule
+    raise ValueError(
+        f"targets: {rule!r} is no pattern, module class, ByName, ByRegex, ByType or Except"
+    )
+
+
+def _literal(pattern: object) -> int:
+    """How many characters of a pattern stand for themselves."""
+    return len(re.sub(r"\[[^\]]*\]|[*?]", "", str(pattern)))

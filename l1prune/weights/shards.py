@@ -9,6 +9,7 @@ or under DDP, all of this does nothing.
 from __future__ import annotations
 
 import hashlib
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import wraps
 from typing import TypeVar
@@ -127,6 +128,12 @@ def reshard(model: nn.Module) -> None:
         for module in model.modules():
             if isinstance(module, FSDPModule):
                 module.reshard()
+
+
+def warn(message: str) -> None:
+    """Warn, in a run of several processes on the first of them alone."""
+    if not (dist.is_available() and dist.is_initialized() and dist.get_rank()):
+        warnings.warn(message, stacklevel=3)
 
 
 def check_agreement(masks: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> None:

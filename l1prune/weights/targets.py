@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import overload
 
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.conv import _ConvTransposeNd
 from torch.nn.modules.instancenorm import _InstanceNorm
 from torch.nn.parameter import is_lazy
 from torch.nn.utils.parametrize import ParametrizationList
@@ -22,11 +23,19 @@ EMBEDDINGS = (nn.Embedding, nn.EmbeddingBag)
 
 @dataclass(frozen=True, eq=False)
 class Target:
-    """One weight under pressure: its first name in the model, itself, and its strength's factor."""
+    """One weight under pressure.
+
+    Args:
+        name: its first name in the model.
+        parameter: the weight itself.
+        factor: of its strength.
+        inputs: the dimension along which its layer's inputs are counted.
+    """
 
     name: str
     parameter: nn.Parameter
     factor: float = 1.0
+    inputs: int = 1
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,6 +58,16 @@ class Targets(Sequence[Target]):
     def __iter__(self) -> Iterator[Target]:
         return iter(self.chosen)
 
+    def without(self, reasons: Mapping[str, str]) -> Targets:
+        """The same but for some weights, by name, each with the reason why it is left alone.
+
+        >>> targets = find_targets(nn.Linear(2, 2)).without({"weight": "too small"})
+        >>> len(targets), targets.skipped["weight"]
+        (0, 'too small')
+        """
+        chosen = tuple(target for target in self.chosen if target.name not in reasons)
+        return Targets(chosen, {**self.skipped, **reasons})
+
 
 # Reasons that hold by default only: a parameter named in full is chosen in spite of them.
 NORM = "normalisation"
@@ -68,9 +87,9 @@ def find_targets(model: nn.Module, rules: Rules | None = None) -> Targets:
 
     Args:
         model: the module whose parameters are looked through.
-        rules: narrows the default. A list of shell patterns, module classes, `ByName`, `ByRegex`
-            or `ByType`, or a mapping from shell pattern to factor. The first rule that fits a
-            weight decides its factor.
+        rules: narrows the default. A list of shell patterns, module classes, `ByName`, `ByRegex`,
+            `ByType` or `Except`, or a mapping from shell pattern to factor, None to leave out. The
+            first rule that fits a weight decides its factor; see `as_rules` for the order.
 
     Raises:
         ValueError: nothing to prune, a rule that fits nothing, or a lazy parameter.
@@ -78,23 +97,38 @@ def find_targets(model: nn.Module, rules: Rules | None = None) -> Targets:
     >>> model = nn.Sequential(nn.Linear(4, 3), nn.BatchNorm1d(3), nn.Linear(3, 2))
     >>> [target.name for target in find_targets(model)]
     ['0.weight', '2.weight']
-    >>> [(t.name, t.factor) for t in find_targets(model, {"0": 2.0, "*": 1.0})]
+    >>> [(t.name, t.factor) for t in find_targets(model, {"*": 1.0, "0": 2.0})]
     [('0.weight', 2.0), ('2.weight', 1.0)]
+    >>> from l1prune import Except
+    >>> [target.name for target in find_targets(model, Except("2.*"))]
+    ['0.weight']
     """
     owners = _owners(model)
     refusals = {name: _refusal(uses) for name, uses in owners.items()}
-    if rules is None:
-        factors = {name: 1.0 for name, reason in refusals.items() if reason is None}
-    else:
-        factors = _apply(as_rules(rules), owners, refusals)
-    skipped = {n: refusals[n] or "no rule names it" for n in owners if n not in factors}
+    factors = {name: 1.0 for name, reason in refusals.items() if reason is None}
+    left_out: dict[str, str] = {}
+    if rules is not None:
+        factors, left_out = _apply(as_rules(rules), owners, refusals)
+    skipped = {
+        name: left_out.get(name) or refusals[name] or "no rule names it"
+        for name in owners
+        if name not in factors
+    }
     if not factors:
         reasons = "".join(f"\n  {name}: {reason}" for name, reason in skipped.items())
         raise ValueError(
             f"{type(model).__name__} has no weight to prune:{reasons or ' it is empty'}"
         )
-    chosen = tuple(Target(n, owners[n][0].parameter, factor) for n, factor in factors.items())
+    chosen = tuple(
+        Target(name, owners[name][0].parameter, factor, _inputs(owners[name][0].module))
+        for name, factor in factors.items()
+    )
     return Targets(chosen, skipped)
+
+
+def _inputs(module: nn.Module) -> int:
+    """The dimension of a module's weight that counts its inputs."""
+    return 0 if isinstance(module, _ConvTransposeNd) else 1
 
 
 @dataclass(frozen=True, eq=False)
@@ -160,29 +194,60 @@ def _has_norm_hook(module: nn.Module) -> bool:
 
 def _apply(
     rules: list[Rule], owners: dict[str, list[_Use]], refusals: dict[str, str | None]
-) -> dict[str, float]:
-    """Each chosen name with its factor; every rule must fit something."""
-    fits = {rule: [n for n in owners if _fits(rule, n, owners[n], refusals[n])] for rule in rules}
-    for rule, names in fits.items():
-        if not names:
-            raise ValueError(_nothing_fits(rule, refusals))
+) -> tuple[dict[str, float], dict[str, str]]:
+    """Each chosen name with its factor, each left out with the reason; every rule must fit."""
+    choosing = [rule for rule in rules if rule.factor is not None] or [ByName("*")]
+    leaving = [rule for rule in rules if rule.factor is None]
+    fits = {rule: _fitting(rule, owners, refusals) for rule in choosing}
+    left_out = {
+        name: f"left out by {rule}" for rule in leaving for name in _fitting(rule, owners, {})
+    }
     factors: dict[str, float] = {}
     for rule, names in fits.items():
         for name in names:
-            factors.setdefault(name, rule.factor)
-    return {name: factors[name] for name in owners if name in factors}
+            if name not in left_out:
+                factors.setdefault(name, rule.factor or 0.0)
+    return {name: factors[name] for name in owners if name in factors}, left_out
 
 
-def _fits(rule: Rule, name: str, uses: list[_Use], refusal: str | None) -> bool:
-    plain = name.replace("_orig_mod.", "")  # torch.compile's prefix is not part of the user's name
-    in_full = isinstance(rule, ByName) and rule.pattern in (name, plain)
-    allowed = refusal is None or (in_full and refusal in BY_DEFAULT)
-    return allowed and any(rule.matches(plain, use.module) for use in uses)
+def _fitting(
+    rule: Rule, owners: dict[str, list[_Use]], refusals: Mapping[str, str | None]
+) -> list[str]:
+    """The parameters that a rule fits and nothing speaks against.
+
+    Raises:
+        ValueError: there is none.
+    """
+    matched = [name for name, uses in owners.items() if _matches(rule, name, uses)]
+    allowed = [name for name in matched if _allows(rule, name, refusals.get(name))]
+    if not allowed:
+        reasons = {name: refusals.get(name) for name in owners}
+        raise ValueError(_nothing_fits(rule, reasons, matched))
+    return allowed
 
 
-def _nothing_fits(rule: Rule, refusals: dict[str, str | None]) -> str:
+def _matches(rule: Rule, name: str, uses: list[_Use]) -> bool:
+    return any(rule.matches(_plain(name), use.module) for use in uses)
+
+
+def _allows(rule: Rule, name: str, refusal: str | None) -> bool:
+    """Whether a parameter may be chosen: one named in full, in spite of what holds by default."""
+    in_full = getattr(rule, "pattern", None) in (name, _plain(name))
+    return refusal is None or (in_full and refusal in BY_DEFAULT)
+
+
+def _plain(name: str) -> str:
+    """Without torch.compile's prefix, which is not part of the user's name."""
+    return name.replace("_orig_mod.", "")
+
+
+def _nothing_fits(rule: Rule, refusals: dict[str, str | None], matched: list[str]) -> str:
+    if matched:
+        reasons = "; ".join(f"{name}: {refusals[name]}" for name in matched[:4])
+        more = ", …" if len(matched) > 4 else ""
+        return f"targets: {rule} fits no weight that can be pruned: {reasons}{more}"
     prunable = [name for name, reason in refusals.items() if reason is None]
-    pattern = str(getattr(rule, "pattern", ""))
+    pattern = str(getattr(rule, "pattern", getattr(rule, "rule", "")))
     close = difflib.get_close_matches(pattern, prunable, n=3, cutoff=0.4)
     hint = f"did you mean {', '.join(close)}? " if close else ""
     listed = ", ".join(prunable[:8]) + (", …" if len(prunable) > 8 else "")

@@ -15,6 +15,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from torchmetrics.classification import MulticlassAccuracy
 
 from l1prune.checks import is_number
+from l1prune.training.lightning import has_trainer
 from l1prune.weights.shards import is_sharded
 
 if TYPE_CHECKING:
@@ -124,7 +125,7 @@ class Classifier(L.LightningModule):
 
     def _hide(self, images: Tensor) -> Tensor:
         """Dropout; processes that share a batch hide what one that had all of it would hide."""
-        processes = self.trainer.world_size if self._trainer else 1
+        processes = self.trainer.world_size if has_trainer(self) else 1
         if processes == 1:
             return F.dropout(images, self.dropout)
         kept = F.dropout(images.new_ones(len(images) * processes, *images.shape[1:]), self.dropout)

@@ -13,8 +13,9 @@ from torch import Tensor, nn
 from benchmarks.measure import Contender, Row, Work, allocated, over, row_of, take_turns
 from benchmarks.tasks import RATE, STRENGTH, Task, tasks, torchao
 from l1prune import L1, Follow, OptimizerMetric, Pressure, Proximal, Sparsity, find_targets
-from l1prune.cuts.masks import Hold, cut, hold_
-from l1prune.pressure.metrics import over_root
+from l1prune.cuts.masks import cut, hold_
+from l1prune.pressure.optimizers import over_root
+from l1prune.training.hooks import Hold
 from l1prune.training.strength import Moment, as_strength
 
 PRECISIONS = {"cpu": ("float32",), "cuda": ("float32", "bf16-mixed")}

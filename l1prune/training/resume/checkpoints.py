@@ -13,9 +13,9 @@ from typing import Any
 
 import lightning.pytorch as pl
 from lightning.pytorch.plugins.io import CheckpointIO
-from lightning.pytorch.plugins.io.wrapper import _WrappingCheckpointIO
-from lightning.pytorch.utilities.model_helpers import is_overridden
 from torch.nn.parameter import UninitializedParameter
+
+from l1prune.training.lightning import CheckpointIOWrapper, overrides
 
 AGAIN = "resume from another checkpoint, or begin a new run"
 BEGIN = (
@@ -24,7 +24,7 @@ BEGIN = (
 )
 
 
-class Careful(_WrappingCheckpointIO):
+class Careful(CheckpointIOWrapper):
     """Loads a checkpoint to resume a run from, or refuses it with one sentence.
 
     Args:
@@ -52,7 +52,7 @@ class Careful(_WrappingCheckpointIO):
             ) from None
         _check_full(path, checkpoint)
         # Whoever changes the weights on their way in knows better what fits.
-        if not is_overridden("on_load_checkpoint", self._model):
+        if not overrides(self._model, "on_load_checkpoint"):
             _check_model(path, checkpoint["state_dict"], self._model)
         return checkpoint
 

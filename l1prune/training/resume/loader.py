@@ -11,6 +11,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset, DistributedSampler
 
 from l1prune.checks import is_whole
+from l1prune.training.lightning import load_loader_states
 from l1prune.training.resume import randomness
 
 Batch = TypeVar("Batch")
@@ -151,4 +152,4 @@ def load_states(trainer: pl.Trainer) -> None:
     Args:
         trainer: about to run its first batch.
     """
-    trainer.fit_loop._load_combined_loader_states()
+    load_loader_states(trainer)

@@ -7,11 +7,16 @@ dropout, goes on as it would have only if the generators do.
 from __future__ import annotations
 
 import random
+from collections.abc import Mapping
 from typing import Any
 
+import lightning.pytorch as pl
 import numpy as np
 import torch
 import torch.distributed as dist
+from lightning.pytorch.trainer.states import TrainerFn
+
+from l1prune.checks import is_whole
 
 State = dict[str, Any]
 
@@ -63,6 +68,30 @@ def restore_own(states: list[State]) -> None:
         restore(states[rank])
 
 
+class Generators:
+    """The generators of all processes as an entry of a run's state."""
+
+    def __init__(self) -> None:
+        self._loaded: list[State] = []
+
+    def state_dict(self) -> dict[str, Any]:
+        """Their states by rank. Processes call it together."""
+        return {"states": captured_everywhere()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Put this process's generators back."""
+        self._loaded = state["states"]
+        restore_own(self._loaded)
+
+    def restore_again(self) -> None:
+        """Put them back to what was loaded, unless training has gone on since."""
+        restore_own(self._loaded)
+
+    def go_on(self) -> None:
+        """Training goes on: what was loaded is past."""
+        self._loaded = []
+
+
 def mixed(*parts: int) -> int:
     """A seed below 2³² that depends on each of some whole numbers ≥ 0, and on their order.
 
@@ -82,3 +111,48 @@ def seed(number: int) -> None:
     torch.manual_seed(number)
     random.seed(number)
     np.random.seed(number)
+
+
+class StepSeed(pl.Callback):
+    """Seeds all random generators before each batch is fetched, from seed, process and batch alone.
+
+    So dropout is the same whatever was drawn before: by an earlier part of the run, or a validation
+    that the resumed run does not repeat.
+
+    Args:
+        seed: a whole number ≥ 0.
+
+    Raises:
+        ValueError: it is not.
+    """
+
+    def __init__(self, seed: int = 0) -> None:
+        if not is_whole(seed, 0):
+            raise ValueError(f"seed={seed!r}: give a whole number from 0 up")
+        self.seed = seed
+        self.batches = 0
+
+    def _seed(self, trainer: pl.Trainer) -> None:
+        seed(mixed(self.seed, trainer.global_rank, self.batches))
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if trainer.global_step == 0:
+            self.batches = 0
+        self._seed(trainer)
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._seed(trainer)
+
+    def on_train_batch_end(self, trainer: pl.Trainer, pl_module: Any, *_: Any) -> None:
+        self.batches += 1
+        self._seed(trainer)
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if trainer.state.fn == TrainerFn.FITTING:
+            self._seed(trainer)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"batches": self.batches}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.batches = state_dict["batches"]

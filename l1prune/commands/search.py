@@ -1,0 +1,48 @@
+"""Search for recipes with Optuna: accuracy up, weights down."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from l1prune.runs.search import Search, Space
+from l1prune.runs.sweep import conclude
+
+TRAIN = Path(__file__).parents[2] / "scripts/train.py"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Search, then compare all that was tried; 1 when a trial failed, 2 when there is no search."""
+    parser = argparse.ArgumentParser(
+        description="Search for recipes with Optuna: validation accuracy up, weights left down. "
+        "Started again with the same folder, it goes on where it stopped."
+    )
+    parser.add_argument(
+        "settings",
+        nargs="+",
+        metavar="NAME=VALUE",
+        help="what train.py takes; looked for is what has several values (a,b,c) or a range: "
+        "interval(LOW,HIGH), int(interval(LOW,HIGH)), tag(log,interval(LOW,HIGH))",
+    )
+    parser.add_argument(
+        "--folder",
+        type=Path,
+        default=Path("multirun/search"),
+        help="what the search leaves (default: %(default)s)",
+    )
+    parser.add_argument("--trials", type=int, default=30, help="in all (default: %(default)s)")
+    parser.add_argument("--jobs", type=int, default=1, help="at once (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=0, help="of the proposals")
+    options = parser.parse_intermixed_args(arguments)
+    try:
+        space = Space.of(options.settings)
+        search = Search.open(options.folder, space, TRAIN, options.seed)
+    except (ImportError, OSError, ValueError) as error:
+        print(f"search.py: {error}", file=sys.stderr)
+        return 2
+    search.run(options.trials, options.jobs, tell=print)
+    print(f"\n{search}")
+    conclude(options.folder)
+    return 0

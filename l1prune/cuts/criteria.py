@@ -1,0 +1,67 @@
+"""Criteria: what a weight is worth, by which cuts decide what goes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from l1prune.cuts.scopes import LAMP, Scope
+from l1prune.weights.shards import local
+from l1prune.weights.targets import Target
+
+
+class Criterion(Protocol):
+    """What a weight is worth to the network.
+
+    A run has a copy of its own of the criterion that it is given, settled when training starts.
+    """
+
+    @property
+    def scope(self) -> Scope:
+        """How the layers' worths compare, where the threshold leaves that open."""
+        ...
+
+    def check(self, optimizers: Sequence[Optimizer]) -> None:
+        """Raise ValueError if there is nothing in these optimizers to go by."""
+        return
+
+    def watch(self, model: nn.Module, targets: Sequence[Target]) -> AbstractContextManager[Any]:
+        """What it has to see of the model while it trains: hooks, taken off when left."""
+        return nullcontext()
+
+    def weigh(self, targets: Sequence[Target], optimizers: Sequence[Optimizer]) -> list[Tensor]:
+        """What each weight is worth, ≥ 0 in size: one tensor for each target, of its shape.
+
+        Of a sharded target it is that of the local part.
+        """
+        ...
+
+    def state_dict(self) -> dict[str, Any]:
+        """What it has learned, in tensors and plain types. Processes call it together."""
+        return {}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take what `state_dict` gave."""
+        return
+
+
+@dataclass(frozen=True)
+class Size(Criterion):
+    """A weight is worth its size, |w|: magnitude pruning. Layers compare by `LAMP()`.
+
+    >>> from torch import ones
+    >>> Size().weigh([Target("w", nn.Parameter(-2 * ones(1)))], [])[0].abs()
+    tensor([2.])
+    """
+
+    @property
+    def scope(self) -> Scope:
+        return LAMP()
+
+    def weigh(self, targets: Sequence[Target], optimizers: Sequence[Optimizer]) -> list[Tensor]:
+        return [local(target.parameter.detach()) for target in targets]

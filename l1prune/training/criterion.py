@@ -1,0 +1,119 @@
+"""The criterion of a run: settled once, when training starts."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from typing import Any
+
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from l1prune.cuts.criteria import Criterion, Size
+from l1prune.cuts.plans import Plan
+from l1prune.cuts.saliency import Saliency, sums_up_squares
+from l1prune.cuts.scopes import Scope
+from l1prune.weights.targets import Target
+
+MANY = 10
+"""Rounds, from which on each cut is small."""
+
+
+def default_criterion(
+    plan: Plan, rounds: int, presses_small: bool, optimizers: Sequence[Optimizer]
+) -> Criterion:
+    """What weights are worth, where nothing is said of it.
+
+    By saliency, where an optimizer tells it and many rounds make each cut small: saliency foretells
+    small changes, and one large cut by it may all but empty a layer. By size elsewhere; where the
+    plan says how layers' sizes compare; and where only what is small is pressed.
+
+    Args:
+        plan: what is cut.
+        rounds: in how many.
+        presses_small: whether only what is small is pressed.
+        optimizers: that move the weights.
+    """
+    small_cuts = plan.gradual and rounds >= MANY and not presses_small
+    open_ = plan.scope is None
+    return Saliency() if small_cuts and open_ and sums_up_squares(optimizers) else Size()
+
+
+class RunCriterion:
+    """The criterion that a run goes by, and what it has learned.
+
+    Args:
+        given: the criterion that was asked for; None: `default_criterion`.
+    """
+
+    def __init__(self, given: Criterion | None) -> None:
+        self._given = given
+        self._fresh: Criterion | None = None
+        self._current: Criterion | None = None
+        self._loaded: Mapping[str, Any] | None = None
+        self._watching = ExitStack()
+
+    def __str__(self) -> str:
+        return "" if self._fresh is None else repr(self._fresh)
+
+    @property
+    def scope(self) -> Scope:
+        """How layers compare by it, where the threshold leaves that open."""
+        return self._settled.scope
+
+    @property
+    def _settled(self) -> Criterion:
+        assert self._current is not None, "settled when training starts"
+        return self._current
+
+    def settle(
+        self, plan: Plan, rounds: int, presses_small: bool, optimizers: Sequence[Optimizer]
+    ) -> None:
+        """Decide, and take up what an earlier part of the run has learned.
+
+        Raises:
+            ValueError: the optimizers do not tell what the criterion goes by, or the run began with
+                another.
+        """
+        chosen = self._given
+        if chosen is None:
+            chosen = default_criterion(plan, rounds, presses_small, optimizers)
+        chosen.check(optimizers)
+        self._fresh = chosen
+        self.reset()
+        if self._loaded is not None:
+            before, learned = self._loaded["name"], self._loaded["state"]
+            if before and before != str(self):
+                raise ValueError(
+                    f"the run began with cuts by {before} and would go on with cuts by {self}: "
+                    "train with the optimizer that it began with, or begin a new run"
+                )
+            self._settled.load_state_dict(learned)
+            self._loaded = None
+
+    def watch(self, model: nn.Module, targets: Sequence[Target]) -> None:
+        """Let the criterion see what it needs of the model, until `close` or `reset`."""
+        self.close()
+        self._watching.enter_context(self._settled.watch(model, targets))
+
+    def weigh(self, targets: Sequence[Target], optimizers: Sequence[Optimizer]) -> list[Tensor]:
+        """What each weight is worth."""
+        return self._settled.weigh(targets, optimizers)
+
+    def reset(self) -> None:
+        """Forget what was learned, and let go of the model."""
+        self.close()
+        self._current = copy.deepcopy(self._fresh)
+
+    def close(self) -> None:
+        """Let go of the model."""
+        self._watching.close()
+
+    def state_dict(self) -> dict[str, Any]:
+        if self._loaded is not None:
+            return dict(self._loaded)
+        return {"name": str(self), "state": self._current.state_dict() if self._current else {}}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self._loaded = state

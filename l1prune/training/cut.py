@@ -1,0 +1,43 @@
+"""One cut of a run: what goes is decided on all processes alike, and noted in the run's masks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import lightning.pytorch as pl
+import torch
+
+from l1prune.cuts import masks
+from l1prune.penalties import Penalty
+from l1prune.training.run import Run
+from l1prune.weights.shards import check_agreement, local
+from l1prune.weights.targets import Target
+
+
+@torch.no_grad()
+def cut_(
+    run: Run, penalty: Penalty, targets: Sequence[Target], trainer: pl.Trainer, progress: float
+) -> None:
+    """Decide what goes, and put it into the masks of the run; the weights are not changed yet.
+
+    Args:
+        run: in the phase in which cuts are due.
+        penalty: says which weights are one unit.
+        targets: the weights.
+        trainer: has the optimizers.
+        progress: how much of the cutting is due, 1 in the last round.
+
+    Raises:
+        ValueError: a weight is not finite.
+        RuntimeError: processes disagree.
+    """
+    threshold = run.stages.threshold
+    assert threshold is not None, "not in the phase in which cuts are due"
+    worth = run.criterion.weigh(targets, trainer.optimizers)
+    by = threshold.with_scope(run.criterion.scope)
+    cut = masks.cut(targets, penalty, by, run.masks, progress, worth)
+    if trainer.world_size > 1:
+        check_agreement(cut, {target.name: target.parameter.detach() for target in targets})
+    run.masks.update(cut)
+    for target in targets:
+        local(target.parameter).add_(0.0)  # what pressure made −0.0, and the cut leaves, is +0.0

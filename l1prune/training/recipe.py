@@ -1,0 +1,94 @@
+"""Recipe: what a run is asked to do, checked and completed before it begins."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from functools import cached_property
+from typing import Any
+
+from l1prune.checks import check_object, described
+from l1prune.cuts.criteria import Criterion
+from l1prune.cuts.plans import Plan, as_plan
+from l1prune.cuts.thresholds import Sparsity, Threshold
+from l1prune.penalties import L1, Penalty
+from l1prune.pressure.forms import Form
+from l1prune.pressure.schedules import ByPasses, Schedule
+from l1prune.training import clock, rates
+from l1prune.training.strength import Controller, Strength, as_strength
+from l1prune.weights.rules import Rule, as_rules
+
+
+@dataclass(frozen=True, eq=False)
+class Recipe:
+    """What a run is asked to do: the arguments of `L1Pruning`, each with its default.
+
+    Args:
+        strength: λ over the run.
+        threshold: what is removed.
+        penalty: what presses.
+        prune_at: when cuts are due, in each stage.
+        targets: which weights; None: those of all layers.
+        form: how the penalty enters a step; None: as suits the optimizer.
+        rewind: where on its schedule the learning rate goes on after a cut; None: where it is.
+        criterion: what a weight is worth; None: as suits optimizer and threshold.
+    """
+
+    strength: float | Schedule | ByPasses | Controller
+    threshold: float | Threshold | Plan
+    penalty: Penalty
+    prune_at: tuple[float, ...]
+    targets: list[Rule] | None
+    form: Form | None
+    rewind: float | None
+    criterion: Criterion | None
+
+    @cached_property
+    def plan(self) -> Plan:
+        """What is cut, in which stages."""
+        return as_plan(self.threshold)
+
+    def begin_strength(self) -> Strength:
+        """The strength of a stage that begins now."""
+        return as_strength(self.strength, self.plan, self.penalty, self.form)
+
+    @property
+    def words(self) -> dict[str, str]:
+        """All of it in words, by which a resumed run is known to be the same."""
+        return described({one.name: getattr(self, one.name) for one in fields(self)})
+
+
+def as_recipe(*arguments: Any) -> Recipe:
+    """The recipe of a run, from the arguments in the order of its fields; None is the default.
+
+    Raises:
+        ValueError: an argument makes no sense.
+    """
+    strength, threshold, penalty, prune_at, targets, form, rewind, criterion = arguments
+    for name, given, methods, example in (
+        ("penalty", penalty, ("score", "value", "prox_"), "L1()"),
+        ("form", form, ("check", "attach", "after"), "Proximal()"),
+        ("criterion", criterion, ("check", "watch", "weigh"), "Saliency()"),
+    ):
+        if given is not None:
+            check_object(name, given, methods, example)
+    threshold = Sparsity(0.95) if threshold is None else threshold
+    if prune_at is None:
+        prune_at = _default_rounds(as_plan(threshold), rates.check(rewind))
+    recipe = Recipe(
+        strength=ByPasses() if strength is None else strength,
+        threshold=threshold,
+        penalty=L1() if penalty is None else penalty,
+        prune_at=clock.as_rounds(prune_at),
+        targets=None if targets is None else as_rules(targets),
+        form=form,
+        rewind=rates.check(rewind),
+        criterion=criterion,
+    )
+    recipe.begin_strength()  # refuses what is no strength
+    return recipe
+
+
+def _default_rounds(plan: Plan, rewind: float | None) -> float | tuple[float, ...]:
+    if rewind is not None:
+        return 0.5
+    return clock.rounds(0.1, 0.6, 50) if plan.gradual else 0.6

@@ -1,0 +1,35 @@
+"""Files: put in the place of others so that, whatever happens, one of them is whole."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+
+def replace(part: Path, whole: Path) -> None:
+    """Put a file, or a folder, in the place of another, so that one of them is always there.
+
+    Args:
+        part: what was written; it is brought to the disk first.
+        whole: what it becomes. A folder that was there is ``.old`` for the moment between.
+    """
+    for path in [*part.rglob("*"), part] if part.is_dir() else [part]:
+        _to_disk(path)
+    old = whole.with_name(f"{whole.name}.old")
+    if whole.is_dir():
+        shutil.rmtree(old, ignore_errors=True)
+        whole.rename(old)
+    part.replace(whole)
+    _to_disk(whole.parent)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _to_disk(path: Path) -> None:
+    if path.is_dir() and os.name == "nt":
+        return  # Windows opens no folders, and needs no such thing
+    handle = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
