@@ -107,10 +107,9 @@ def build(config: DictConfig, folder: RunFolder) -> Run:
     pruning = instantiate(config.get("prune"))
     timer, trajectory, best = Timer(), Trajectory(), BestCheckpoint(folder.path)
     callbacks = [RunProgress(), timer, StepSeed(config.seed), *([pruning] if pruning else [])]
-    if pruning and pruning.run.stages.several and not pruning.run.stages.goes_back:
-        callbacks.append(PathCheckpoint(folder.path))
     # The last keeps what the others before it know.
     callbacks += [
+        PathCheckpoint(folder.path),
         trajectory,
         best,
         History(folder.path),

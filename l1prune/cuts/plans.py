@@ -83,7 +83,7 @@ class Once(Plan):
     def scope(self) -> Scope | None:
         return self.cut.scope
 
-    def threshold(self, outcomes: Sequence[Outcome]) -> Threshold:
+    def threshold(self, outcomes: Sequence[Outcome]) -> Threshold | None:
         return self.cut
 
     def answer(self, outcomes: Sequence[Outcome]) -> int:
@@ -142,7 +142,7 @@ class SparsityPath(Plan):
         start = self.sparsities[index - 1] if index else 0.0
         return Sparsity(self.sparsities[index], self.scope, self.floor, start)
 
-    def threshold(self, outcomes: Sequence[Outcome]) -> Sparsity:
+    def threshold(self, outcomes: Sequence[Outcome]) -> Threshold | None:
         return self._sparsity(min(len(outcomes), len(self.sparsities) - 1))
 
     def answer(self, outcomes: Sequence[Outcome]) -> int:
@@ -216,7 +216,7 @@ class Budget(Plan):
         good = [i for i, o in enumerate(outcomes) if self.respects(o, outcomes[0])]
         return max(good, key=lambda index: outcomes[index]["sparsity"], default=0)
 
-    def threshold(self, outcomes: Sequence[Outcome]) -> Sparsity | None:
+    def threshold(self, outcomes: Sequence[Outcome]) -> Threshold | None:
         if not outcomes:
             return None
         enough = outcomes[self.answer(outcomes)]["sparsity"]

@@ -57,7 +57,10 @@ class SemiStructured(Threshold):
                 "them; use L1()"
             )
 
-    def share(self, progress: float) -> float:
+    def share(self, progress: float) -> float | None:
+        return self._planned(progress)
+
+    def _planned(self, progress: float) -> float:
         return Cubic(0.0, 1 - self.n / self.m)(progress)
 
     def left_out(self, targets: Sequence[Target]) -> dict[str, str]:
@@ -70,7 +73,7 @@ class SemiStructured(Threshold):
         return None if width % self.m == 0 else f"dense: {width} inputs are no multiple of {self.m}"
 
     def keep(self, scores: list[Tensor], sizes: list[int], progress: float = 1.0) -> list[Tensor]:
-        share = self.share(progress)
+        share = self._planned(progress)
         return [spread(_keep(gathered(one), self.n, self.m, share), one) for one in scores]
 
 

@@ -138,12 +138,15 @@ class Sparsity(Threshold):
     def _spare(self, counts: list[int], sizes: list[int], progress: float) -> int:
         """How many weights stay at most. The tolerance forgives 0.07 · 100 > 7."""
         total = sum(n * size for n, size in zip(counts, sizes, strict=True))
-        return total - math.ceil(self.share(progress) * total - 1e-9 * total)
+        return total - math.ceil(self._planned(progress) * total - 1e-9 * total)
 
-    def share(self, progress: float) -> float:
+    def _planned(self, progress: float) -> float:
         return Cubic(self.start, self.sparsity)(progress)
 
-    def with_scope(self, scope: Scope) -> Sparsity:
+    def share(self, progress: float) -> float | None:
+        return self._planned(progress)
+
+    def with_scope(self, scope: Scope) -> Threshold:
         return replace(self, scope=scope) if self.scope is None else self
 
     def keep(self, scores: list[Tensor], sizes: list[int], progress: float = 1.0) -> list[Tensor]:

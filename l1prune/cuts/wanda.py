@@ -7,7 +7,7 @@ models", ICLR 2024.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from typing import Any
 
@@ -52,8 +52,11 @@ class Wanda(Criterion):
     def scope(self) -> Scope:
         return PerOutput()
 
+    def watch(self, model: nn.Module, targets: Sequence[Target]) -> AbstractContextManager[Any]:
+        return self._hooks(model, targets)
+
     @contextmanager
-    def watch(self, model: nn.Module, targets: Sequence[Target]) -> Iterator[None]:
+    def _hooks(self, model: nn.Module, targets: Sequence[Target]) -> Iterator[None]:
         names = {id(target.parameter): target.name for target in targets}
         handles = [
             module.register_forward_pre_hook(partial(self._see, names[id(weight)], features))

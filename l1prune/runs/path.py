@@ -26,6 +26,8 @@ FRONTIER = "frontier.json"
 class PathCheckpoint(Checkpoint):
     """Keeps the network that each stage of `L1Pruning` ends with, and draws the curve.
 
+    Of a plan that looks for one network, as `Budget` does, it keeps none.
+
     Leaves, for a stage that ends with 95 % of the weights gone, `path/95.00.ckpt`: the weights,
     which load into the plain model. `frontier.json` has one entry for each, with `sparsity`,
     `params/nonzero`, the figures of its validation and the name of its file; `frontier.png` is the
@@ -53,7 +55,7 @@ class PathCheckpoint(Checkpoint):
         if trainer.state.fn != TrainerFn.FITTING:
             return
         for pruning in pruning_of(trainer):
-            if pruning.run.stages.ended:
+            if pruning.run.stages.ended and not pruning.run.stages.goes_back:
                 left = int(trainer.callback_metrics[X_AXIS])
                 file = f"path/{100 * pruning.outcomes[-1]['sparsity']:.2f}.ckpt"
                 trainer.save_checkpoint(self.folder / file, weights_only=True)

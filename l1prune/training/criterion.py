@@ -55,6 +55,8 @@ class RunCriterion:
         self._watching = ExitStack()
 
     def __str__(self) -> str:
+        if self._loaded is not None:
+            return str(self._loaded["name"])
         return "" if self._fresh is None else repr(self._fresh)
 
     @property
@@ -84,13 +86,13 @@ class RunCriterion:
         self.reset()
         if self._loaded is not None:
             before, learned = self._loaded["name"], self._loaded["state"]
+            self._loaded = None
             if before and before != str(self):
                 raise ValueError(
                     f"the run began with cuts by {before} and would go on with cuts by {self}: "
                     "train with the optimizer that it began with, or begin a new run"
                 )
             self._settled.load_state_dict(learned)
-            self._loaded = None
 
     def watch(self, model: nn.Module, targets: Sequence[Target]) -> None:
         """Let the criterion see what it needs of the model, until `close` or `reset`."""

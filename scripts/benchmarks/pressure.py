@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -14,9 +14,11 @@ from benchmarks.measure import Contender, Row, Work, allocated, over, row_of, ta
 from benchmarks.tasks import RATE, STRENGTH, Task, tasks, torchao
 from l1prune import L1, Follow, OptimizerMetric, Pressure, Proximal, Sparsity, find_targets
 from l1prune.cuts.masks import cut, hold_
+from l1prune.cuts.plans import as_plan
+from l1prune.pressure.forms import Form
 from l1prune.pressure.optimizers import over_root
 from l1prune.training.hooks import Hold
-from l1prune.training.strength import Moment, as_strength
+from l1prune.training.strength import Moment
 
 PRECISIONS = {"cpu": ("float32",), "cuda": ("float32", "bf16-mixed")}
 
@@ -147,12 +149,12 @@ def steps(task: Task, scale: Scale, precision: str) -> Iterator[Row]:
     """Whole training steps with pressure, with masks and with a rival, over one without."""
     if precision == "bf16-mixed":
         task.autocast = lambda: torch.autocast(scale.device.type, torch.bfloat16)
-    trimmed = as_strength(Follow(), Sparsity(0.95), L1(), Proximal())()
+    trimmed = Follow().begin(as_plan(Sparsity(0.95)), L1(), Proximal())
     for progress in (0.0, 0.5):  # as in the middle of a long run
         trimmed.advance(Moment(progress, 10_000, 0.0), task.targets, {})
     kinds = {
         "plain pressure": lambda: pressed(task, Proximal()),
-        "trimmed pressure": lambda: pressed(task, Proximal(), trimmed.spared, trimmed.ease),
+        "trimmed pressure": lambda: pressed(task, trimmed.form(Proximal())),
         "pressure in Adam's metric (the default)": lambda: pressed(
             task, Proximal(OptimizerMetric())
         ),
@@ -180,12 +182,9 @@ def steps(task: Task, scale: Scale, precision: str) -> Iterator[Row]:
 
 
 @contextmanager
-def pressed(
-    task: Task, form: Proximal, spared: Mapping[str, Tensor] | None = None, ease: float = 0.0
-) -> Iterator[Work]:
+def pressed(task: Task, form: Form) -> Iterator[Work]:
     """A training step under pressure."""
     pressure = Pressure(task.optimizer, task.targets, L1(), STRENGTH, form)
-    pressure.spared, pressure.ease = spared or {}, ease
     try:
         yield task.step
     finally:

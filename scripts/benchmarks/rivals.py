@@ -102,7 +102,7 @@ class GradualModelPruning(ModelPruning):
         """How many weights go at the end of this epoch."""
         share = ((epoch + 1) / self.epochs - self.start) / (self.stop - self.start)
         weights = sum(getattr(module, name).numel() for module, name in self.pruned)
-        zeros = self.threshold.at(min(max(share, 0.0), 1.0)) * weights
+        zeros = self.threshold.share(min(max(share, 0.0), 1.0)) * weights
         # The tolerance forgives 0.07 · 100 > 7, as `Sparsity` does.
         return math.ceil(zeros - 1e-9 * weights) - sum(int((m == 0).sum()) for m in self.masks)
 

@@ -1,0 +1,395 @@
+"""The command line: every choice builds, a run leaves what it promises, wrong input is refused."""
+
+from __future__ import annotations
+
+import csv
+import importlib.util
+import json
+import os
+import re
+import runpy
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import pytest
+import torch
+from hydra import compose, initialize_config_dir
+from hydra.core.hydra_config import HydraConfig
+from hydra.utils import instantiate
+from lightning.pytorch.loggers import Logger
+from omegaconf import DictConfig, OmegaConf
+from safetensors.torch import load_file
+
+from l1prune import Budget, L1Pruning, SparsityPath
+from l1prune.runs.points import read_history
+from l1prune.zoo import mlp
+
+ROOT = Path(__file__).parents[2]
+SCRIPT = ROOT / "scripts" / "train.py"
+CHOICES = sorted(path.relative_to(ROOT / "conf") for path in ROOT.glob("conf/*/[!_]*.yaml"))
+
+
+def choices(group: str) -> list[str]:
+    return [path.stem for path in CHOICES if path.parent.name == group]
+
+
+@pytest.fixture
+def composed(tmp_path: Path) -> Iterator[Callable[..., DictConfig]]:
+    def made(*overrides: str) -> DictConfig:
+        config = compose("train", [f"run_dir={tmp_path}", *overrides], return_hydra_config=True)
+        HydraConfig.instance().set_config(config)  # which knows the choices by name
+        return config
+
+    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+        yield made
+    HydraConfig.instance().cfg = None
+
+
+# ---- the choices
+
+
+@pytest.mark.parametrize("path", CHOICES, ids=str)
+def test_every_choice_explains_itself_in_its_file_and_in_the_help(path: Path) -> None:
+    lines = (ROOT / "conf" / path).read_text().splitlines()
+    assert next(line for line in lines if "@package" not in line).startswith("# ")
+    help_text = OmegaConf.load(ROOT / "conf" / "train.yaml").hydra.help.template
+    assert path.stem == "default" or path.stem in help_text
+
+
+@pytest.mark.parametrize("name", sorted({*choices("model")} - {"gpt"}))
+def test_every_image_model_fits_itself_to_the_data(
+    composed: Callable[..., DictConfig], name: str
+) -> None:
+    config = composed(f"model={name}", "data=mnist")
+    assert instantiate(config.model)(torch.rand(2, 1, 28, 28)).shape == (2, 10)
+
+
+def test_the_gpt_fits_itself_to_the_text(composed: Callable[..., DictConfig]) -> None:
+    config = composed("model=gpt", "data=shakespeare", "data.length=8", "data.classes=30")
+    tokens = torch.zeros(2, 8, dtype=torch.long)
+    assert instantiate(config.model)(tokens).shape == (2, 8, 30)
+
+
+@pytest.mark.parametrize("name", choices("data"))
+def test_every_data_set_takes_the_seed(composed: Callable[..., DictConfig], name: str) -> None:
+    if name == "mnist" and importlib.util.find_spec("datasets") is None:
+        pytest.skip("needs the extra 'hub'")
+    data = instantiate(composed(f"data={name}", "seed=7").data)
+    assert isinstance(data, L.LightningDataModule)
+    assert data.seed == 7  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("name", sorted({*choices("prune")} - {"budget", "path"}))
+def test_every_way_to_prune_takes_the_usual_overrides(
+    composed: Callable[..., DictConfig], name: str
+) -> None:
+    usual = ("prune.strength=3e-4", "prune.threshold.sparsity=0.98", "prune.prune_at=0.5")
+    assert isinstance(instantiate(composed(f"+prune={name}").prune), L1Pruning)
+    pruning = instantiate(composed(f"+prune={name}", *usual).prune)
+    assert pruning.recipe.threshold.sparsity == 0.98
+    assert pruning.recipe.prune_at == (0.5,)
+
+
+def test_stages_take_overrides_of_their_own(composed: Callable[..., DictConfig]) -> None:
+    budget = instantiate(composed("+prune=budget", "prune.threshold.max_drop=0.01").prune)
+    assert budget.recipe.threshold == Budget("val/accuracy", 0.01)
+    path = instantiate(composed("+prune=path", "prune.threshold.sparsities=[0.5,0.9]").prune)
+    assert path.recipe.threshold == SparsityPath((0.5, 0.9))
+    assert composed("+prune=path", "trainer.max_epochs=20").trainer.max_epochs == 20
+
+
+@pytest.mark.parametrize("name", choices("logger"))
+def test_every_logger_stays_in_the_run_directory(
+    composed: Callable[..., DictConfig], name: str, tmp_path: Path
+) -> None:
+    if name == "tensorboard" and importlib.util.find_spec("tensorboard") is None:
+        pytest.skip("needs tensorboard")
+    logger = instantiate(composed(f"logger={name}").logger)
+    if name == "none":
+        assert logger is None
+    else:
+        assert isinstance(logger, Logger)
+        assert Path(logger.save_dir or "").is_relative_to(tmp_path)
+
+
+def test_a_tracked_run_is_labelled_with_its_choices(composed: Callable[..., DictConfig]) -> None:
+    dense = composed("logger=wandb").logger
+    assert (dense.group, dense.tags) == ("digits-mlp", ["digits", "mlp", None, None])
+    pruned = composed("logger=wandb", "experiment=mnist_lenet300_66x").logger
+    assert pruned.group == "mnist-lenet300"
+    assert pruned.tags == ["mnist", "lenet300", "l1", "mnist_lenet300_66x"]
+
+
+@pytest.mark.parametrize("name", choices("sweep"))
+def test_what_a_sweep_of_wandb_sets_is_there_to_be_set(
+    composed: Callable[..., DictConfig], name: str
+) -> None:
+    sweep = OmegaConf.to_container(OmegaConf.load(ROOT / "conf" / "sweep" / f"{name}.yaml"))
+    assert isinstance(sweep, dict)
+    fixed = [word for word in sweep["command"] if "=" in word]
+    swept = [f"{key}={spec['values'][0]}" for key, spec in sweep["parameters"].items()]
+    assert composed(*fixed, *swept).logger.offline is False
+    assert (ROOT / sweep["program"]).samefile(SCRIPT)
+
+
+@pytest.mark.parametrize("name", choices("experiment"))
+def test_every_experiment_composes(composed: Callable[..., DictConfig], name: str) -> None:
+    config = composed(f"experiment={name}", "trainer.max_epochs=2", "prune.strength=3e-4")
+    assert config.trainer.max_epochs == 2
+    assert isinstance(instantiate(config.prune), L1Pruning)
+
+
+# ---- a run
+
+
+@pytest.fixture(scope="module")
+def sweep(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """The same pruned run twice, as a user starts it, with one between that cannot be, and what
+    the screen shows.
+    """
+    folder = tmp_path_factory.mktemp("sweep")
+    options = ["-m", "+prune=l1", "seed=3,-1,3", "logger=csv", "trainer.max_epochs=3"]
+    done = subprocess.run(
+        [sys.executable, str(SCRIPT), *options, f"hydra.sweep.dir={folder / 'runs'}"],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        check=False,
+    )
+    assert done.returncode == 1, done.stderr
+    assert [path.name for path in folder.iterdir()] == ["runs"]
+    return folder / "runs", done.stdout + done.stderr
+
+
+def summary(run: Path) -> dict[str, Any]:
+    figures: dict[str, Any] = json.loads((run / "summary.json").read_text())
+    return figures
+
+
+def test_the_summary_counts_what_is_stored(sweep: tuple[Path, str]) -> None:
+    run = sweep[0] / "0"
+    figures, stored = summary(run), load_file(run / "model.safetensors")
+    weights = [tensor for tensor in stored.values() if tensor.ndim > 1]
+    nonzero = sum(int(tensor.count_nonzero()) for tensor in weights)
+    prunable = sum(tensor.numel() for tensor in weights)
+    assert figures["params/nonzero"] == nonzero
+    assert figures["params/prunable"] == prunable == 50_432
+    assert figures["params/total"] == sum(tensor.numel() for tensor in stored.values())
+    assert figures["params/sparsity"] == pytest.approx(1 - nonzero / prunable)
+    assert figures["params/sparsity"] >= 0.95
+    assert figures["params/compression"] == pytest.approx(prunable / nonzero)
+    assert figures["seed"] == 3
+    assert figures["seconds"] > 0
+
+
+def test_the_stored_weights_load_into_the_plain_network_and_score_as_reported(
+    sweep: tuple[Path, str],
+) -> None:
+    run = sweep[0] / "0"
+    network = mlp((1, 8, 8), 10)
+    network.load_state_dict(load_file(run / "model.safetensors"))
+    data = instantiate(OmegaConf.load(run / "config.yaml").data)
+    data.setup("test")
+    for split, part in (("val", data.val), ("test", data.test)):
+        right = (network(part.inputs).argmax(1) == part.labels).double().mean().item()
+        assert summary(run)[f"{split}/accuracy"] == pytest.approx(right, abs=1e-6)
+
+
+def test_the_report_has_a_line_per_layer(sweep: tuple[Path, str]) -> None:
+    run = sweep[0] / "0"
+    with (run / "report.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["shape"] for row in rows] == ["256x64", "128x256", "10x128"]
+    assert sum(int(row["nonzero"]) for row in rows) == summary(run)["params/nonzero"]
+
+
+def test_the_history_ends_where_the_summary_says(sweep: tuple[Path, str]) -> None:
+    run = sweep[0] / "0"
+    history = read_history(run / "history.csv")
+    assert history["epoch"] == list(range(len(history["epoch"])))
+    assert history["params/nonzero"][-1] == summary(run)["params/nonzero"]
+    assert history["val/accuracy"][-1] == pytest.approx(summary(run)["val/accuracy"], abs=1e-6)
+    assert None not in history["train/loss"]
+
+
+def test_the_best_checkpoint_is_a_sparse_one(sweep: tuple[Path, str]) -> None:
+    run = sweep[0] / "0"
+    weights = torch.load(run / "best.ckpt", weights_only=True)["state_dict"]
+    nonzero = sum(int(tensor.count_nonzero()) for tensor in weights.values() if tensor.ndim > 1)
+    assert nonzero == summary(run)["params/nonzero"]
+
+
+def test_the_logger_was_told_every_epoch(sweep: tuple[Path, str]) -> None:
+    with (sweep[0] / "0" / "csv" / "metrics.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    for metric in ("val/accuracy", "train/loss", "params/nonzero", "prune/strength"):
+        assert sum(bool(row[metric]) for row in rows) == 3, metric
+    assert sum(bool(row["test/accuracy"]) for row in rows) == 1
+
+
+def test_the_same_seed_gives_the_same_bytes(sweep: tuple[Path, str]) -> None:
+    one, other = ((sweep[0] / job / "model.safetensors").read_bytes() for job in "02")
+    assert one == other
+
+
+def test_a_run_ends_with_its_table(sweep: tuple[Path, str]) -> None:
+    *table, last = sweep[1].partition("\n| run ")[0].rstrip().splitlines()[-9:]
+    assert table[0].split() == ["layer", "shape", "weights", "left", "zeros"]
+    assert last.startswith(f"test accuracy {100 * summary(sweep[0] / '2')['test/accuracy']:.2f} %")
+
+
+def test_a_sweep_ends_with_the_comparison_and_what_failed(sweep: tuple[Path, str]) -> None:
+    folder, screen = sweep
+    _, _, end = screen.partition("\n| run ")
+    assert [line.split()[1] for line in end.splitlines()[2:4]] == ["0", "2"]
+    assert (folder / "frontier.png").exists()
+    assert "1 of 3 jobs failed:" in end
+    *_, which, why = end.strip().splitlines()
+    assert f"{folder / '1'}: +prune=l1 seed=-1 " in which
+    assert why.strip().startswith("Cannot train like this: data.seed=-1")
+    assert why.strip() == (folder / "1" / "error.txt").read_text().strip()
+
+
+# ---- what is refused
+
+
+@pytest.fixture
+def refusal(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Callable[..., str]]:
+    """Start the script with the given options and return the one message it ends with."""
+    threads = torch.get_num_threads()
+
+    def start(*options: str) -> str:
+        quick = ("logger=none", "trainer.max_epochs=2", f"hydra.run.dir={tmp_path}")
+        monkeypatch.setattr(sys, "argv", [str(SCRIPT), *quick, *options])
+        with pytest.raises(SystemExit) as exit_:
+            runpy.run_path(str(SCRIPT), run_name="__main__")
+        assert not (tmp_path / "summary.json").exists()
+        return str(exit_.value.code)
+
+    yield start
+    torch.use_deterministic_algorithms(False)
+    torch.set_num_threads(threads)
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        ("prune.threshold.sparsity=1.5", "sparsity .* 1.5"),
+        ("prune.prune_at=1.2", "prune_at .* 1.2"),
+        ("prune.strength=-1", "strength must be .* got -1"),
+        ("prune.threshold.sparsity=0.99999", "sparsity 0.99999 leaves 0 weights"),
+        (
+            "prune.targets=[{_target_: l1prune.ByName, pattern: nowhere}]",
+            "nowhere.* fits no weight",
+        ),
+        ("trainer.max_epochs=0", "max_epochs=0.* no training at all"),
+        ("trainer.max_steps=1", "does not fit a run of 1 step"),
+        ("trainer.accelerator=abacus", "abacus"),
+        ("data.batch_size=0", "data.batch_size=0"),
+        ("seed=-1", "seed=-1"),
+        ("model=lenet5", "at least 16 × 16"),
+        ("model=gpt", "model=gpt needs another kind of data than data=digits"),
+        ("data=shakespeare", "model=mlp needs another kind of data than data=shakespeare"),
+        ("+sweep=frontier", "sweep.command"),
+    ],
+)
+def test_wrong_input_ends_in_one_readable_message(
+    refusal: Callable[..., str], option: str, message: str
+) -> None:
+    said = refusal("+prune=l1", option)
+    assert said.startswith("Cannot train like this: ")
+    assert said.count("\n") < 5
+
+    assert re.search(message, said), said
+
+
+def test_a_missing_data_path_is_named(refusal: Callable[..., str]) -> None:
+    pytest.importorskip("datasets", reason="needs the extra 'hub'")
+    assert "data.path=./nowhere: no such folder" in refusal("data=mnist", "data.path=./nowhere")
+
+
+def test_an_unknown_choice_is_answered_with_the_known_ones(
+    refusal: Callable[..., str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert refusal("+prune=l7") == "1"
+    said = capsys.readouterr().err
+    assert "l7" in said
+    assert all(name in said for name in choices("prune"))
+    assert "Traceback" not in said
+
+
+def test_an_error_after_the_first_step_keeps_its_traceback(
+    monkeypatch: pytest.MonkeyPatch, refusal: Callable[..., str]
+) -> None:
+    def broken(self: object) -> None:
+        raise ValueError("a defect, not an input")
+
+    from l1prune.zoo import Classifier
+
+    monkeypatch.setattr(Classifier, "on_train_epoch_end", broken)
+    assert refusal() == "1"  # Hydra's way out, traceback printed
+
+
+# ---- killed and started again
+
+
+def test_killed_twice_and_started_again_a_run_leaves_the_same_bytes(tmp_path: Path) -> None:
+    options = ["+prune=l1", "logger=none", "trainer.max_epochs=4", "save_every=9"]
+
+    def start(folder: str) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(
+            [sys.executable, str(SCRIPT), *options, f"hydra.run.dir={tmp_path / folder}"],
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+
+    peace = start("peace")
+    last = tmp_path / "war" / "last.ckpt"
+    for saves in (3, 6):  # in the first epoch and beyond it
+        process, seen = start("war"), set()
+        while len(seen) < saves and process.poll() is None:
+            if last.exists():
+                seen.add(last.stat().st_mtime_ns)
+            time.sleep(0.002)
+        process.kill()
+        process.wait()
+        assert not (tmp_path / "war" / "summary.json").exists()
+    assert start("war").wait() == peace.wait() == 0
+    one, other = (tmp_path / name / "model.safetensors" for name in ("peace", "war"))
+    assert one.read_bytes() == other.read_bytes()
+
+
+# ---- many processes
+
+
+def test_processes_that_share_each_batch_train_the_network_that_one_trains(tmp_path: Path) -> None:
+    options = ["+prune=l1", "logger=csv", "trainer.max_epochs=3", "data.batch_size=64"]
+    said = {}
+    for trainer in ("default", "ddp", "fsdp"):  # at once, two could draw the same port
+        command = [sys.executable, str(SCRIPT), *options, f"trainer={trainer}"]
+        said[trainer] = subprocess.run(
+            [*command, f"hydra.run.dir={tmp_path / trainer}"],
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            capture_output=True,
+            check=True,
+            text=True,
+        ).stdout
+    one = load_file(tmp_path / "default" / "model.safetensors")
+    for trainer in ("ddp", "fsdp"):
+        run = tmp_path / trainer
+        shared = load_file(run / "model.safetensors")
+        for name, weight in one.items():
+            torch.testing.assert_close(shared[name], weight, rtol=1e-4, atol=1e-5)
+            assert torch.equal(shared[name] == 0, weight == 0)
+        assert summary(run)["test/accuracy"] == summary(tmp_path / "default")["test/accuracy"]
+        assert said[trainer].count("has everything this run leaves") == 1
+        with (run / "csv" / "metrics.csv").open() as file:
+            assert sum(bool(row["val/accuracy"]) for row in csv.DictReader(file)) == 3

@@ -1,0 +1,201 @@
+"""Saliency: what the loss holds on to stays, however small, and whatever its layer's scale."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.optim import SGD, Adagrad, Adam, AdamW, Optimizer, RMSprop
+
+from l1prune import L1, Global, GroupL1, Saliency, Sparsity, find_targets
+from l1prune.cuts.masks import cut
+from l1prune.cuts.saliency import weights
+from l1prune.pressure.metrics import OptimizerMetric
+from l1prune.pressure.optimizers import UpdateRule, divisor, update_rule
+from l1prune.weights.targets import Target
+
+ADAPTIVE = [Adam, AdamW, RMSprop, Adagrad]
+
+
+def trained(make: Any, scale: float = 1.0, lr: float = 0.0) -> tuple[nn.Module, Optimizer]:
+    """Two linear layers after some steps; the first is scaled, the second scaled back."""
+    torch.manual_seed(0)
+    model = nn.Sequential(
+        nn.Linear(6, 8, bias=False), nn.ReLU(), nn.Linear(8, 3, bias=False)
+    ).double()
+    with torch.no_grad():
+        model[0].weight.mul_(scale)  # type: ignore[operator]
+        model[2].weight.div_(scale)  # type: ignore[operator]
+    optimizer: Optimizer = make(model.parameters(), lr=lr)
+    for _ in range(5):
+        optimizer.zero_grad()
+        model(torch.randn(10, 6).double()).square().mean().backward()
+        optimizer.step()
+    return model, optimizer
+
+
+def kept(model: nn.Module, optimizer: Optimizer, sparsity: float = 0.5) -> dict[str, Tensor]:
+    targets = find_targets(model)
+    saliency = Saliency()
+    threshold = Sparsity(sparsity).with_scope(saliency.scope)
+    return cut(targets, L1(), threshold, worth=saliency.weigh(targets, [optimizer]))
+
+
+@pytest.mark.parametrize("make", ADAPTIVE)
+def test_scaling_a_layer_and_the_next_one_back_changes_nothing(make: Any) -> None:
+    one, other = kept(*trained(make)), kept(*trained(make, scale=64.0))
+    assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+@pytest.mark.parametrize("make", ADAPTIVE)
+def test_the_pressure_of_the_metric_zeroes_in_the_same_order(make: Any) -> None:
+    """What the proximal map zeroes in a layer is worth less than what it leaves there."""
+    model, optimizer = trained(make)
+    targets = find_targets(model)
+    made = weights(targets, [optimizer])
+    group = optimizer.param_groups[0]
+    for target in targets:
+        w = target.parameter.detach().clone()
+        half = float((w * divisor(optimizer, group, target.parameter)).abs().median())  # type: ignore[operator]
+        t = OptimizerMetric().threshold(optimizer, group, target.parameter, half)
+        gone = L1().prox_(w, t) == 0
+        assert 0 < gone.sum() < gone.numel()
+        worth = made[target.name].abs()
+        assert worth[gone].max() <= worth[~gone].min() * (1 + 1e-6)
+
+
+def test_a_small_weight_that_the_loss_holds_on_to_outlives_a_large_idle_one() -> None:
+    layer = nn.Linear(2, 1, bias=False)
+    layer.weight.data = torch.tensor([[1.0, 0.1]])
+    optimizer = Adam(layer.parameters(), lr=0.0)
+    layer(torch.tensor([[0.01, 5.0]])).sum().backward()
+    optimizer.step()
+    assert kept(layer, optimizer)["weight"].tolist() == [[False, True]]
+
+
+def test_a_layer_whose_gradients_have_grown_is_worth_more_at_once() -> None:
+    """Adam's second moments forget half in 700 steps; the measure follows within tens."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(20, 20, bias=False), nn.Linear(20, 20, bias=False)).double()
+    first, second = model[0].weight, model[1].weight
+    optimizer = Adam(model.parameters(), lr=0.0)
+    for step in range(300):
+        first.grad = torch.randn_like(first)
+        second.grad = torch.randn_like(second) * (1.0 if step < 250 else 10.0)
+        optimizer.step()
+    made = weights(find_targets(model), [optimizer])
+    worth = [made[f"{i}.weight"].norm() / model[i].weight.norm() for i in (0, 1)]  # type: ignore[operator,union-attr]
+    assert 8 < worth[1] / worth[0] < 12
+
+
+def test_gradients_that_stay_as_they_are_change_nothing() -> None:
+    torch.manual_seed(0)
+    w = nn.Parameter(torch.randn(100, 100))
+    optimizer = Adam([w], lr=0.0)
+    for _ in range(100):
+        w.grad = torch.randn_like(w)
+        optimizer.step()
+    worth = weights([Target("w", w)], [optimizer])["w"]
+    plain = w * divisor(optimizer, optimizer.param_groups[0], w)  # type: ignore[operator]
+    torch.testing.assert_close(worth, plain, rtol=0.05, atol=0.0)
+
+
+def test_a_layer_without_gradients_keeps_the_order_of_its_weights() -> None:
+    model, optimizer = trained(Adam)
+    before = weights(find_targets(model), [optimizer])["0.weight"]
+    optimizer.state[model[0].weight]["exp_avg"].zero_()  # type: ignore[index,union-attr]
+    after = weights(find_targets(model), [optimizer])["0.weight"]
+    assert torch.equal(before.flatten().argsort(), after.flatten().argsort())
+    assert 0 < after.abs().max() < before.abs().max()
+
+
+def test_where_no_optimizer_sums_up_squares_it_is_refused() -> None:
+    model, optimizer = trained(SGD)
+    assert weights(find_targets(model), [optimizer]) == {}
+    with pytest.raises(ValueError, match=r"criterion=Saliency.* and SGD does not"):
+        Saliency().check([optimizer])
+
+
+def test_before_the_first_step_sizes_are_all_there_is() -> None:
+    model, _ = trained(Adam)
+    worth = Saliency().weigh(find_targets(model), [Adam(model.parameters())])
+    sizes = [target.parameter.abs().flatten() for target in find_targets(model)]
+    for one, size in zip(worth, sizes, strict=True):
+        assert torch.equal(one.flatten().argsort(), size.argsort())
+
+
+def test_each_layer_keeps_the_least_that_was_asked_for() -> None:
+    assert Saliency(least=0.3).scope.floors([100, 300], [1, 1], room=40) == [3, 9]
+
+
+def test_what_it_has_learned_goes_along_in_a_checkpoint() -> None:
+    model, optimizer = trained(Adam)
+    targets, first, again = find_targets(model), Saliency(), Saliency()
+    first.weigh(targets, [optimizer])
+    again.load_state_dict(first.state_dict())
+    model(torch.randn(10, 6).double()).square().mean().backward()
+    optimizer.step()
+    for one, other in zip(
+        first.weigh(targets, [optimizer]), again.weigh(targets, [optimizer]), strict=True
+    ):
+        assert torch.equal(one, other)
+
+
+def test_what_no_optimizer_moves_counts_as_the_average() -> None:
+    model, _ = trained(Adam)
+    optimizer = Adam(model[0].parameters(), lr=0.0)  # type: ignore[index]
+    model(torch.randn(10, 6).double()).square().mean().backward()
+    optimizer.step()
+    targets = find_targets(model)
+    made = weights(targets, [optimizer])
+    assert set(made) == {"0.weight", "2.weight"}
+    moved, still = (made[t.name].double().abs().sum() / t.parameter.abs().sum() for t in targets)
+    torch.testing.assert_close(moved, still)
+
+
+@pytest.mark.parametrize("make", ADAPTIVE)
+def test_a_weight_that_has_had_no_gradient_yet_is_worth_a_number(make: Any) -> None:
+    """Adagrad has a state, without a step, from the start."""
+    model, _ = trained(Adam)
+    optimizer = make(model.parameters(), lr=0.0)
+    model[0].weight.grad = torch.ones_like(model[0].weight)  # type: ignore[index,arg-type,operator]
+    model[2].weight.grad = None  # type: ignore[index]
+    optimizer.step()
+    made = weights(find_targets(model), [optimizer], {})
+    assert all(bool(worth.isfinite().all()) for worth in made.values())
+
+
+def test_an_optimizer_of_the_users_own_needs_no_betas() -> None:
+    class Own(Optimizer):
+        def __init__(self, params: Any) -> None:
+            super().__init__(params, {"lr": 0.0})
+
+        def step(self, closure: Any = None) -> None:
+            for w in self.param_groups[0]["params"]:
+                self.state[w] = {"scale": w.grad.abs() + 1.0, "exp_avg": w.grad}
+
+    class OwnRule(UpdateRule):
+        adaptive = True
+
+        def divided(self, amount: Any, group: Any, state: Any) -> Any:
+            return amount / state["scale"]
+
+    update_rule.register(Own, lambda optimizer: OwnRule())
+    layer = nn.Linear(3, 1, bias=False)
+    optimizer = Own(layer.parameters())
+    layer(torch.tensor([1.0, 2.0, 3.0])).sum().backward()
+    optimizer.step()
+    worth = weights(find_targets(layer), [optimizer])["weight"]
+    torch.testing.assert_close(worth, layer.weight * torch.tensor([2.0, 3.0, 4.0]))
+
+
+def test_groups_are_measured_by_the_norm_of_what_they_are_worth() -> None:
+    model, optimizer = trained(Adam)
+    targets = find_targets(model)
+    worth = Saliency().weigh(targets, [optimizer])
+    mask = cut(targets, GroupL1(), Sparsity(0.5, scope=Global(0.1)), worth=worth)
+    rows = torch.cat([one.norm(dim=1) for one in worth])
+    stays = torch.cat([mask[t.name].all(1) for t in targets])
+    assert bool(rows[stays].min() >= rows[~stays].max())

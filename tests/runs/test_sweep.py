@@ -1,0 +1,89 @@
+"""Sweeps: jobs fail alone, whoever launches them, and what failed is said at the end."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from l1prune.runs.sweep import conclude
+
+ROOT = Path(__file__).parents[2]
+
+
+def finished(run: Path, accuracy: float = 0.9) -> None:
+    run.mkdir(parents=True)
+    figures = {"params/nonzero": 10, "test/accuracy": accuracy, "params/prunable": 100}
+    (run / "summary.json").write_text(json.dumps(figures))
+
+
+def failed(run: Path, why: str) -> None:
+    (run / ".hydra").mkdir(parents=True)
+    (run / ".hydra" / "overrides.yaml").write_text(f"- seed={run.name}\n")
+    (run / "error.txt").write_text(f"{why}\n\nTraceback (most recent call last): ...\n")
+
+
+def test_a_sweep_without_failures_ends_with_its_table(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    finished(tmp_path / "0")
+    finished(tmp_path / "1", accuracy=0.8)
+    conclude(tmp_path)
+    assert "| 0   |" in capsys.readouterr().out
+    assert (tmp_path / "frontier.png").exists()
+    assert "<html" in (tmp_path / "compare.html").read_text(encoding="utf-8")
+
+
+def test_failures_are_named_in_their_order_with_the_reason_alone(tmp_path: Path) -> None:
+    finished(tmp_path / "0")
+    for number in (10, 9):
+        failed(tmp_path / str(number), f"ValueError: {number} is wrong")
+    with pytest.raises(SystemExit) as exit_:
+        conclude(tmp_path)
+    lines = [line.strip() for line in str(exit_.value.code).strip().splitlines()]
+    assert lines == [
+        "2 of 3 jobs failed:",
+        f"{tmp_path / '9'}: seed=9",
+        "ValueError: 9 is wrong",
+        f"{tmp_path / '10'}: seed=10",
+        "ValueError: 10 is wrong",
+    ]
+
+
+def test_where_all_failed_there_is_no_table(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    failed(tmp_path / "0", "RuntimeError: out of memory")
+    with pytest.raises(SystemExit, match="1 of 1 jobs failed"):
+        conclude(tmp_path)
+    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize(
+    ("launcher", "package"),
+    [("joblib", "hydra_joblib_launcher"), ("submitit_local", "hydra_submitit_launcher")],
+)
+def test_jobs_in_processes_of_their_own_fail_alone(
+    tmp_path: Path, launcher: str, package: str
+) -> None:
+    pytest.importorskip(f"hydra_plugins.{package}", reason="needs the launcher's extra")
+    options = ["-m", f"hydra/launcher={launcher}", "seed=-1,1", "logger=none"]
+    options += ["trainer.max_epochs=1", f"hydra.sweep.dir={tmp_path / 'runs'}"]
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "scripts" / "train.py"), *options],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "1 of 2 jobs failed:" in done.stderr
+    assert "Cannot train like this: data.seed=-1" in done.stderr
+    assert (tmp_path / "runs" / "1" / "summary.json").exists()
+    assert (tmp_path / "runs" / "frontier.png").exists()

@@ -1,0 +1,32 @@
+"""The documents: their programs run as they stand."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+DOCS = Path(__file__).parents[1] / "docs"
+
+
+def programs(file: Path) -> list[Any]:
+    """Each block of Python in a document, under the heading above it."""
+    text = file.read_text(encoding="utf-8")
+    blocks = re.finditer(r"```python\n(.*?)```", text, re.DOTALL)
+    headings = [(one.start(), one[1]) for one in re.finditer(r"^## (.+)$", text, re.MULTILINE)]
+    return [
+        pytest.param(block[1], id=[name for at, name in headings if at < block.start()][-1])
+        for block in blocks
+    ]
+
+
+@pytest.mark.parametrize("program", programs(DOCS / "extending.md"))
+def test_what_extending_says_runs(program: str) -> None:
+    code = compile(program, "docs/extending.md", "exec", dont_inherit=True)
+    exec(code, {"__name__": "extending"})
+
+
+def test_there_is_an_example_of_each_kind() -> None:
+    assert len(programs(DOCS / "extending.md")) >= 6

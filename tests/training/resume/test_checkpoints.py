@@ -1,0 +1,226 @@
+"""Checkpoints: what cannot be resumed from is refused in one sentence, before the first step."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import pytest
+import torch
+from lightning.pytorch.callbacks import ModelCheckpoint
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, TensorDataset
+
+from l1prune import ElasticNet, L1Pruning, Sparsity, Subgradient
+from l1prune.training.run import saved_fields
+
+# A run is often resumed here without the callback that saved its checkpoint.
+pytestmark = pytest.mark.filterwarnings("ignore:Be aware that when using `ckpt_path`:UserWarning")
+
+
+class Task(L.LightningModule):
+    """Shuffled data, dropout and BatchNorm: all that draws random numbers or keeps statistics."""
+
+    def __init__(self, width: int = 16, depth: int = 1, early: bool = False) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        layers: list[nn.Module] = [nn.Linear(8, width), nn.BatchNorm1d(width), nn.ReLU()]
+        layers += [nn.Sequential(nn.Linear(width, width), nn.Dropout(0.3)) for _ in range(depth)]
+        self.net = nn.Sequential(*layers, nn.Linear(width, 1))
+        self.steps, self.early = 0, early
+
+    def training_step(self, batch: list[Tensor], batch_idx: int) -> Tensor:
+        self.steps += 1
+        return (self.net(batch[0]) - batch[1]).square().mean()
+
+    def validation_step(self, batch: list[Tensor], batch_idx: int) -> None:
+        self.log("val/loss", (self.net(batch[0]) - batch[1]).square().mean())
+
+    def train_dataloader(self) -> DataLoader[Any]:
+        data = torch.Generator().manual_seed(1)
+        x, y = torch.randn(40, 8, generator=data), torch.randn(40, 1, generator=data)
+        return DataLoader(TensorDataset(x, y), 10, shuffle=True)
+
+    def val_dataloader(self) -> DataLoader[Any]:
+        return DataLoader(TensorDataset(torch.ones(4, 8), torch.ones(4, 1)), 2)
+
+    def configure_optimizers(self) -> Any:
+        optimizer = torch.optim.Adam(self.parameters(), lr=0.01)
+        # Estimating makes the loaders, before their states and that of the generators are there.
+        steps = int(self.trainer.estimated_stepping_batches) if self.early else 24
+        return [optimizer], [torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)]
+
+
+def trainer(*callbacks: L.Callback, epochs: int = 6, **options: Any) -> L.Trainer:
+    plan: dict[str, Any] = {"accelerator": "cpu", "logger": False, "enable_progress_bar": False}
+    plan["enable_checkpointing"] = any(isinstance(c, ModelCheckpoint) for c in callbacks)
+    return L.Trainer(
+        max_epochs=epochs, callbacks=list(callbacks), enable_model_summary=False, **(plan | options)
+    )
+
+
+def pruning(**options: Any) -> L1Pruning:
+    return L1Pruning(**({"threshold": Sparsity(0.8), "prune_at": 0.5} | options))
+
+
+def every_epoch(folder: Path, **options: Any) -> ModelCheckpoint:
+    return ModelCheckpoint(folder, filename="{epoch}", save_top_k=-1, **options)
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkpoint after the first of six epochs, whole and as weights alone."""
+    folder = tmp_path_factory.mktemp("saved")
+    run = trainer(pruning(), every_epoch(folder), limit_val_batches=0)
+    run.fit(Task())
+    run.save_checkpoint(folder / "weights.ckpt", weights_only=True)
+    return folder
+
+
+# ---- any epoch's end
+
+
+@pytest.mark.parametrize("early", [True, False])
+@pytest.mark.parametrize("on_train_epoch_end", [True, False])
+def test_stock_loaders_dropout_and_batchnorm_go_on_from_any_epoch_end(
+    tmp_path: Path, on_train_epoch_end: bool, early: bool
+) -> None:
+    def callbacks() -> list[L.Callback]:
+        return [pruning(), every_epoch(tmp_path, save_on_train_epoch_end=on_train_epoch_end)]
+
+    whole = Task(early=early)
+    trainer(*callbacks()).fit(whole)
+    for epoch in range(5):
+        resumed = Task(early=early)
+        torch.manual_seed(99 + epoch)  # another process, another state
+        trainer(*callbacks()).fit(resumed, ckpt_path=tmp_path / f"{epoch=}.ckpt")
+        for a, b in zip(whole.state_dict().values(), resumed.state_dict().values()):
+            assert torch.equal(a, b), epoch
+
+
+def test_a_run_that_had_ended_is_what_it_was(saved: Path, tmp_path: Path) -> None:
+    callback, task = pruning(), Task()
+    run = trainer(callback)
+    run.fit(task, ckpt_path=saved / "epoch=5.ckpt")
+    run.save_checkpoint(tmp_path / "again.ckpt")
+    assert task.steps == 0 and callback.report is not None and callback.report.sparsity == 0.8
+    before, after = (
+        torch.load(path, weights_only=True)["callbacks"]["L1Pruning"]["masks"]
+        for path in (saved / "epoch=5.ckpt", tmp_path / "again.ckpt")
+    )
+    assert before.keys() == after.keys() == callback.masks.keys() != set()
+    assert all(torch.equal(before[name], after[name]) for name in before)
+
+
+# ---- the same run, or none
+
+
+def test_more_epochs_are_welcome(saved: Path) -> None:
+    callback, task = pruning(), Task()
+    trainer(callback, epochs=9).fit(task, ckpt_path=saved / "epoch=5.ckpt")
+    assert callback.report is not None and callback.report.sparsity >= 0.8
+    assert task.steps == 3 * 4
+
+
+@pytest.mark.parametrize(
+    ("other", "says"),
+    [
+        ({"threshold": Sparsity(0.9)}, r"threshold=Sparsity\(sparsity=0.8.*=0.9"),
+        ({"threshold": 0.1}, r"threshold=Sparsity.*threshold=Magnitude"),
+        ({"prune_at": [0.3, 0.5]}, r"prune_at=\(0.5,\).*prune_at=\(0.3, 0.5\)"),
+        ({"penalty": ElasticNet()}, r"penalty=L1\(.*penalty=ElasticNet"),
+        ({"strength": 0.1}, r"strength=ByPasses.*strength=0.1"),
+        ({"form": Subgradient()}, r"form=None.*form=Subgradient"),
+        ({"targets": ["net.0"]}, r"targets=None.*targets=.*net\.0"),
+    ],
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
+)
+def test_other_arguments_than_the_run_began_with_are_refused(
+    saved: Path, other: dict[str, Any], says: str
+) -> None:
+    task = Task()
+    with pytest.raises(ValueError, match=says):
+        trainer(pruning(**other)).fit(task, ckpt_path=saved / "epoch=1.ckpt")
+    assert task.steps == 0
+
+
+def test_a_test_from_a_checkpoint_leaves_the_outcome_alone(saved: Path) -> None:
+    callback, task = pruning(), Task()
+    run = trainer(callback)
+    run.fit(task)
+    report = callback.report
+    run.validate(task, ckpt_path=saved / "epoch=1.ckpt", verbose=False)
+    assert callback.report is report is not None
+    assert callback.phase == "tune"
+
+
+# ---- files that are no use
+
+
+def damaged(data: bytes, how: str) -> bytes:
+    middle = len(data) // 2
+    return {
+        "empty": b"",
+        "text": b"epoch: 3\n",
+        "zeros": bytes(len(data)),
+        "truncated": data[:middle],
+        "a byte short": data[:-1],
+        "a flipped bit": data[:middle] + bytes([data[middle] ^ 1]) + data[middle + 1 :],
+        "a hole": data[:middle] + bytes(512) + data[middle + 512 :],
+    }[how]
+
+
+@pytest.mark.parametrize(
+    "how", ["empty", "text", "zeros", "truncated", "a byte short", "a flipped bit", "a hole"]
+)
+def test_a_broken_file_is_refused_by_name(saved: Path, tmp_path: Path, how: str) -> None:
+    file = tmp_path / "broken.ckpt"
+    file.write_bytes(damaged((saved / "epoch=1.ckpt").read_bytes(), how))
+    refused(file, Task(), r"broken\.ckpt: (not a whole checkpoint|damaged)")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [{"weights": torch.ones(3)}, [1, 2], torch.ones(3), {"state_dict": {}}, "a text"],
+    ids=lambda content: type(content).__name__,
+)
+def test_a_file_of_something_else_is_refused(tmp_path: Path, content: Any) -> None:
+    torch.save(content, tmp_path / "other.ckpt")
+    refused(tmp_path / "other.ckpt", Task(), "not a checkpoint of Lightning")
+
+
+def test_weights_alone_are_refused_with_what_is_missing(saved: Path) -> None:
+    missing = "not callbacks, optimizer_states .*phase nor masks.*load_state_dict"
+    refused(saved / "weights.ckpt", Task(), missing)
+
+
+def test_another_model_is_refused_by_its_first_difference(saved: Path) -> None:
+    file = saved / "epoch=1.ckpt"
+    refused(file, Task(width=12), r"net\.0\.weight has the shape \(16, 8\) there, and \(12, 8\)")
+    refused(file, Task(depth=2), r"parameters of this one are not in it, such as net\.4\.0\.weight")
+
+
+def test_masks_of_another_model_are_refused(saved: Path, tmp_path: Path) -> None:
+    checkpoint = torch.load(saved / "epoch=3.ckpt", weights_only=True)
+    checkpoint["callbacks"]["L1Pruning"]["masks"]["net.0.weight"] = torch.ones(3).byte()
+    torch.save(checkpoint, tmp_path / "foreign.ckpt")
+    refused(tmp_path / "foreign.ckpt", Task(), "mask of .* another model")
+
+
+def test_what_another_callback_of_this_name_left_is_refused(saved: Path, tmp_path: Path) -> None:
+    checkpoint = torch.load(saved / "epoch=1.ckpt", weights_only=True)
+    checkpoint["callbacks"]["L1Pruning"] = {"pruned": True}
+    torch.save(checkpoint, tmp_path / "foreign.ckpt")
+    refused(tmp_path / "foreign.ckpt", Task(), "state of another L1Pruning")
+
+
+def test_what_a_checkpoint_must_hold_is_what_is_saved() -> None:
+    assert pruning().state_dict().keys() == {"arguments", *saved_fields()}
+
+
+def refused(file: Path, task: Task, says: str) -> None:
+    with pytest.raises(ValueError, match=says) as caught:
+        trainer(pruning()).fit(task, ckpt_path=file)
+    assert task.steps == 0
+    assert "\n" not in str(caught.value)

@@ -1,0 +1,55 @@
+"""Attached: pressure and masks on every optimizer, as long as it takes and no longer."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from l1prune import L1, Proximal, find_targets
+from l1prune.training.hooks import Attached
+
+
+def model() -> nn.Sequential:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4))
+
+
+def step(net: nn.Module, *optimizers: torch.optim.Optimizer) -> None:
+    net(torch.zeros(1, 4)).sum().backward()
+    for optimizer in optimizers:
+        optimizer.step()
+
+
+def test_each_optimizer_is_pressed_and_held_until_it_is_let_go() -> None:
+    net = model()
+    optimizers = [torch.optim.SGD(layer.parameters(), 0.1) for layer in net]
+    mask = torch.ones(4, 4, dtype=torch.bool)
+    mask[0] = False
+    attached = Attached(
+        optimizers, find_targets(net), L1(), Proximal(), {"1.weight": mask}, steps=[3]
+    )
+    attached.press(1e6)
+    step(net, optimizers[0])
+    assert not net[0].weight.any()
+    assert attached.steps == [4, 0]
+    attached.press(0.0)
+    step(net, optimizers[1])
+    assert not net[1].weight[0].any()
+    assert bool(net[1].weight[1:].all())
+    assert attached.remove()
+    assert not attached.remove()
+    net[1].weight.data.fill_(1.0)
+    step(net, *optimizers)
+    assert bool(net[1].weight.all())
+
+
+def test_weights_that_nobody_moves_are_named() -> None:
+    net = model()
+    optimizer = torch.optim.SGD(net[0].parameters(), 0.1)
+    with pytest.warns(UserWarning, match=r"no optimizer moves 1\.weight"):
+        Attached([optimizer], find_targets(net), L1(), None, {})
+
+
+def test_without_optimizers_there_is_nothing_to_let_go() -> None:
+    assert not Attached((), find_targets(model()), L1(), None, {}).remove()

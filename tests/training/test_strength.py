@@ -1,0 +1,27 @@
+"""The strength of a run: as a schedule of progress says, or as passes make it grow."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from l1prune import L1, Sparsity
+from l1prune.cuts.plans import as_plan
+from l1prune.pressure.schedules import ByPasses
+from l1prune.training.strength import Moment, as_strength
+
+
+def test_strength_by_passes_grows_with_them_and_no_further_than_it_should() -> None:
+    strength = as_strength(ByPasses(0.1, 10), as_plan(Sparsity(0.9)), L1(), None)
+    seen = []
+    for passes in (0.0, 1.0, 5.0, 10.0, 20.0):
+        strength.advance(Moment(0.5, 100, passes), [], {})
+        seen.append(strength.value)
+    assert seen == pytest.approx([0.0, 0.001, 0.025, 0.1, 0.1])
+
+
+@pytest.mark.parametrize("arguments", [(-1.0, 30), (0.1, 0), (float("nan"), 30), (0.1, "30")])
+def test_strength_by_passes_refuses_nonsense(arguments: Any) -> None:
+    with pytest.raises(ValueError, match="ByPasses takes"):
+        ByPasses(*arguments)
