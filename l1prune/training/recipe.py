@@ -6,10 +6,10 @@ from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import Any
 
-from l1prune.checks import check_object, described
+from l1prune.checks import check_object, described, is_number
 from l1prune.cuts.criteria import Criterion
 from l1prune.cuts.plans import Plan, as_plan
-from l1prune.cuts.thresholds import Sparsity, Threshold
+from l1prune.cuts.thresholds import Sparsity, Threshold, as_threshold
 from l1prune.penalties import L1, Penalty
 from l1prune.pressure.forms import Form
 from l1prune.pressure.schedules import ByPasses, Schedule
@@ -34,7 +34,7 @@ class Recipe:
     """
 
     strength: float | Schedule | ByPasses | Controller
-    threshold: float | Threshold | Plan
+    threshold: Threshold | Plan
     penalty: Penalty
     prune_at: tuple[float, ...]
     targets: list[Rule] | None
@@ -72,6 +72,8 @@ def as_recipe(*arguments: Any) -> Recipe:
         if given is not None:
             check_object(name, given, methods, example)
     threshold = Sparsity(0.95) if threshold is None else threshold
+    if is_number(threshold):
+        threshold = as_threshold(threshold)
     if prune_at is None:
         prune_at = _default_rounds(as_plan(threshold), rates.check(rewind))
     recipe = Recipe(

@@ -16,8 +16,7 @@ import yaml  # type: ignore[import-untyped]
 from loopback import Loopback, serving
 
 from l1prune.runs.points import Point
-from l1prune.runs.wandb import publish, read_hosted
-from l1prune.training import loggers
+from l1prune.runs.wandb import finish, publish, read_hosted, wandb_logger
 
 ROOT = Path(__file__).parents[2]
 RUNS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
@@ -174,10 +173,10 @@ def test_two_starts_offline_are_uploaded_as_one_run(server: Loopback, tmp_path: 
         "createRunFiles": {"runID": "b", "uploadHeaders": [], "files": []}
     }
     for start in range(2):
-        logger = loggers.wandb_logger(tmp_path / "run", project="digits", offline=True)
+        logger = wandb_logger(tmp_path / "run", project="digits", offline=True)
         for step in range(3):
             logger.log_metrics({"val/loss": 1.0}, step=10 * start + step)
-        loggers.finish([logger])
+        finish([logger])
     folders = sorted(map(str, (tmp_path / "run" / "wandb").glob("offline-run-*")))
     assert len(folders) == 2
     wandb_command("sync", "--yes", "--entity", "team", *folders)

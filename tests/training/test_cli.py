@@ -12,7 +12,6 @@ from lightning.pytorch.demos.boring_classes import BoringDataModule, BoringModel
 
 import l1prune
 from l1prune import L1, ElasticNet, Global, L1Pruning, OptimizerMetric, Proximal
-from l1prune.cuts.plans import Once
 from l1prune.pressure.schedules import Linear
 
 
@@ -78,7 +77,7 @@ def test_every_argument_can_be_configured(tmp_path: Path) -> None:
 def test_numbers_keep_their_meaning(tmp_path: Path, prune_at: Any) -> None:
     _, callback = configured(tmp_path, {"strength": 1e-3, "threshold": 0.01, "prune_at": prune_at})
     assert callback.recipe.prune_at == L1Pruning(prune_at=prune_at).recipe.prune_at
-    assert callback.recipe.plan == Once(l1prune.Magnitude(0.01))
+    assert callback.recipe.threshold == l1prune.Magnitude(0.01)
     assert (callback.recipe.penalty, callback.recipe.form) == (L1(), None)
 
 
