@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import lightning as L
 import torch
+from tasks import trainer
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
@@ -16,17 +17,9 @@ def run(trajectory: Trajectory, *callbacks: L.Callback, epochs: int = 3) -> floa
     torch.manual_seed(0)
     data = DataLoader(TensorDataset(torch.randn(8, 4), torch.arange(8) % 2), batch_size=4)
     model = Classifier(nn.Linear(4, 2), 2, lambda weights: torch.optim.SGD(weights, 0.1))
-    trainer = L.Trainer(
-        max_epochs=epochs,
-        callbacks=[trajectory, *callbacks],
-        accelerator="cpu",
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-    )
-    trainer.fit(model, data, data)
-    return float(trainer.callback_metrics["val/accuracy"])
+    way = trainer(trajectory, *callbacks, epochs=epochs)
+    way.fit(model, data, data)
+    return float(way.callback_metrics["val/accuracy"])
 
 
 def test_every_epoch_is_a_point_with_the_weights_left_at_its_end() -> None:
