@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,6 @@ from l1prune import L1Pruning, Sparsity, rounds
 from l1prune.training.resume.last import LAST, LastCheckpoint, last_checkpoint
 from l1prune.training.resume.loader import ResumableLoader, Shuffle
 from l1prune.training.resume.randomness import StepSeed
-from l1prune.weights.files import replace
 
 BATCHES, EPOCHS = 6, 4
 
@@ -161,56 +159,14 @@ def test_ctrl_c_saves_the_step_that_it_interrupts(tmp_path: Path) -> None:
 # ---- the file
 
 
-def test_whatever_moment_is_the_last_there_is_a_whole_file(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for folder in (False, True):  # a file, or the folder of a sharded checkpoint
-        home = tmp_path / str(folder)
-        home.mkdir()
-        for number in range(3):
-            for fatal in range(12):
-                write(home / "last.ckpt.part", f"{number}.{fatal}", folder)
-                with monkeypatch.context() as patch:
-                    die_at(patch, fatal)
-                    with suppress(KeyboardInterrupt):
-                        replace(home / "last.ckpt.part", home / LAST)
-                if number or fatal > 4:
-                    last = last_checkpoint(home)
-                    assert last is not None
-                    assert ((last / "shard") if folder else last).read_text()
+def test_a_folder_that_was_just_put_aside_for_the_next_is_found(tmp_path: Path) -> None:
+    assert last_checkpoint(tmp_path) is None
+    (tmp_path / f"{LAST}.old").mkdir()
+    assert last_checkpoint(tmp_path) == tmp_path / f"{LAST}.old"
+    (tmp_path / LAST).mkdir()
+    assert last_checkpoint(tmp_path) == tmp_path / LAST
 
 
-def write(part: Path, text: str, folder: bool) -> None:
-    shutil.rmtree(part, ignore_errors=True)
-    if folder:
-        part.mkdir()
-    ((part / "shard") if folder else part).write_text(text)
-
-
-def die_at(patch: pytest.MonkeyPatch, moment: int) -> None:
-    """Let the process be killed before the so-manieth thing that it does to the disk."""
-    left = [moment]
-
-    def fatal(function: Any) -> Any:
-        def wrapper(*args: Any, **options: Any) -> Any:
-            left[0] -= 1
-            if left[0] == 0:
-                raise KeyboardInterrupt
-            return function(*args, **options)
-
-        return wrapper
-
-    for owner, name in ((os, "fsync"), (Path, "rename"), (Path, "replace"), (shutil, "rmtree")):
-        patch.setattr(owner, name, fatal(getattr(owner, name)))
-
-
-@pytest.mark.parametrize(
-    ("make", "says"),
-    [
-        (lambda: StepSeed(-1), "seed=-1"),
-        (lambda: LastCheckpoint("x", 0), "every_n_steps=0"),
-    ],
-)
-def test_what_makes_no_sense_is_refused(make: Any, says: str) -> None:
-    with pytest.raises(ValueError, match=says):
-        make()
+def test_a_step_of_no_length_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="every_n_steps=0"):
+        LastCheckpoint(tmp_path, 0)
