@@ -153,8 +153,8 @@ def as_rules(rules: Rules) -> list[Rule]:
     """The rules that patterns, classes and mappings stand for, those that decide first in front.
 
     Of a list that is its order. A mapping has none that survives every file: its more specific
-    patterns, those with more characters beside the wildcards, come first; of those with as many, the
-    ones with fewer `*`, which fits any number of characters.
+    patterns, those with more characters beside the wildcards, come first; of those with as many,
+    the ones with fewer `*`, which fits any number of characters.
 
     >>> as_rules({"*": 1.0, "head.*": None, "encoder": 2.0})[0]
     ByName(pattern='encoder', factor=2.0)
