@@ -12,7 +12,7 @@ from lightning.pytorch.utilities import rank_zero_warn
 from l1prune.checks import check_same
 from l1prune.cuts import masks
 from l1prune.cuts.criteria import Criterion
-from l1prune.cuts.plans import Outcome, Plan
+from l1prune.cuts.plans import Outcome, Plan, cuttable
 from l1prune.cuts.thresholds import Threshold
 from l1prune.penalties import Penalty
 from l1prune.pressure.forms import Form
@@ -157,7 +157,7 @@ class L1Pruning(Original, pl.Callback):
         checkpoints.relax(trainer)
         shards.reshard(pl_module)
         found = find_targets(pl_module, self.recipe.targets)
-        self._found: Targets = found.without(self.recipe.plan.left_out(found))
+        self._found: Targets = cuttable(found, self.recipe.plan)
         strategies.check_units(self._found, self.recipe.penalty)
         masks.check(self._found, self.recipe.penalty, self.recipe.plan)
         loggers.define_axes(trainer.loggers)
