@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import warnings
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,9 @@ from tasks import Task, examples, fit
 from torch import Tensor
 from torch.utils.data import DataLoader, TensorDataset
 
-from l1prune import Budget, L1Pruning, SparsityPath, rounds
+from l1prune import Budget, L1Pruning, Plan, Sparsity, SparsityPath, rounds
+from l1prune.cuts.plans import Outcome
+from l1prune.cuts.thresholds import Threshold
 from l1prune.training.stages import Stages
 from l1prune.weights.report import SparsityReport
 
@@ -159,6 +162,100 @@ def test_fit_again_is_a_new_walk() -> None:
     for _ in range(2):
         fit(Needy(0.05), callback, epochs=6)
         assert len(callback.outcomes) == 3
+
+
+# ---- a plan of the user's own
+
+
+class First(Plan):
+    """Three stages, of which the first is the answer."""
+
+    ends = (1 / 3, 2 / 3, 1.0)
+
+    def __init__(self, goes_back: bool) -> None:
+        self.goes_back = goes_back
+
+    def threshold(self, outcomes: Sequence[Outcome]) -> Threshold | None:
+        return Sparsity((0.5, 0.8, 0.9)[min(len(outcomes), 2)])
+
+    def answer(self, outcomes: Sequence[Outcome]) -> int:
+        return 0
+
+
+class Alone:
+    """The same, derived from no class of ours."""
+
+    ends, gradual, scope = (1 / 3, 2 / 3, 1.0), True, None
+
+    def __init__(self, goes_back: bool) -> None:
+        self.goes_back = goes_back
+
+    def threshold(self, outcomes: Sequence[Outcome]) -> Threshold | None:
+        return Sparsity((0.5, 0.8, 0.9)[min(len(outcomes), 2)])
+
+    def answer(self, outcomes: Sequence[Outcome]) -> int:
+        return 0
+
+    def check(self, counts: list[int], sizes: list[int]) -> None:
+        return
+
+    def check_metrics(self, metrics: dict[str, float]) -> None:
+        return
+
+    def left_out(self, targets: Any) -> dict[str, str]:
+        return {}
+
+    def shortfall(self, outcomes: Sequence[Outcome]) -> str | None:
+        return f"{len(outcomes)} stages went by"
+
+
+both = pytest.mark.parametrize("plan", [First, Alone])
+
+
+@pytest.mark.filterwarnings("ignore:3 stages went by")
+@both
+def test_an_answer_of_the_first_stage_takes_the_model_back_to_its_network(plan: Any) -> None:
+    task = Needy(0.0)
+    callback = walked(plan(goes_back=True), task)
+    first, _ = task.seen[1:][2]  # validated after the third of nine epochs
+    assert torch.equal(task.net[0].weight, first)
+    assert callback.report and callback.report.nonzero == 150
+    assert sum(int((~mask).sum()) for mask in callback.masks.values()) == 150
+
+
+@pytest.mark.filterwarnings("ignore:3 stages went by")
+@both
+def test_of_a_plan_that_does_not_go_back_the_last_network_stays(plan: Any) -> None:
+    task = Needy(0.0)
+    callback = walked(plan(goes_back=False), task)
+    last, _ = task.seen[-1]
+    assert torch.equal(task.net[0].weight, last)
+    assert callback.report and callback.report.sparsity == 0.9
+    assert [outcome["sparsity"] for outcome in callback.outcomes] == [0.5, 0.8, 0.9]
+
+
+@pytest.mark.filterwarnings("ignore:3 stages went by")
+@both
+@pytest.mark.parametrize("goes_back", [True, False])
+def test_a_stage_begins_with_the_answer_so_far_where_the_plan_goes_back(
+    plan: Any, goes_back: bool
+) -> None:
+    """At its first step nothing of the stage has been cut: its zeros are those it began with."""
+    callback, begun = L1Pruning(0.0, plan(goes_back), prune_at=0.5), []
+
+    class Look(L.Callback):
+        def on_before_zero_grad(self, trainer: L.Trainer, *_: Any) -> None:
+            if trainer.global_step in (12, 24):  # of 36 steps in three stages
+                begun.append(sum(int((~mask).sum()) for mask in callback.masks.values()))
+
+    fit(Needy(0.0), callback, Look(), epochs=9)
+    assert begun == ([150, 150] if goes_back else [150, 240])
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+def test_what_a_plan_has_to_say_at_the_end_is_said() -> None:
+    with pytest.warns(UserWarning, match="3 stages went by"):
+        walked(Alone(goes_back=False), Needy(0.0))
 
 
 # ---- what is refused
