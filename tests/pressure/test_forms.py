@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
-from descent import model
+from descent import model, train
 from torch import nn
 
-from l1prune.pressure.forms import Proximal
+from l1prune.pressure.forms import Form, Proximal, Step, default_form
 from l1prune.pressure.metrics import OptimizerMetric
 from l1prune.pressure.pressure import Pressure
 from l1prune.weights.targets import find_targets
@@ -70,3 +72,51 @@ def test_an_optimizer_without_a_known_metric_is_refused_with_the_remedy() -> Non
             find_targets(net),
             form=Proximal(OptimizerMetric()),
         )
+
+
+# ---- the default, and one of the user's own
+
+
+@pytest.mark.parametrize("name", ["SGD", "Adam", "AdamW", "RMSprop", "Adagrad"])
+def test_the_default_is_the_optimizers_own_metric(name: str) -> None:
+    optimizer = getattr(torch.optim, name)(model().parameters(), lr=0.1)
+    assert default_form(optimizer) == Proximal(OptimizerMetric())
+
+
+def test_where_the_metric_is_not_known_the_default_is_euclidean_and_says_so() -> None:
+    with pytest.warns(UserWarning, match="the metric of Rprop is not known"):
+        form = default_form(torch.optim.Rprop(model().parameters()))
+    assert form == Proximal()
+
+
+class Own(Form):
+    """Notes the steps that it is given."""
+
+    def __init__(self) -> None:
+        self.steps: list[Step] = []
+
+    def check(self, optimizer: torch.optim.Optimizer) -> None:
+        return
+
+    def after(self, step: Step) -> None:
+        self.steps.append(step)
+
+
+def test_a_form_of_the_users_own_gets_each_weight_that_each_step_moves() -> None:
+    net, form = model(), Own()
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+    targets = find_targets(net, {"0": 2.0, "2": 1.0})
+    Pressure(optimizer, targets, strength=0.1, form=form)
+    train(net, optimizer, 3)
+    assert [step.target.name for step in form.steps] == ["0.weight", "2.weight"] * 3
+    assert [step.strength for step in form.steps] == [0.2, 0.1] * 3
+    assert all(step.parameter is step.target.parameter for step in form.steps)
+    assert all(step.optimizer is optimizer and step.separable for step in form.steps)
+    assert len({step.seed for step in form.steps}) == 6
+    assert form.makes_zeros and form.attach(optimizer, lambda _: iter(())) == []
+
+
+@pytest.mark.parametrize("metric", ["euclidean", OptimizerMetric, None])
+def test_what_is_no_metric_is_refused(metric: Any) -> None:
+    with pytest.raises(ValueError, match="metric must be an object as Euclidean"):
+        Proximal(metric)
