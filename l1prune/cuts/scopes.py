@@ -113,7 +113,8 @@ class PerOutput(Scope):
 
     @by_layer
     def comparable(self, scores: Tensor) -> Tensor:
-        rows = scores.reshape(len(scores), -1)
+        outputs = scores if scores.ndim else scores.view(1)
+        rows = outputs.unsqueeze(1).flatten(1)  # (outputs, weights of each)
         # Ranked twice: the first says who is where, the second where each is.
         ranks = rows.argsort(dim=1, stable=True).argsort(dim=1, stable=True).double() + 1
         ranks /= max(rows.shape[1], 1)

@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterator, Sequence
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from l1prune.cuts.plans import Plan
+from l1prune.cuts.plans import Plan, cuttable
 from l1prune.weights.rules import Rules
 from l1prune.weights.shards import warn
 from l1prune.weights.targets import Target, Targets, find_targets
@@ -37,8 +37,7 @@ def targets_of(
     Raises:
         ValueError: there is no weight to prune, or a rule fits nothing.
     """
-    found = find_targets(model, rules, cut)
-    found = found.without(plan.left_out(found))
+    found = cuttable(find_targets(model, rules, cut), plan)
     if optimizers is None:
         return found
     moved = {id(w) for w in _moved_by(optimizers)}
