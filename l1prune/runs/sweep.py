@@ -22,6 +22,7 @@ from l1prune.runs.escapes import LINE, printable, show
 from l1prune.runs.files import find, read_bytes, read_yaml
 from l1prune.runs.folder import is_first
 from l1prune.runs.frontier import draw, table
+from l1prune.runs.overrides import for_jobs
 from l1prune.runs.page import render
 from l1prune.runs.points import find_runs, read_points
 from l1prune.runs.wandb import abandon
@@ -132,27 +133,32 @@ class Comparison(Callback):
         conclude(Path(config.hydra.sweep.dir))
 
 
-def concluded(command: Callable[[], None]) -> Callable[[], None]:
-    """Let a sweep end with the comparison of its runs even if its launcher gave up.
+def command(conf: Path) -> Callable[[Callable[[], None]], Callable[[], None]]:
+    """Let a sweep set values of what it chooses, and end with the comparison of its runs.
 
-    Hydra does not call `Comparison` then: a launcher fails when a worker of its own is killed.
+    It does end so if its launcher gave up, as joblib does when a worker of its own is killed; Hydra
+    does not call `Comparison` then.
 
     Args:
-        command: what `hydra.main` has made.
+        conf: the folder of the configuration; what is decorated is made by `hydra.main`.
     """
 
-    @wraps(command)
-    def run() -> None:
-        try:
-            command()
-        except (Exception, SystemExit):
-            folder, Comparison.unended = Comparison.unended, None
-            if folder is not None and folder.exists():
-                show("\nThe sweep was given up; jobs that had not begun are missing.", sys.stderr)
-                conclude(folder)
-            raise
+    def decorate(main: Callable[[], None]) -> Callable[[], None]:
+        @wraps(main)
+        def run() -> None:
+            sys.argv[1:] = for_jobs(sys.argv[1:], conf)
+            try:
+                main()
+            except (Exception, SystemExit):
+                folder, Comparison.unended = Comparison.unended, None
+                if folder is not None and folder.exists():
+                    show("\nThe sweep was given up; jobs not begun are missing.", sys.stderr)
+                    conclude(folder)
+                raise
 
-    return run
+        return run
+
+    return decorate
 
 
 def conclude(folder: Path) -> None:
