@@ -30,7 +30,8 @@ def for_jobs(arguments: Sequence[str], conf: Path) -> list[str]:
     swept = {one.key_or_group for one in parsed.values() if one.is_sweep_override()}
     if not set(MULTIRUN) & set(arguments) or not any((conf / group).is_dir() for group in swept):
         return list(arguments)
-    return [_waiting(one) if one in parsed and _waits(parsed[one]) else one for one in arguments]
+    waiting = {given: _waiting(given, one) for given, one in parsed.items() if _waits(one)}
+    return [waiting.get(argument, argument) for argument in arguments]
 
 
 def _waits(override: Override) -> bool:
@@ -38,10 +39,18 @@ def _waits(override: Override) -> bool:
     return below and override.type is OverrideType.CHANGE and not override.is_sweep_override()
 
 
-def _waiting(argument: str) -> str:
+def _waiting(argument: str, override: Override) -> str:
+    """A choice among one that gives the jobs the same value; Hydra quotes a null, and loses quotes.
+
+    Where there is none, the setting is left as it is, and Hydra says what it thinks of it.
+    """
     name, _, value = argument.partition("=")
-    choice = f"{name}=choice({value})"
-    return choice if _parsed(choice) else argument
+    for choice in (f"{name}=choice({value})", f"{name}=choice('{value}')"):
+        if (one := _parsed(choice)) and one.is_sweep_override():
+            (chosen,) = one.sweep_string_iterator()
+            if (given := _parsed(f"{name}={chosen}")) and given.value() == override.value():
+                return choice
+    return argument
 
 
 def _parsed(argument: str) -> Override | None:
