@@ -43,6 +43,10 @@ def train(folder: Path, epochs: int, stop_in: int | None = None, **options: Any)
     fit(Counting(stop_in), *callbacks, epochs=epochs, num_sanity_val_steps=0, **options)
 
 
+def columns(file: Path) -> dict[str, list[float]]:
+    return {name: list(column) for name, column in read_history(file).items()}
+
+
 def expected(epochs: int) -> dict[str, list[float]]:
     numbers = [float(epoch) for epoch in range(epochs)]
     return {"epoch": numbers, "train/late": [10 * n for n in numbers], "val/early": numbers}
@@ -50,7 +54,7 @@ def expected(epochs: int) -> dict[str, list[float]]:
 
 def test_every_epoch_has_a_line_with_what_was_logged_in_it(tmp_path: Path) -> None:
     train(tmp_path, 3)
-    assert read_history(tmp_path / "history.csv") == expected(3)
+    assert columns(tmp_path / "history.csv") == expected(3)
     assert not list(tmp_path.glob("*.part"))
 
 
@@ -60,11 +64,11 @@ def test_a_resumed_run_goes_on_and_a_new_one_begins_anew(tmp_path: Path) -> None
     # It got as far as epoch 3, of which there is no checkpoint.
     with pytest.raises(RuntimeError, match="stopped"):
         train(tmp_path, 5, stop_in=4, resume=tmp_path / "two.ckpt")
-    assert read_history(tmp_path / "history.csv") == expected(4)
+    assert columns(tmp_path / "history.csv") == expected(4)
     train(tmp_path, 3, resume=tmp_path / "two.ckpt")
-    assert read_history(tmp_path / "history.csv") == expected(3)
+    assert columns(tmp_path / "history.csv") == expected(3)
     train(tmp_path, 1)
-    assert read_history(tmp_path / "history.csv") == expected(1)
+    assert columns(tmp_path / "history.csv") == expected(1)
 
 
 # ---- the way over the plane
