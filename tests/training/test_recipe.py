@@ -62,7 +62,6 @@ def test_what_is_not_given_is_the_default() -> None:
         ({"prune_at": [0.2, 0.3]}, (0.2, 0.3)),
         ({"prune_at": 7}, (7,)),
     ],
-    ids=str,
 )
 def test_when_cuts_are_due_follows_from_what_is_cut(given: dict[str, Any], prune_at: Any) -> None:
     assert recipe(**given).prune_at == prune_at
@@ -99,7 +98,7 @@ def test_the_same_recipe_is_described_in_the_same_words(one: Any, other: Any) ->
     assert recipe(**one).words == recipe(**other).words
 
 
-@pytest.mark.parametrize("given", OTHER, ids=str)
+@pytest.mark.parametrize("given", OTHER)
 def test_another_is_not(given: dict[str, Any]) -> None:
     words, plain = recipe(**given).words, recipe().words
     assert list(words) == list(ORDER)
@@ -131,7 +130,6 @@ def test_words_are_the_same_in_every_process() -> None:
         ({"rewind": 1.0}, "rewind must be"),
         ({"targets": "head"}, "targets must be"),
     ],
-    ids=str,
 )
 def test_what_makes_no_sense_is_refused_in_a_sentence(given: dict[str, Any], says: str) -> None:
     with pytest.raises(ValueError, match=says) as caught:
