@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import chain, repeat
-from typing import Any
 
 import lightning.pytorch as pl
 from lightning.pytorch.utilities import rank_zero_warn
@@ -14,6 +13,7 @@ from torch.optim import Optimizer
 from l1prune.cuts.masks import hold_
 from l1prune.penalties import Penalty
 from l1prune.pressure.forms import Form
+from l1prune.pressure.optimizers import after_steps
 from l1prune.pressure.pressure import Pressure
 from l1prune.training.lightning import overrides
 from l1prune.weights.targets import Target
@@ -34,13 +34,14 @@ class Hold:
         moved = {id(w) for group in optimizer.param_groups for w in group["params"]}
         self._targets = [target for target in targets if id(target.parameter) in moved]
         self._masks = masks
-        self._handle = optimizer.register_step_post_hook(self._after)
+        self._handles = after_steps(optimizer, self._after)
 
     def remove(self) -> None:
         """Let the optimizer go."""
-        self._handle.remove()
+        for handle in self._handles:
+            handle.remove()
 
-    def _after(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
+    def _after(self, optimizer: Optimizer) -> None:
         hold_(self._targets, self._masks)
 
 
