@@ -28,6 +28,7 @@ from l1prune.pressure.optimizers import (
     sharded_state_of,
     update_rule,
 )
+from l1prune.weights.pieces import widest
 from l1prune.weights.shards import local, over_shards, warn
 from l1prune.weights.targets import Target
 
@@ -171,7 +172,7 @@ def weights(
     if not rest:
         return worth
     sums = [
-        torch.stack([worth[t.name].double().abs().sum(), local(t.parameter).double().abs().sum()])
+        torch.stack([_wide(each).abs().sum() for each in (worth[t.name], local(t.parameter))])
         for t in known
     ]
     times, plain = over_shards(sums, [target.parameter for target in known]).sum(0).tolist()
@@ -193,7 +194,7 @@ def freshness(parameters: Sequence[Tensor], moments: Sequence[Moments]) -> list[
     [3.0]
     """
     sums = [
-        torch.stack([mean.double().square().sum() for mean in (each.long, each.short)])
+        torch.stack([_wide(mean).square().sum() for mean in (each.long, each.short)])
         for each in moments
     ]
     factors = []
@@ -202,6 +203,10 @@ def freshness(parameters: Sequence[Tensor], moments: Sequence[Moments]) -> list[
         # A layer without any gradient now keeps an order among its weights.
         factors.append(max(ratio, 1e-6) ** 0.5)
     return factors
+
+
+def _wide(values: Tensor) -> Tensor:
+    return values.to(widest(values.device))
 
 
 @dataclass(frozen=True, eq=False)
