@@ -19,8 +19,17 @@ from l1prune.checks import is_number
 from l1prune.cuts.criteria import Criterion, Size
 from l1prune.cuts.fisher import Fishers, packed, renewed, unpacked
 from l1prune.cuts.scopes import LAMP, Global, PerLayer, Scope
-from l1prune.pressure.optimizers import Group, divisor, update_rule
-from l1prune.weights.shards import local, over_shards
+from l1prune.pressure.optimizers import (
+    Group,
+    UpdateRule,
+    divisor,
+    fitting_rule,
+    innermost,
+    sharded_state_of,
+    update_rule,
+)
+from l1prune.weights.pieces import widest
+from l1prune.weights.shards import local, over_shards, warn
 from l1prune.weights.targets import Target
 
 
@@ -28,8 +37,9 @@ class Saliency(Criterion):
     """A weight is worth what the loss would lose with it: |w|·(√f + ε).
 
     f is the mean of the squared gradients of the steps since the last cut, each cut before it
-    counting half as much as the one after; it is taken from what Adam, AdamW, RMSprop and Adagrad
-    sum up. Between layers, Adam's and AdamW's first moments tell how large gradients are right now.
+    counting half as much as the one after; it is taken from what Adam, AdamW, NAdam, RAdam, RMSprop
+    and Adagrad sum up. Adamax and Adafactor tell by what they divide. Between layers, the first
+    moments of those that keep them tell how large gradients are right now.
     Nothing changes when a layer is scaled and the one after it scaled back, so layers compare as
     they are.
 
@@ -48,6 +58,7 @@ class Saliency(Criterion):
         self.least = least
         self._fishers: Fishers = {}
         self._packed: dict[str, dict[str, Any]] = {}
+        self._warned = False
 
     def __repr__(self) -> str:
         return f"Saliency(least={self.least})"
@@ -72,9 +83,21 @@ class Saliency(Criterion):
         known = weights(targets, optimizers, self._fishers)
         if known:
             return [known[target.name] for target in targets]
+        self._warn(targets, optimizers)
         # None has taken a step that it remembers: sizes, compared as they compare best.
         sizes = Size().weigh(targets, optimizers)
         return [LAMP().comparable(size.abs()) for size in sizes]
+
+    def _warn(self, targets: Sequence[Target], optimizers: Sequence[Optimizer]) -> None:
+        """Say once what there is no reading of, though a step has been taken."""
+        names = {type(moved.optimizer).__name__ for moved in _moved(targets, optimizers)}
+        if names and not self._warned:
+            self._warned = True
+            warn(
+                f"criterion: what {', '.join(sorted(names))} remembers of gradients is not known, "
+                "so weights compare by their sizes; register its rule with "
+                "l1prune.pressure.optimizers.update_rule.register, or give criterion=Size()"
+            )
 
     def state_dict(self) -> dict[str, Any]:
         return {"fishers": {**self._packed, **packed(self._fishers)}}
@@ -94,7 +117,7 @@ def sums_up_squares(optimizers: Sequence[Optimizer]) -> bool:
     >>> sums_up_squares([torch.optim.SGD([w])]), sums_up_squares([torch.optim.Adam([w])])
     (False, True)
     """
-    rules = [update_rule(optimizer) for optimizer in optimizers]
+    rules = [update_rule(one) for optimizer in optimizers for one in innermost(optimizer)]
     return any(rule is not None and rule.adaptive for rule in rules)
 
 
@@ -173,7 +196,8 @@ def by_rank(
     if not rest:
         return {}
     counts = [torch.bincount(_bin(one), minlength=BINS) for one in worth]
-    below = over_shards(counts, [target.parameter for target in known]).sum(0).cumsum(0).double()
+    below = over_shards(counts, [target.parameter for target in known]).sum(0).cumsum(0)
+    below = below.to(widest(below.device))
     return {
         target.name: _at_rank(PerLayer().comparable(target.parameter.detach().abs()), below)
         for target in rest
@@ -190,7 +214,7 @@ def _at_rank(ranks: Tensor, below: Tensor) -> Tensor:
 
     Within a bin it rises with the rank, from the bin's lower edge on.
     """
-    share = local(ranks).double()
+    share = local(ranks).to(below)
     # One known weight lower than its rank: of equals those of which something is known stay.
     place = (share * below[-1] - 1).clamp_(min=0)
     bins = torch.searchsorted(below, place, right=True).clamp_(max=BINS - 1)
@@ -213,7 +237,7 @@ def freshness(parameters: Sequence[Tensor], moments: Sequence[Moments]) -> list[
     [3.0]
     """
     sums = [
-        torch.stack([mean.double().square().sum() for mean in (each.long, each.short)])
+        torch.stack([_wide(mean).square().sum() for mean in (each.long, each.short)])
         for each in moments
     ]
     factors = []
@@ -224,26 +248,43 @@ def freshness(parameters: Sequence[Tensor], moments: Sequence[Moments]) -> list[
     return factors
 
 
+def _wide(values: Tensor) -> Tensor:
+    return values.to(widest(values.device))
+
+
+@dataclass(frozen=True, eq=False)
+class _Moved:
+    """A target as an optimizer moves it, after a step."""
+
+    target: Target
+    optimizer: Optimizer
+    group: Group
+
+
+def _moved(targets: Sequence[Target], optimizers: Sequence[Optimizer]) -> list[_Moved]:
+    known = {id(target.parameter): target for target in targets}
+    return [
+        _Moved(known[id(w)], one, group)
+        for optimizer in optimizers
+        for one in innermost(optimizer)
+        for group in one.param_groups
+        for w in group["params"]
+        if id(w) in known and one.state.get(w)
+    ]
+
+
 def _moments(
     targets: Sequence[Target], optimizers: Sequence[Optimizer], fishers: Fishers
 ) -> dict[str, Moments]:
-    named = {id(target.parameter): target.name for target in targets}
-    moved = [
-        (optimizer, group, w)
-        for optimizer in optimizers
-        for group in optimizer.param_groups
-        for w in group["params"]
-        if optimizer.state.get(w)
-    ]
     known: dict[str, Moments] = {}
-    for optimizer, group, w in moved:
-        name = named.get(id(w))
-        if name is None or name in known:
+    for moved in _moved(targets, optimizers):
+        name, w = moved.target.name, moved.target.parameter
+        rule = fitting_rule(moved.optimizer, moved.group, w)
+        if rule is None or name in known:
             continue
-        long = _root_mean_square(name, optimizer, group, w, fishers)
+        long = _root_mean_square(moved, rule, fishers)
         if long is not None:
-            rule = update_rule(optimizer)
-            mean = rule.mean(group, optimizer.state[w]) if rule else None
+            mean = rule.mean(moved.group, sharded_state_of(moved.optimizer, w))
             known[name] = (
                 Moments(long, long)
                 if mean is None
@@ -252,17 +293,13 @@ def _moments(
     return known
 
 
-def _root_mean_square(
-    name: str, optimizer: Optimizer, group: Group, w: Tensor, fishers: Fishers
-) -> Tensor | None:
+def _root_mean_square(moved: _Moved, rule: UpdateRule, fishers: Fishers) -> Tensor | None:
     """√f + ε, renewed; what the optimizer divides by where it does not say what it sums up."""
-    rule = update_rule(optimizer)
-    if rule is None:
-        return None
-    known = rule.squares(group, optimizer.state[w])
+    name, w = moved.target.name, moved.target.parameter
+    known = rule.squares(moved.group, sharded_state_of(moved.optimizer, w))
     if known is None:
-        return divisor(optimizer, group, w)
+        return divisor(moved.optimizer, moved.group, w)
     if not known.steps:  # Adagrad has a state before its first step
         return None
     fishers[name] = renewed(known, fishers.get(name))
-    return local(fishers[name].mean).sqrt().add_(group["eps"])
+    return local(fishers[name].mean).sqrt().add_(moved.group.get("eps", 0.0))

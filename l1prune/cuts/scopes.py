@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -11,7 +11,9 @@ import torch
 from torch import Tensor
 
 from l1prune.checks import is_number
-from l1prune.weights.shards import by_layer
+from l1prune.weights.blocks import SMALL
+from l1prune.weights.pieces import precise, widest
+from l1prune.weights.shards import by_layer, is_sharded
 
 
 class Scope(Protocol):
@@ -24,6 +26,13 @@ class Scope(Protocol):
     def comparable(self, scores: Tensor) -> Tensor:
         """The scores of one layer's units, in a unit that all layers share."""
         ...
+
+    def comparables(self, layers: Sequence[Tensor]) -> list[Tensor]:
+        """The same for many layers, each by itself; one as it was given says that it is in order.
+
+        What is faster for many small layers together than for one at a time may be done so.
+        """
+        return [self.comparable(scores) for scores in layers]
 
     def floors(self, counts: Sequence[int], sizes: Sequence[int], room: int) -> list[int]:
         """How many units each layer keeps, whatever they are worth.
@@ -76,12 +85,10 @@ class PerLayer(Scope):
 
     @by_layer
     def comparable(self, scores: Tensor) -> Tensor:
-        order = scores.flatten().argsort(stable=True)
-        ranks = torch.empty(scores.numel(), dtype=torch.float64, device=scores.device)
-        ranks[order] = torch.arange(
-            1, scores.numel() + 1, dtype=torch.float64, device=scores.device
-        )
-        return (ranks / scores.numel()).view_as(scores)
+        return _ranks(scores.reshape(1, -1)).view_as(scores)
+
+    def comparables(self, layers: Sequence[Tensor]) -> list[Tensor]:
+        return in_rows(_ranks, self.comparable, layers)
 
 
 @dataclass(frozen=True)
@@ -94,9 +101,10 @@ class Relative(Scope):
 
     @by_layer
     def comparable(self, scores: Tensor) -> Tensor:
-        alive = scores[scores > 0].double()
+        wide = widest(scores.device)
+        alive = scores[scores > 0].to(wide)
         rms = alive.square().mean().sqrt() if alive.numel() else 1.0
-        return scores.double() / rms
+        return scores.to(wide) / rms
 
 
 @dataclass(frozen=True)
@@ -116,7 +124,8 @@ class PerOutput(Scope):
         outputs = scores if scores.ndim else scores.view(1)
         rows = outputs.unsqueeze(1).flatten(1)  # (outputs, weights of each)
         # Ranked twice: the first says who is where, the second where each is.
-        ranks = rows.argsort(dim=1, stable=True).argsort(dim=1, stable=True).double() + 1
+        places = rows.argsort(dim=1, stable=True).argsort(dim=1, stable=True)
+        ranks = places.to(widest(scores.device)) + 1
         ranks /= max(rows.shape[1], 1)
         return ranks.view_as(scores)
 
@@ -135,9 +144,64 @@ class LAMP(Scope):
 
     @by_layer
     def comparable(self, scores: Tensor) -> Tensor:
-        flat = scores.flatten().clamp(min=0).double()
-        squares, order = flat.square().sort(stable=True)
-        at_least_as_large = squares.flip(0).cumsum(0).flip(0)
-        lamp = torch.zeros_like(squares)
-        lamp[order] = squares / at_least_as_large.clamp(min=torch.finfo(torch.float64).tiny)
+        flat = scores.flatten()
+        alive = flat > 0  # the others are worth nothing, and need not be sorted
+        lamp = torch.zeros(flat.shape, dtype=widest(flat.device), device=flat.device)
+        lamp[alive] = _lamp(flat[alive].unsqueeze(0)).squeeze(0)
         return lamp.view_as(scores)
+
+    def comparables(self, layers: Sequence[Tensor]) -> list[Tensor]:
+        return in_rows(_lamp, self.comparable, layers)
+
+
+def _ranks(rows: Tensor) -> Tensor:
+    """The rank of each unit among those of its row, in (0, 1]."""
+    count, wide = rows.shape[1], widest(rows.device)
+    order = rows.argsort(dim=1, stable=True)
+    ranks = torch.arange(1, count + 1, dtype=wide, device=rows.device) / count
+    return torch.empty(rows.shape, dtype=wide, device=rows.device).scatter_(
+        1, order, ranks.expand_as(order)
+    )
+
+
+def _lamp(rows: Tensor) -> Tensor:
+    """The square of each unit over the squares of those of its row that are at least as large."""
+    wide = widest(rows.device)
+    # From the largest on, of equals the last first: flipped, so that a stable sort leaves it so.
+    flipped = rows.to(precise(rows.dtype)).clamp(min=0).flip(1)
+    if rows.dtype == torch.float64:  # of narrower ones the squares are exact: their order is theirs
+        squares, order = flipped.square().sort(dim=1, descending=True, stable=True)
+    else:
+        sizes, order = flipped.sort(dim=1, descending=True, stable=True)
+        squares = sizes.to(wide).square()
+    lamp = squares / squares.cumsum(1).clamp_(min=torch.finfo(wide).tiny)
+    places = order.neg_().add_(rows.shape[1] - 1)
+    return torch.empty_like(lamp).scatter_(1, places, lamp)
+
+
+def in_rows(
+    formula: Callable[[Tensor], Tensor],
+    comparable: Callable[[Tensor], Tensor],
+    layers: Sequence[Tensor],
+) -> list[Tensor]:
+    """What a formula makes of each layer; of small ones of as many units, as rows of a matrix.
+
+    Args:
+        formula: of ``(layers, units)``, row by row.
+        comparable: the same of a layer of any shape.
+        layers: the layers.
+    """
+    alike: dict[object, list[int]] = {}
+    for number, layer in enumerate(layers):
+        alone = is_sharded(layer) or layer.numel() > SMALL
+        kind = number if alone else (layer.numel(), layer.dtype, layer.device)
+        alike.setdefault(kind, []).append(number)
+    found: dict[int, Tensor] = {}
+    for numbers in alike.values():
+        if len(numbers) == 1:
+            found[numbers[0]] = comparable(layers[numbers[0]])
+            continue
+        rows = formula(torch.stack([layers[number].flatten() for number in numbers]))
+        for number, row in zip(numbers, rows, strict=True):
+            found[number] = row.view(layers[number].shape)
+    return [found[number] for number in range(len(layers))]

@@ -88,7 +88,7 @@ def _keep(scores: Tensor, n: int, m: int, share: float) -> Tensor:
     by_input = scores.movedim(1, -1)
     blocks = by_input.reshape(-1, m)
     ranks = blocks.argsort(dim=1, stable=True).argsort(dim=1, stable=True)
-    order = blocks.double().masked_fill(ranks >= m - n, math.inf).flatten().argsort(stable=True)
+    order = blocks.masked_fill(ranks >= m - n, math.inf).flatten().argsort(stable=True)
     keep = torch.ones_like(order, dtype=torch.bool)
     keep[order[: math.ceil((share - 1e-9) * len(order))]] = False
     return keep.view(by_input.shape).movedim(-1, 1)

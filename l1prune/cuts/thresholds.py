@@ -12,8 +12,8 @@ from torch import Tensor
 from l1prune.checks import check_object, is_number, is_whole
 from l1prune.cuts.scopes import LAMP, Scope
 from l1prune.pressure.schedules import Cubic
-from l1prune.weights.largest import largest
-from l1prune.weights.shards import local, part_of
+from l1prune.weights.largest import largest, largest_of_each
+from l1prune.weights.shards import count_nonzero, local, part_of
 from l1prune.weights.targets import Target
 
 
@@ -79,7 +79,11 @@ class Magnitude(Threshold):
         _check_floor(self.floor)
 
     def keep(self, scores: list[Tensor], sizes: list[int], progress: float = 1.0) -> list[Tensor]:
-        return [_at_least(layer, self.cut, self.floor) for layer in scores]
+        keeps = [_at_least(layer, self.cut) for layer in scores]
+        floors = [self.floor] * len(scores)
+        for number, floor in _largest_where_short(scores, floors, keeps).items():
+            local(keeps[number]).logical_or_(local(floor))
+        return keeps
 
 
 @dataclass(frozen=True)
@@ -153,8 +157,12 @@ class Sparsity(Threshold):
         counts = [layer.numel() for layer in scores]
         spare = self._spare(counts, sizes, progress)
         floors = self._floors(counts, sizes, spare)
-        ranked = [self._comparable(s, floor) for s, floor in zip(scores, floors, strict=True)]
-        return largest(ranked, sizes, spare)
+        ranks = self._scope.comparables(scores)
+        if all(rank is score for rank, score in zip(ranks, scores, strict=True)):
+            return _largest_in_order(scores, sizes, spare, floors)
+        removed = [local(score) < 0 for score in scores]
+        first = [local(floor) for floor in largest_of_each(scores, floors)]
+        return largest(ranks, sizes, spare, last=removed, first=first)
 
     def _floors(self, counts: list[int], sizes: list[int], spare: int) -> list[int]:
         """How many units each layer keeps, whatever they are worth."""
@@ -168,23 +176,46 @@ class Sparsity(Threshold):
     def _scope(self) -> Scope:
         return LAMP() if self.scope is None else self.scope
 
-    def _comparable(self, scores: Tensor, floor: int) -> Tensor:
-        """Scores in the scope's unit; what is removed stays last, the floor comes first."""
-        ranks = local(self._scope.comparable(scores)).double()
-        ranks = ranks.masked_fill(local(scores) < 0, -1.0)
-        ranks = ranks.masked_fill(local(_floor(scores, floor)), math.inf)
-        return part_of(ranks, scores)
+
+def _largest_in_order(
+    scores: list[Tensor], sizes: list[int], room: int, floors: list[int]
+) -> list[Tensor]:
+    """The largest of all scores, but of each layer at least so many.
+
+    What stays of a layer is the largest of it. So only the floor of a layer that is left with less
+    need be found, which is as much work as the selection: most have more than that.
+    """
+    first: list[Tensor | None] = [None] * len(scores)
+    for _ in range(2):
+        keeps = largest(scores, sizes, room, first=first)
+        short = {
+            number: floor
+            for number, floor in _largest_where_short(scores, floors, keeps).items()
+            if first[number] is None
+        }
+        if not short:
+            return keeps
+        for number, floor in short.items():
+            first[number] = local(floor)
+    # What was given to those may have left others with less.
+    first = [local(floor) for floor in largest_of_each(scores, floors)]
+    return largest(scores, sizes, room, first=first)
 
 
-def _at_least(scores: Tensor, cut: float, floor: int) -> Tensor:
-    """True where a score is at least `cut` and not zero, or among the `floor` largest."""
+def _largest_where_short(
+    scores: list[Tensor], floors: list[int], keeps: list[Tensor]
+) -> dict[int, Tensor]:
+    """By number, masks of the largest of each layer that keeps less than its floor."""
+    kept = count_nonzero(keeps)
+    short = [number for number, count in enumerate(kept) if count < floors[number]]
+    found = largest_of_each([scores[n] for n in short], [floors[n] for n in short])
+    return dict(zip(short, found, strict=True))
+
+
+def _at_least(scores: Tensor, cut: float) -> Tensor:
+    """True where a score is at least `cut` and not zero."""
     layer = local(scores)
-    return part_of((layer >= cut) & (layer > 0) | local(_floor(scores, floor)), scores)
-
-
-def _floor(scores: Tensor, count: int) -> Tensor:
-    """True at the `count` largest scores of a layer."""
-    return largest([scores], [1], count)[0]
+    return part_of((layer >= cut) & (layer > 0), scores)
 
 
 def _check_floor(floor: int) -> None:

@@ -19,6 +19,7 @@ from torch.optim import Optimizer
 
 from l1prune.cuts.criteria import Criterion
 from l1prune.cuts.scopes import PerOutput, Scope
+from l1prune.weights.pieces import widest
 from l1prune.weights.shards import local, spread
 from l1prune.weights.targets import Target
 
@@ -75,7 +76,8 @@ class Wanda(Criterion):
     def _see(self, name: str, features: Features, module: nn.Module, args: tuple[Any, ...]) -> None:
         if not (module.training and args):
             return
-        squares = features(args[0].detach()).double().square()
+        inputs = features(args[0].detach())
+        squares = inputs.to(widest(inputs.device)).square()
         seen = torch.cat([squares.sum(0), squares.new_tensor([len(squares)])])
         self._inputs[name] = self._inputs[name].to(seen) + seen if name in self._inputs else seen
 

@@ -15,9 +15,21 @@ from typing import Protocol
 from torch import Tensor
 from torch.optim import Optimizer
 
-from l1prune.pressure.optimizers import Group, UpdateRule, state_of, update_rule
+from l1prune.pressure.optimizers import (
+    Group,
+    UpdateRule,
+    divided,
+    fitting_rule,
+    relative_step,
+    state_of,
+    update_rule,
+)
 from l1prune.weights.pieces import pieces
 from l1prune.weights.shards import local
+
+
+class UnknownMetricError(ValueError):
+    """An optimizer has no known metric, or remembers too little of a weight to tell it."""
 
 
 class Metric(Protocol):
@@ -60,36 +72,48 @@ class Euclidean(Metric):
 class OptimizerMetric(Metric):
     """t_i = lr·λ / d_i, with d_i what the optimizer divides the gradient of weight i by.
 
-    d is √v̂ + ε for Adam, AdamW and RMSprop, √Σg² + ε for Adagrad and 1 for SGD. Here λ has its
-    textbook meaning, the one of loss + λ·penalty, whereas in the Euclidean metric it is relative
-    to an Adam step of length lr: good values are about a thousand times smaller here.
+    d is √v̂ + ε for Adam, AdamW, NAdam and RMSprop, √Σg² + ε for Adagrad and 1 for SGD; RAdam,
+    Adamax and torch's Adafactor are known too. Here λ has its textbook meaning, the one of
+    loss + λ·penalty, whereas in the Euclidean metric it is relative to an Adam step of length lr:
+    good values are about a thousand times smaller here.
     Source: Yun, Lozano & Yang, "Adaptive proximal gradient methods for structured neural
     networks" (ProxGen), NeurIPS 2021, algorithm 1.
     """
 
     def check(self, optimizer: Optimizer) -> None:
-        _rule(optimizer)
+        rule = update_rule(optimizer)
+        if rule is None or rule.scale_free:
+            raise _unknown(optimizer)
 
     def threshold(
         self, optimizer: Optimizer, group: Group, w: Tensor, amount: float | Tensor
     ) -> float | Tensor:
-        return _rule(optimizer).divided(amount, group, state_of(optimizer, w))
+        rule = _rule(optimizer, group, w)
+        amount = amount * relative_step(rule, optimizer, group, w)
+        return divided(rule, optimizer, group, w, amount)
 
     def in_pieces(
         self, optimizer: Optimizer, group: Group, w: Tensor, amount: float | Tensor
     ) -> Iterator[tuple[Tensor, float | Tensor]]:
-        rule, state, part = _rule(optimizer), state_of(optimizer, w), local(w)
+        rule, state, part = _rule(optimizer, group, w), state_of(optimizer, w), local(w)
+        if not rule.elementwise:
+            yield part, self.threshold(optimizer, group, w, amount)
+            return
         moments = {k: v for k, v in state.items() if getattr(v, "shape", None) == part.shape}
         for piece, *parts in pieces(part, *moments.values()):
             some = {**state, **dict(zip(moments, parts, strict=True))}
             yield piece, rule.divided(amount, group, some)
 
 
-def _rule(optimizer: Optimizer) -> UpdateRule:
-    rule = update_rule(optimizer)
-    if rule is None:
-        raise ValueError(
-            f"metric: {type(optimizer).__name__} has no known metric; use Euclidean(), or register "
-            "its rule with l1prune.pressure.optimizers.update_rule.register"
-        )
+def _rule(optimizer: Optimizer, group: Group, w: Tensor) -> UpdateRule:
+    rule = fitting_rule(optimizer, group, w)
+    if rule is None or rule.scale_free:
+        raise _unknown(optimizer)
     return rule
+
+
+def _unknown(optimizer: Optimizer) -> UnknownMetricError:
+    return UnknownMetricError(
+        f"metric: {type(optimizer).__name__} has no known metric; use Euclidean(), or register "
+        "its rule with l1prune.pressure.optimizers.update_rule.register"
+    )

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import torch
 from torch.optim import Optimizer
 
 from l1prune.penalties import L1, Penalty, is_separable
-from l1prune.pressure.forms import Form, Step, default_form
-from l1prune.pressure.optimizers import check_optimizer, was_skipped
+from l1prune.pressure.forms import Form, Step, default_form, without_metric
+from l1prune.pressure.metrics import UnknownMetricError
+from l1prune.pressure.optimizers import after_steps, check_optimizer, innermost, was_skipped
 from l1prune.weights.targets import Target
 
 SEEDS_PER_STEP = 2**20
@@ -26,7 +26,7 @@ class Pressure:
     optimizers share is pressed after each one's step, with that one's learning rate.
 
     Args:
-        optimizer: any `torch.optim.Optimizer` but LBFGS.
+        optimizer: any `torch.optim.Optimizer` but LBFGS, or one around another.
         targets: the weights under pressure, from `find_targets`.
         penalty: what is put on them.
         strength: λ ≥ 0, to be changed at any time by setting `pressure.strength`.
@@ -37,7 +37,8 @@ class Pressure:
         steps: how many steps were pressed.
 
     Raises:
-        ValueError: negative strength, LBFGS, or a form that does not fit the optimizer.
+        ValueError: negative strength, LBFGS, a form that does not fit the optimizer, or one around
+            others that has no hooks and does not say which.
 
     >>> from l1prune import find_targets
     >>> model = torch.nn.Linear(100, 1)
@@ -60,16 +61,19 @@ class Pressure:
     ) -> None:
         self.penalty = L1() if penalty is None else penalty
         self.strength = strength
-        check_optimizer(optimizer)
+        inner = innermost(optimizer)
+        for one in inner:
+            check_optimizer(one)
+        self._by_default = form is None
         self.form = default_form(optimizer) if form is None else form
-        self.form.check(optimizer)
+        for one in inner:
+            self.form.check(one)
         self._separable = is_separable(self.penalty)
         self.steps = 0
         self._targets = {id(target.parameter): target for target in targets}
-        self._handles = [
-            optimizer.register_step_post_hook(self._after),
-            *self.form.attach(optimizer, self._pressed),
-        ]
+        self._handles = after_steps(optimizer, self._after)
+        for one in inner:
+            self._handles += self.form.attach(one, self._pressed)
 
     @property
     def strength(self) -> float:
@@ -88,11 +92,17 @@ class Pressure:
             handle.remove()
 
     @torch.no_grad()
-    def _after(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
+    def _after(self, optimizer: Optimizer) -> None:
         if was_skipped(optimizer):
             return
         for step in self._pressed(optimizer):
-            self.form.after(step)
+            try:
+                self.form.after(step)
+            except UnknownMetricError:
+                if not self._by_default:
+                    raise
+                self.form = without_metric(optimizer)
+                self.form.after(step)
         self.steps += 1
 
     def _pressed(self, optimizer: Optimizer) -> Iterator[Step]:

@@ -14,6 +14,7 @@ from l1prune.cuts.masks import hold_
 from l1prune.penalties import Penalty
 from l1prune.pressure.closures import Arguments, Closure, with_closure
 from l1prune.pressure.forms import Form
+from l1prune.pressure.optimizers import after_steps, before_steps
 from l1prune.pressure.pressure import Pressure
 from l1prune.training.lightning import overrides
 from l1prune.weights.targets import Target
@@ -38,8 +39,8 @@ class Hold:
         self._targets = [target for target in targets if id(target.parameter) in moved]
         self._masks = masks
         self._handles = [
-            optimizer.register_step_pre_hook(self._before),
-            optimizer.register_step_post_hook(self._after),
+            *before_steps(optimizer, self._before),
+            *after_steps(optimizer, self._after),
         ]
 
     def remove(self) -> None:
@@ -63,7 +64,7 @@ class Hold:
 
         return evaluate
 
-    def _after(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
+    def _after(self, optimizer: Optimizer) -> None:
         hold_(self._targets, self._masks)
 
 

@@ -1,25 +1,36 @@
 """Selection: the largest of many units, exactly, without sorting them.
 
 A radix select: the limit is found digit by digit, from histograms. They are small and add up, so
-that it works alike on one process and on weights that are spread over many.
+that it works alike on one process and on weights that are spread over many. There may be one
+contest for the whole network, or one for each layer; small layers are counted together, so that it
+matters how many units there are, but not how many layers.
 Source: Knuth, "The Art of Computer Programming", vol. 3, §5.2.5 and §5.3.3.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from itertools import accumulate
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
-from l1prune.weights.shards import local, over_shards, part_of, spread
+from l1prune.weights.blocks import Block, blocks_of, joined, split
+from l1prune.weights.shards import holders_of_parts, local, over_shards, part_of
 
-DIGIT = 8
-BITS = 64
+PIECE = 2**18
+"""How many units are looked at together on a CPU, so that temporaries stay in its cache."""
+
+COUNTERS = 2**20
+"""How many counters a histogram has at most; with more contests it has fewer digits."""
+
+Masks = Sequence[Tensor | None]
 
 
-def largest(values: Sequence[Tensor], sizes: Sequence[int], room: int) -> list[Tensor]:
+def largest(
+    values: Sequence[Tensor], sizes: Sequence[int], room: int, last: Masks = (), first: Masks = ()
+) -> list[Tensor]:
     """Masks of the largest units of all layers together, as many as there is room for.
 
     Of equals the last in the network stays, on every machine and however it is spread. Units are
@@ -29,53 +40,218 @@ def largest(values: Sequence[Tensor], sizes: Sequence[int], room: int) -> list[T
         values: one tensor per layer; negative ones count as equals, smaller than all others.
         sizes: how much room a unit of each layer takes.
         room: how much there is.
+        last: masks of units that count as negative; None for a layer without any.
+        first: masks of units that count as infinite, those of `last` too. Of sharded layers, both
+            are those of the local part.
 
     >>> largest([torch.tensor([0.1, 0.4]), torch.tensor([0.2, 0.4, 0.2])], [1, 1], room=3)
     [tensor([False,  True]), tensor([False,  True,  True])]
     """
-    keys = [_ordered(local(layer)) for layer in values]
-    limit, room = _limit([key.flatten() for key in keys], values, sizes, room)
-    equal = [key == limit for key in keys]
-    starts = [0, *accumulate(layer.numel() for layer in values)]
-    places = [
-        _places(layer, start)[tie] if tie.any() else key[tie]
-        for layer, start, tie, key in zip(values, starts, equal, keys)  # noqa: B905
+    fields = [
+        _Field(block, sizes[block.layers[0]], torch.zeros_like(block.starts[:1]), None)
+        for block in blocks_of(values, sizes)
     ]
-    last, _ = _limit(places, values, sizes, room)
-    masks = [key > limit for key in keys]
-    for mask, tie, place in zip(masks, equal, places, strict=True):
-        mask[tie] = place > last
-    return [part_of(mask, layer) for mask, layer in zip(masks, values, strict=True)]
+    return _selected(fields, [room], values, last, first)
 
 
-def _limit(
-    keys: list[Tensor], layers: Sequence[Tensor], sizes: Sequence[int], room: int
-) -> tuple[int, int]:
-    """The largest key whose units do not all fit, or −1, and the room that larger ones leave."""
-    limit = 0
-    size = torch.tensor(sizes, device=keys[0].device).unsqueeze(1)
-    for shift in range(BITS - DIGIT, -1, -DIGIT):
-        digits = [(key >> shift) & (2**DIGIT - 1) for key in keys]
-        counts = [torch.bincount(digit, minlength=2**DIGIT) for digit in digits]
-        needed = (over_shards(counts, layers) * size).sum(0)
-        with_larger = needed.flip(0).cumsum(0).flip(0)
-        too_many = (with_larger > room).nonzero()
-        if not len(too_many):
-            return -1, room
-        at = int(too_many[-1])
-        room -= int(with_larger[at] - needed[at])
-        limit |= at << shift
-        keys = [key[digit == at] for key, digit in zip(keys, digits, strict=True)]
-    return limit, room
+def largest_of_each(values: Sequence[Tensor], counts: Sequence[int]) -> list[Tensor]:
+    """Masks of the so many largest units of each layer, as `largest` finds them in it alone.
+
+    >>> largest_of_each([torch.tensor([0.1, 0.4]), torch.tensor([0.2, 0.4, 0.2])], [1, 2])
+    [tensor([False,  True]), tensor([False,  True,  True])]
+    """
+    fields = [
+        _Field(block, 1, torch.tensor(block.layers, device=block.values.device), block.owners)
+        for block in blocks_of(values, [1] * len(values))
+    ]
+    return _selected(fields, counts, values, (), ())
 
 
-def _ordered(values: Tensor) -> Tensor:
-    """Integers in the order of the values, 0 for negative ones: bits of floats are so ordered."""
-    return (values.double().view(torch.int64) + 1).clamp_(min=0)
+@dataclass(frozen=True, eq=False)
+class _Field:
+    """A block in its contests.
+
+    Args:
+        block: the units.
+        size: how much room each of them takes.
+        contests: in which contest each layer is; a single one, if all are in the same.
+        owners: which of the contests each unit is in; None: there is but one.
+        last: where units count as negative; None: nowhere.
+        first: where they count as infinite; None: nowhere.
+    """
+
+    block: Block
+    size: int
+    contests: Tensor
+    owners: Tensor | None
+    last: Tensor | None = None
+    first: Tensor | None = None
+
+    def keys(self, piece: slice, dtype: torch.dtype) -> Tensor:
+        """Integers in the order of the values, 0 for negative ones: bits of floats are so ordered.
+
+        Positive infinity is the largest.
+        """
+        keys = (self.block.values[piece].to(dtype).view(INTEGERS[dtype]) + 1).clamp_(min=0)
+        if self.last is not None:
+            keys.masked_fill_(self.last[piece], 0)
+        if self.first is not None:
+            infinite = torch.tensor(math.inf, dtype=dtype).view(INTEGERS[dtype])
+            keys.masked_fill_(self.first[piece], int(infinite) + 1)
+        return keys
 
 
-def _places(layer: Tensor, start: int) -> Tensor:
-    """Where in the network the local units are, counted from `start`."""
-    device = local(layer).device
-    whole = torch.arange(start, start + layer.numel(), device=device).view(layer.shape)
-    return local(spread(whole, layer))
+INTEGERS = {torch.float32: torch.int32, torch.float64: torch.int64}
+
+
+@dataclass(frozen=True, eq=False)
+class _Units:
+    """Some units of a field, by keys: whole numbers ≥ 0 in their order."""
+
+    keys: Tensor
+    owners: Tensor | None
+    field: _Field
+
+    def those(self, chosen: Tensor) -> _Units:
+        owners = None if self.owners is None else self.owners[chosen]
+        return _Units(self.keys[chosen], owners, self.field)
+
+    def limits(self, of_contests: Tensor) -> Tensor:
+        """What their contests have, to compare keys with."""
+        mine = of_contests.to(self.keys.device)[self.field.contests].to(self.keys.dtype)
+        return mine if self.owners is None else mine[self.owners]
+
+    def room(self, shift: int, digit: int) -> Tensor:
+        """The room that they take, by contest and by that digit of their keys."""
+        digits, counters = (self.keys >> shift) & (2**digit - 1), len(self.field.contests) << digit
+        if self.owners is not None:
+            digits = digits + (self.owners << digit)
+        counts = torch.bincount(digits, minlength=counters).view(-1, 2**digit)
+        return counts * self.field.size
+
+
+def _selected(
+    fields: list[_Field], rooms: Sequence[int], values: Sequence[Tensor], last: Masks, first: Masks
+) -> list[Tensor]:
+    """The masks of what finds room in its contest."""
+    if not fields:
+        return []
+    blocks = [field.block for field in fields]
+    narrow = all(layer.dtype in NARROW for layer in values)
+    dtype = torch.float32 if narrow else torch.float64
+    fields = [
+        replace(field, last=_flat(field, last, values), first=_flat(field, first, values))
+        for field in fields
+    ]
+    room = torch.tensor(rooms, dtype=torch.int64, device=blocks[0].values.device)
+    bits = torch.iinfo(INTEGERS[dtype]).bits
+    limit, room = _limits(fields, lambda: _by_value(fields, dtype), room, bits)
+    masks, ties = _compared(fields, limit, dtype)
+    places = sum(layer.numel() for layer in values).bit_length()
+    lowest, _ = _limits(fields, lambda: _by_place(fields, ties), room, places)
+    for units, mask, tie in zip(_by_place(fields, ties), masks, ties, strict=True):
+        mask[tie] = units.keys > units.limits(lowest)
+    parts = split(blocks, masks, values)
+    return [part_of(part, layer) for part, layer in zip(parts, values, strict=True)]
+
+
+NARROW = (torch.float16, torch.bfloat16, torch.float32)
+"""What float32 holds exactly."""
+
+
+def _limits(
+    fields: list[_Field], walk: Callable[[], Iterable[_Units]], rooms: Tensor, bits: int
+) -> tuple[Tensor, Tensor]:
+    """For each contest the largest key whose units do not all fit, or −1, and the room left there.
+
+    Args:
+        fields: whose units they are, all of them.
+        walk: passes over all units.
+        rooms: of the contests.
+        bits: that keys have.
+    """
+    digit = 16 if len(rooms) << 16 <= COUNTERS else 8
+    limit = torch.zeros_like(rooms)
+    for shift in range((max(bits, 1) - 1) // digit * digit, -1, -digit):
+        needed = _needed(fields, walk(), shift, digit, len(rooms))
+        with_larger = needed.flip(1).cumsum(1).flip(1)
+        at = (with_larger > rooms.unsqueeze(1)).sum(1) - 1  # where all fit −1, and it stays so
+        larger = (with_larger - needed).gather(1, at.clamp(min=0).unsqueeze(1)).squeeze(1)
+        rooms = rooms - larger * (at >= 0)
+        limit = limit | (at << shift)
+        if shift:
+            found = [u.those((u.keys >> shift) == u.limits(limit >> shift)) for u in walk()]
+            walk = found.copy
+    return limit, rooms
+
+
+def _needed(
+    fields: list[_Field], units: Iterable[_Units], shift: int, digit: int, contests: int
+) -> Tensor:
+    """The room that units take on all processes: (contests, 2**digit)."""
+    # Also of fields of which this process has no unit: all must add up the same rows.
+    likes = {holders_of_parts(field.block.like): field.block.like for field in fields}
+    device = fields[0].block.values.device
+    rows = {
+        holders: torch.zeros(contests, 2**digit, dtype=torch.int64, device=device)
+        for holders in likes
+    }
+    for some in units:
+        row = rows[holders_of_parts(some.field.block.like)]
+        row.index_add_(0, some.field.contests.to(device), some.room(shift, digit).to(device))
+    return over_shards(list(rows.values()), list(likes.values())).sum(0)
+
+
+def _by_value(fields: list[_Field], dtype: torch.dtype) -> Iterator[_Units]:
+    """All units by their values."""
+    for field in fields:
+        for piece in _pieces(field):
+            yield _piece(field, piece, dtype)
+
+
+def _by_place(fields: list[_Field], units: list[Tensor]) -> Iterator[_Units]:
+    """These units by their places in the network."""
+    for field, some in zip(fields, units, strict=True):
+        owners = None if field.owners is None else field.owners[some]
+        yield _Units(field.block.places(some), owners, field)
+
+
+def _compared(
+    fields: list[_Field], limit: Tensor, dtype: torch.dtype
+) -> tuple[list[Tensor], list[Tensor]]:
+    """For each field the mask of what is above the limit, and where what is at it stands."""
+    masks, ties = [], []
+    for field in fields:
+        mask, found = torch.empty_like(field.block.values, dtype=torch.bool), []
+        for piece in _pieces(field):
+            units = _piece(field, piece, dtype)
+            mine = units.limits(limit)
+            torch.gt(units.keys, mine, out=mask[piece])
+            found.append((units.keys == mine).nonzero().squeeze(1) + piece.start)
+        masks.append(mask)
+        ties.append(joined(found) if found else field.contests[:0])
+    return masks, ties
+
+
+def _piece(field: _Field, piece: slice, dtype: torch.dtype) -> _Units:
+    owners = None if field.owners is None else field.owners[piece]
+    return _Units(field.keys(piece, dtype), owners, field)
+
+
+def _pieces(field: _Field) -> Iterator[slice]:
+    values = field.block.values
+    step = PIECE if values.device.type == "cpu" else max(len(values), 1)
+    return (slice(at, at + step) for at in range(0, len(values), step))
+
+
+def _flat(field: _Field, masks: Masks, values: Sequence[Tensor]) -> Tensor | None:
+    """The masks of a field's layers, end to end; None if they have none."""
+    given = {number: masks[number] for number in field.block.layers} if masks else {}
+    if all(mask is None for mask in given.values()):
+        return None
+    return joined(
+        [
+            torch.zeros_like(local(values[number]), dtype=torch.bool) if mask is None else mask
+            for number, mask in given.items()
+        ]
+    )

@@ -52,6 +52,18 @@ def pieces(*tensors: Tensor) -> Iterator[tuple[Tensor, ...]]:
         yield tuple(each[start : start + n] if each.ndim > 0 else each for each in flat)
 
 
+def widest(device: torch.device) -> torch.dtype:
+    """The float of most bits that a device computes with.
+
+    >>> widest(torch.device("cpu"))
+    torch.float64
+    """
+    return torch.float32 if device.type in WITHOUT_FLOAT64 else torch.float64
+
+
+WITHOUT_FLOAT64 = frozenset({"mps"})
+
+
 def precise(dtype: torch.dtype) -> torch.dtype:
     """The dtype to compute in: float32 at least, since halves overflow and swallow small steps."""
     return torch.promote_types(dtype, torch.float32)

@@ -103,7 +103,7 @@ def over_shards(
     tensor([3, 4])
     """
     stacked = torch.stack([row.to(rows[0].device) for row in rows])
-    return _reduced(stacked, [_holders_of_parts(tensor) for tensor in tensors], operation)
+    return _reduced(stacked, [holders_of_parts(tensor) for tensor in tensors], operation)
 
 
 def count_nonzero(tensors: Sequence[Tensor]) -> list[int]:
@@ -190,7 +190,7 @@ def _reduced(
     return rows
 
 
-def _holders_of_parts(tensor: Tensor) -> Groups:
+def holders_of_parts(tensor: Tensor) -> Groups:
     """The groups of processes that hold a tensor's other parts, one for each way it is split."""
     if not is_sharded(tensor):
         return ()

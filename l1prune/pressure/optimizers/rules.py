@@ -1,0 +1,123 @@
+"""Update rules: how an optimizer scales the gradient of a weight, and what it remembers of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+
+from l1prune.weights.pieces import pieces, precise
+
+Group = dict[str, Any]
+"""One of an optimizer's parameter groups."""
+
+State = Mapping[str, Any]
+"""What an optimizer remembers of one weight."""
+
+
+@dataclass(frozen=True)
+class Squares:
+    """The squared gradients of n steps, summed up: Σ_j β^(n−j)·g_j².
+
+    Args:
+        total: the sum, for each weight.
+        memory: β in (0, 1]: how much of it a step leaves.
+        steps: n.
+    """
+
+    total: Tensor
+    memory: float
+    steps: float
+
+
+@dataclass(frozen=True)
+class Mean:
+    """The mean of the last gradients, m ← β·m + (1 − β)·g.
+
+    Args:
+        value: m, for each weight.
+        memory: β in [0, 1): how much of it a step leaves.
+    """
+
+    value: Tensor
+    memory: float
+
+
+class UpdateRule:
+    """How a kind of optimizer scales the gradient of a weight; by itself, one that does not."""
+
+    adaptive = False
+    """Whether each weight's gradient is divided by a scale of its own, found from its gradients."""
+
+    elementwise = True
+    """Whether a weight's scale is found from that weight's entries of the state alone."""
+
+    scale_free = False
+    """Whether steps are as long whatever the size of gradients, so that there is no metric."""
+
+    def fits(self, w: Tensor, group: Group, state: State) -> bool:
+        """Whether what it reads is there: subclasses may remember other things than their parent.
+
+        Args:
+            w: the weight; of a sharded one, the local part.
+            group: its group.
+            state: what the optimizer remembers of it after a step.
+        """
+        return True
+
+    def divided(self, amount: float | Tensor, group: Group, state: State) -> float | Tensor:
+        """`amount` over what a gradient is divided by: a fresh tensor, or a number."""
+        return amount
+
+    def relative_step(
+        self, w: Tensor, gradient: Tensor, group: Group, state: State
+    ) -> float | Tensor:
+        """By how much the steps of a whole tensor are longer than lr, if it is not elementwise."""
+        return 1.0
+
+    def squares(self, group: Group, state: State) -> Squares | None:
+        """The sums of squared gradients; None if it does not say."""
+        return None
+
+    def mean(self, group: Group, state: State) -> Mean | None:
+        """The mean of the last gradients; None if it keeps none."""
+        return None
+
+
+def has_moments(w: Tensor, state: State, *names: str) -> bool:
+    """Whether the state counts its steps and has tensors of the weight's shape by these names."""
+    moments = [state.get(name) for name in names]
+    return "step" in state and all(isinstance(m, Tensor) and m.shape == w.shape for m in moments)
+
+
+def forgetting(average: Tensor, memory: float | Tensor, steps: float | Tensor) -> Squares:
+    """The sum behind an average of which each step replaces a share of 1 − β."""
+    beta = float(memory)
+    exact = average.to(precise(average.dtype))
+    return Squares(exact / (1 - beta) if beta < 1 else exact, beta, float(steps))
+
+
+def over_root(
+    amount: float | Tensor, second: Tensor, correction: float | Tensor, eps: float
+) -> Tensor:
+    """`amount` / (√second/correction + eps), a fresh tensor.
+
+    `torch.compile` makes one pass over memory of this and the proximal map that follows, as long as
+    `correction` comes from outside: computed within, it would be computed for each weight.
+
+    >>> over_root(1.0, Tensor([4.0, 0.0]), correction=0.5, eps=1.0)
+    tensor([0.2000, 1.0000])
+    """
+    result = second.sqrt()
+    for (t,) in pieces(result):
+        t.mul_(1 / correction).add_(eps).reciprocal_().mul_(amount)
+    return result
+
+
+def number(value: Tensor | float) -> float | Tensor:
+    """A step count or learning rate; on an accelerator it stays a tensor, to save a wait."""
+    if isinstance(value, Tensor) and value.device.type == "cpu":
+        return float(value)
+    return value
