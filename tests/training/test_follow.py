@@ -71,7 +71,7 @@ class Watch(L.Callback):
     def on_train_batch_start(
         self, trainer: L.Trainer, pl_module: L.LightningModule, *_: Any
     ) -> None:
-        if self.pruning.phase == "press" and self.pruning.run.batches:
+        if self.pruning.phase == "press" and self.pruning.run.clock.batches:
             weights = [target.parameter for target in find_targets(pl_module)]
             left = sum(int(w.count_nonzero()) for w in weights)
             self.zeros = 1 - left / sum(w.numel() for w in weights)

@@ -191,7 +191,7 @@ def test_pressure_comes_once_a_step_and_nothing_else_changes(regime: Regime) -> 
     train(free, None, **regime.trainer)
     with pytest.MonkeyPatch.context() as patch:
         # The cut would end the pressure: put it off beyond the end of the run.
-        patch.setattr("l1prune.training.clock.as_shares", lambda prune_at, trainer, part: (2.0,))
+        patch.setattr("l1prune.training.session.due", lambda at, share, steps: 0)
         train(pressed, pressing(penalty), **regime.trainer)
     assert penalty.calls == regime.presses
     assert pressed.losses == free.losses
@@ -238,11 +238,11 @@ def test_searching_a_learning_rate_and_a_batch_size_first_changes_nothing(
     run = trainer(callback, epochs=EPOCHS, limit_val_batches=0, default_root_dir=tmp_path)
     Tuner(run).lr_find(task, num_training=5, update_attr=False)
     Tuner(run).scale_batch_size(task, max_trials=1, steps_per_trial=1)
-    assert callback.run.batches == 0
+    assert callback.run.clock.batches == 0
     assert penalty.calls == 0
     task.batch_size = 8
     run.fit(task)
-    assert callback.run.batches == BATCHES * EPOCHS
+    assert callback.run.clock.batches == BATCHES * EPOCHS
     assert callback.report is not None
 
 
@@ -255,7 +255,7 @@ def test_a_second_fit_starts_anew_and_hooks_do_not_pile_up() -> None:
     once = penalty.calls
     train(task, callback)
     assert penalty.calls == 2 * once
-    assert callback.run.batches == BATCHES * EPOCHS
+    assert callback.run.clock.batches == BATCHES * EPOCHS
 
 
 def test_one_callback_serves_a_second_model() -> None:

@@ -77,17 +77,17 @@ def test_the_state_survives_a_file_to_the_bit(name: str, tmp_path: Path) -> None
     run = new(name)
     run.load_state_dict(loaded)
     assert same(run.state_dict(), state)
-    assert run.batches == 10
+    assert run.clock.batches == 10
 
 
 @pytest.mark.parametrize("field", saved_fields())
 def test_a_state_without_one_of_them_is_refused_by_its_name(field: str) -> None:
     run, state = new("default"), new("default").state_dict()
-    state["batches"] = 7
+    state["rounds_done"] = 7
     del state[field]
     with pytest.raises(ValueError, match=f"it has no {field}; begin a new run from its weights"):
         run.load_state_dict(state)
-    assert run.batches == 0
+    assert run.rounds_done == 0
 
 
 def test_all_that_is_missing_is_named() -> None:

@@ -104,7 +104,7 @@ def test_only_the_first_launched_process_reports(
 def test_the_callback_is_such_an_object(monkeypatch: pytest.MonkeyPatch) -> None:
     callback, run = L1Pruning(), trainer(monkeypatch)
     child = launched(callback)
-    child.run.batches = 7
+    child.run.rounds_done = 7
     child.report_back(run, {"report": "done", "run": child.run})
     pickle.loads(pickle.dumps(run.state))
-    assert callback.report == "done" and callback.run.batches == 7
+    assert callback.report == "done" and callback.run.rounds_done == 7

@@ -320,7 +320,7 @@ def test_a_run_goes_on_with_another_number_of_processes(made: Any) -> None:
 def test_the_progress_counts_in_epochs_when_their_length_changes(made: Any) -> None:
     callback = pruning()  # twice as many batches an epoch: the second cut is still to come
     run(Spread(5), callback, checkpoint=made[0]["out"] / "ddp.ckpt")
-    assert (callback.run.batches, callback.phase) == (32, "tune")
+    assert (callback.run.clock.batches, callback.phase) == (32, "tune")
 
 
 @pytest.mark.parametrize("name", ["fsdp", "fsdp sharded"])
@@ -370,7 +370,7 @@ def test_the_launching_process_knows_the_outcome_of_a_spawned_run(made: Any) -> 
     fit(task, callback, Leaves(), strategy="ddp_spawn", devices=2)
     assert twin.report is None
     assert str(callback.report) == made[0]["ddp"]["report"]
-    assert callback.phase == "tune" and callback.run.batches == 16
+    assert callback.phase == "tune" and callback.run.clock.batches == 16
     assert same(callback.masks, made[0]["ddp"]["masks"])
     assert same(dict(task.named_parameters()), made[0]["ddp"]["weights"])
     assert callback.state_dict()["rounds_done"] == 2
