@@ -75,3 +75,15 @@ def test_a_resumed_run_goes_on_and_a_new_one_begins_anew(tmp_path: Path) -> None
     assert read_history(tmp_path / "history.csv") == expected(3)
     fit(tmp_path, 1)
     assert read_history(tmp_path / "history.csv") == expected(1)
+
+
+@pytest.mark.parametrize("epochs", [2, 4])
+@pytest.mark.parametrize("size", [None, 0, 9, 31])
+def test_a_file_that_was_cut_off_is_made_anew(
+    tmp_path: Path, size: int | None, epochs: int
+) -> None:
+    fit(tmp_path, 2)
+    file = tmp_path / "history.csv"
+    file.unlink() if size is None else file.write_bytes(file.read_bytes()[:size])
+    fit(tmp_path, epochs, resume=tmp_path / "last.ckpt")
+    assert read_history(file) == expected(epochs)
