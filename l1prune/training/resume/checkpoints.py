@@ -56,6 +56,8 @@ class Careful(CheckpointIOWrapper):
         """
         _check_archive(Path(path))
         trusted = kwargs.get("weights_only") is False
+        if kwargs.get("weights_only") is None:  # of which a CheckpointIO from before knows nothing
+            kwargs.pop("weights_only", None)
         try:
             with nullcontext() if trusted else plain_values_only():
                 checkpoint = super().load_checkpoint(path, *args, **kwargs)
@@ -114,8 +116,8 @@ def _check_archive(file: Path) -> None:
     try:
         with zipfile.ZipFile(file) as archive:
             damaged = archive.testzip()
-    except NotImplementedError:
-        return  # compressed in a way that only what wrote it knows
+    except RuntimeError:
+        return  # compressed or encrypted in a way that only what wrote it knows
     except (zipfile.BadZipFile, EOFError, OSError, zlib.error) as error:
         raise ValueError(f"ckpt_path={file}: {_reason(error)}") from None
     if damaged is not None:

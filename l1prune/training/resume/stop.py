@@ -74,7 +74,8 @@ class Stop:
     def leave(self) -> None:
         """Let signals do what they did before."""
         for number, handler in self._before.items():
-            signal.signal(number, handler)
+            if handler is not None:  # as one that was not set from Python is
+                signal.signal(number, handler)
         self._before = {}
 
 

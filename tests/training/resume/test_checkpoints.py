@@ -228,7 +228,7 @@ class Trap:
         self.sprung = sprung
 
     def __reduce__(self) -> tuple[Any, tuple[str]]:
-        return exec, (f"open({str(self.sprung)!r}, 'w')",)
+        return exec, (f"__import__('pathlib').Path({str(self.sprung)!r}).touch()",)
 
 
 class Gzipped(TorchCheckpointIO):
@@ -247,8 +247,8 @@ class Legacy(TorchCheckpointIO):
 
 
 class Trusting(TorchCheckpointIO):
-    def load_checkpoint(self, path: Any, *_: Any, **__: Any) -> Any:
-        return torch.load(path, weights_only=False)
+    def load_checkpoint(self, path: Any, map_location: Any = None) -> Any:  # type: ignore[override]
+        return torch.load(path, map_location, weights_only=False)
 
 
 FORMS = [TorchCheckpointIO, Gzipped, Legacy, Trusting]
