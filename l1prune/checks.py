@@ -9,6 +9,10 @@ from numbers import Integral, Real
 from typing import Any
 
 
+class DivergenceError(ValueError):
+    """Training came to NaN or infinity, so that whatever follows is of no use."""
+
+
 def is_number(value: Any, low: float = -math.inf, high: float = math.inf) -> bool:
     """Whether a value is a finite number from `low` to `high`; a bool is none.
 

@@ -19,7 +19,7 @@ from l1prune.cuts.plans import Plan
 from l1prune.cuts.thresholds import Threshold, as_threshold
 from l1prune.penalties import Penalty
 from l1prune.weights.bits import mask_, pack, unpack
-from l1prune.weights.shards import is_sharded, local, over_shards, part_of, spread
+from l1prune.weights.shards import check_finite, is_sharded, local, over_shards, part_of, spread
 from l1prune.weights.targets import Target
 
 
@@ -109,7 +109,7 @@ def cut(
             by default its size.
 
     Raises:
-        ValueError: a weight is not finite, so that its size says nothing.
+        DivergenceError: a weight is not finite, so that its size says nothing.
 
     >>> from torch import nn; from l1prune import L1, Magnitude, find_targets
     >>> layer = nn.Linear(2, 1); _ = layer.weight.data.copy_(torch.tensor([[0.1, 2.0]]))
@@ -137,7 +137,7 @@ def _scores(
     worth: Sequence[Tensor],
 ) -> list[Tensor]:
     """What each target's units are worth, −1 where they were removed before."""
-    _check_finite(targets)
+    check_finite({target.name: target.parameter for target in targets}, "before the cut")
     scores = []
     for target, weights in zip(targets, worth, strict=True):
         units = penalty.score(weights)
@@ -145,17 +145,6 @@ def _scores(
             units = units.masked_fill(~_by_unit(local(masks[target.name]), units), -1.0)
         scores.append(part_of(units, target.parameter))
     return scores
-
-
-def _check_finite(targets: Sequence[Target]) -> None:
-    # All processes must find out together: one that raised alone would leave the others waiting.
-    weights = [target.parameter for target in targets]
-    wrong = over_shards([(~local(w).isfinite()).sum() for w in weights], weights)
-    for target, count in zip(targets, wrong.tolist(), strict=True):
-        if count:
-            raise ValueError(
-                f"{target.name} holds NaN or infinity: training diverged before the cut"
-            )
 
 
 def _layers(targets: Sequence[Target], scores: Sequence[Tensor]) -> tuple[list[Tensor], list[int]]:

@@ -21,6 +21,7 @@ from l1prune.training.criterion import RunCriterion
 from l1prune.training.lightning import callbacks_of
 from l1prune.training.recipe import as_recipe
 from l1prune.training.resume import checkpoints
+from l1prune.training.resume.digest import check_digest, note_digest
 from l1prune.training.resume.loader import load_states
 from l1prune.training.run import Run
 from l1prune.training.session import Session
@@ -136,6 +137,13 @@ class L1Pruning(Original, pl.Callback):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
         self._evaluates = trainer.state.fn != TrainerFn.FITTING
+        if not self._evaluates:
+            check_digest(checkpoint, self.state_key)
+
+    def on_save_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        note_digest(checkpoint, self.state_key)
 
     def state_dict(self) -> dict[str, Any]:
         return {"arguments": self.recipe.words, **self.run.state_dict()}

@@ -7,6 +7,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ import yaml  # type: ignore[import-untyped]
 from loopback import Loopback, serving
 
 from l1prune.runs.points import Point
-from l1prune.runs.wandb import finish, publish, read_hosted, wandb_logger
+from l1prune.runs.wandb import finish, kept_id, publish, read_hosted, wandb_logger
 
 ROOT = Path(__file__).parents[2]
 RUNS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
@@ -185,6 +186,26 @@ def test_two_starts_offline_are_uploaded_as_one_run(server: Loopback, tmp_path: 
     assert rows == [0, 1, 2, 10, 11, 12]
     offset, *_ = (offset for offset, piece in server.history if piece[0]["_step"] == 3)
     assert offset == 3  # after the first start's rows, not over them
+
+
+@pytest.mark.parametrize("torn", [None, "", "3f", "3f2a9c1", "\0" * 8, "a run", "3f2a9c1b\n\n"])
+def test_an_id_is_drawn_where_there_is_no_whole_one_and_then_kept(
+    tmp_path: Path, torn: str | None
+) -> None:
+    file = tmp_path / "wandb" / "id"
+    file.parent.mkdir()
+    if torn is not None:
+        file.write_text(torn)
+    loggers = [wandb_logger(tmp_path, project="digits", offline=True) for _ in range(2)]
+    (kept,) = {logger.version for logger in loggers}
+    assert kept == file.read_text() != torn
+    assert len(kept or "") == 8
+
+
+def test_processes_that_begin_at_once_draw_one_id(tmp_path: Path) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        ids = list(pool.map(lambda _: kept_id(tmp_path / "wandb" / "id"), range(32)))
+    assert len(set(ids)) == 1
 
 
 def test_the_sweep_file_becomes_a_sweep(server: Loopback) -> None:
