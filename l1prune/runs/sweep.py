@@ -151,7 +151,7 @@ def command(conf: Path) -> Callable[[Callable[[], None]], Callable[[], None]]:
                 main()
             except (Exception, SystemExit):
                 folder, Comparison.unended = Comparison.unended, None
-                if folder is not None and folder.exists():
+                if folder is not None and find(folder, FAILURE):
                     show("\nThe sweep was given up; jobs not begun are missing.", sys.stderr)
                     conclude(folder)
                 raise
