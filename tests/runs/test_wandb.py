@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -121,6 +122,33 @@ def panels(view: Mapping[str, Any]) -> Iterator[Any]:
     for block in json.loads(view["spec"])["blocks"]:
         if block["type"] == "panel-grid":
             yield from block["metadata"]["panelBankSectionConfig"]["panels"]
+
+
+@pytest.mark.parametrize(
+    "figures",
+    [
+        {"params/nonzero": 10**400, "test/accuracy": 0.9},
+        {"params/nonzero": 5, "test/accuracy": float("nan")},
+        {"params/nonzero": 5, "test/accuracy": 1e999},
+        {"params/nonzero": -5, "test/accuracy": 0.9},
+        {"params/nonzero": 5, "test/accuracy": "0.9"},
+        {"params/nonzero": 5, "test/accuracy": 0.9, "deep": [[[[[[]]]]]] * 3000},
+    ],
+    ids=range(6),
+)
+def test_a_run_with_odd_figures_is_named_and_the_others_are_read(
+    monkeypatch: pytest.MonkeyPatch, figures: dict[str, Any]
+) -> None:
+    good = {"params/nonzero": 5, "test/accuracy": 0.9}
+    hosted = [
+        SimpleNamespace(name=name, state="finished", summary=summary, config={})
+        for name, summary in (("odd", figures), ("good", good))
+    ]
+    api = SimpleNamespace(runs=lambda project, lazy: hosted)
+    monkeypatch.setattr(wandb, "Api", lambda: api)
+    points, problems = read_hosted("team/digits")
+    assert [point.name for point in points] == ["good"]
+    assert len(problems) == 1 and problems[0].startswith("odd (finished): ")
 
 
 @pytest.mark.parametrize("project", ["digits", "team/", "/digits", "team/digits/runs"])

@@ -58,13 +58,13 @@ def trainer(epochs: int) -> L.Trainer:
 EDITS: dict[str, Any] = {
     "rounds_done": lambda state: state.update(rounds_done=1),
     "too many rounds": lambda state: state.update(rounds_done=99, digest=None),
-    "no batches": lambda state: state.update(batches=-1, digest=None),
-    "batches": lambda state: state.update(batches=state["batches"] - 1),
+    "no batches": lambda state: state["clock"].update(batches=-1) or state.update(digest=None),
+    "batches": lambda state: state["clock"].update(batches=state["clock"]["batches"] - 1),
     "steps": lambda state: state.update(steps=[0]),
     "masks": lambda state: state["masks"].update(
         {name: torch.full_like(mask, 255) for name, mask in state["masks"].items()}
     ),
-    "per_epoch": lambda state: state.update(per_epoch=1.0),
+    "epoch": lambda state: state["clock"].update(_epoch=0, _in_epoch=1),
 }
 
 
