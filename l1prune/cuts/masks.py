@@ -18,7 +18,8 @@ from l1prune.cuts.plans import Plan
 from l1prune.cuts.thresholds import Threshold, as_threshold
 from l1prune.penalties import Penalty
 from l1prune.weights.bits import mask_, pack, unpack
-from l1prune.weights.shards import local, over_shards, part_of, spread
+from l1prune.weights.blocks import blocks_of
+from l1prune.weights.shards import holders_of_parts, local, over_shards, part_of, spread
 from l1prune.weights.targets import Target
 
 
@@ -115,7 +116,9 @@ def cut(
     keeps = threshold.keep(scores, _sizes(targets, scores), progress)
     for target, keep in zip(targets, keeps, strict=True):
         w = local(target.parameter)
-        before = local(result[target.name]) if target.name in result else w.new_ones(w.shape).bool()
+        before = local(result[target.name]) if target.name in result else None
+        if before is None:
+            before = torch.ones_like(w, dtype=torch.bool)
         method: Any = prune.CustomFromMask(local(keep).expand_as(w))
         mask = method.compute_mask(w, default_mask=before).bool()
         result[target.name] = part_of(mask, target.parameter)
@@ -141,13 +144,28 @@ def _scores(
 
 def _check_finite(targets: Sequence[Target]) -> None:
     # All processes must find out together: one that raised alone would leave the others waiting.
-    weights = [target.parameter for target in targets]
-    wrong = over_shards([(~local(w).isfinite()).sum() for w in weights], weights)
-    for target, count in zip(targets, wrong.tolist(), strict=True):
-        if count:
-            raise ValueError(
-                f"{target.name} holds NaN or infinity: training diverged before the cut"
-            )
+    alike: dict[object, list[Target]] = {}
+    for target in targets:
+        alike.setdefault(holders_of_parts(target.parameter), []).append(target)
+    groups = list(alike.values())
+    for group, wrong in zip(groups, _not_finite(groups), strict=True):
+        if wrong:
+            single = _not_finite([[target] for target in group])
+            name = next(target.name for target, bad in zip(group, single, strict=True) if bad)
+            raise ValueError(f"{name} holds NaN or infinity: training diverged before the cut")
+
+
+def _not_finite(groups: Sequence[Sequence[Target]]) -> list[bool]:
+    """Of each group of targets that are spread alike, whether one of them is not finite."""
+    wrong = []
+    for group in groups:
+        parts = [local(target.parameter.detach()) for target in group]
+        blocks = [block.values for block in blocks_of(parts, [None] * len(parts))]
+        bounds = [bound for values in blocks if values.numel() for bound in values.aminmax()]
+        good = [bound.isfinite() for bound in bounds] or [parts[0].new_ones(()).bool()]
+        wrong.append((~torch.stack(good)).sum())
+    likes = [group[0].parameter for group in groups]
+    return [bool(count) for count in over_shards(wrong, likes).tolist()]
 
 
 def _sizes(targets: Sequence[Target], scores: Sequence[Tensor]) -> list[int]:

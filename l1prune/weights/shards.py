@@ -22,13 +22,17 @@ if dist.is_available():  # torch can be built without
     from torch.distributed.fsdp import FSDPModule
     from torch.distributed.tensor import DTensor, Replicate, distribute_tensor
 
+    SHARDED: tuple[type, ...] = (DTensor,)
+else:
+    SHARDED = ()
+
 Owner = TypeVar("Owner")
 Groups = tuple["dist.ProcessGroup | None", ...]  # None for all processes
 
 
 def is_sharded(tensor: Tensor) -> bool:
     """Whether a tensor is spread over processes."""
-    return dist.is_available() and isinstance(tensor, DTensor)
+    return isinstance(tensor, SHARDED)
 
 
 def local(tensor: Tensor) -> Tensor:
