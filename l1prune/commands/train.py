@@ -36,8 +36,8 @@ from l1prune.training import loggers
 from l1prune.training.callback import L1Pruning
 from l1prune.training.resume.last import LastCheckpoint
 from l1prune.training.resume.randomness import StepSeed
+from l1prune.weights.finite import check_finite
 from l1prune.weights.report import SparsityReport
-from l1prune.weights.shards import check_finite
 
 CONF = Path(__file__).parents[2] / "conf"
 

@@ -19,7 +19,8 @@ from l1prune.cuts.plans import Plan
 from l1prune.cuts.thresholds import Threshold, as_threshold
 from l1prune.penalties import Penalty
 from l1prune.weights.bits import mask_, pack, unpack
-from l1prune.weights.shards import check_finite, is_sharded, local, over_shards, part_of, spread
+from l1prune.weights.finite import check_finite
+from l1prune.weights.shards import is_sharded, local, over_shards, part_of, spread
 from l1prune.weights.targets import Target
 
 
@@ -123,7 +124,9 @@ def cut(
     keeps = _by_target(targets, scores, threshold.keep(layers, sizes, progress))
     for target, keep in zip(targets, keeps, strict=True):
         w = local(target.parameter)
-        before = local(result[target.name]) if target.name in result else w.new_ones(w.shape).bool()
+        before = local(result[target.name]) if target.name in result else None
+        if before is None:
+            before = torch.ones_like(w, dtype=torch.bool)
         method: Any = prune.CustomFromMask(local(keep).expand_as(w))
         mask = method.compute_mask(w, default_mask=before).bool()
         result[target.name] = part_of(mask, target.parameter)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -12,8 +12,9 @@ from torch import Tensor
 from l1prune.checks import check_object, is_number, is_whole
 from l1prune.cuts.scopes import LAMP, Scope
 from l1prune.pressure.schedules import Cubic
+from l1prune.weights.blocks import leaders
 from l1prune.weights.largest import largest, largest_of_each
-from l1prune.weights.shards import count_nonzero, local, part_of
+from l1prune.weights.shards import local, part_of
 from l1prune.weights.targets import Target
 
 
@@ -81,7 +82,7 @@ class Magnitude(Threshold):
     def keep(self, scores: list[Tensor], sizes: list[int], progress: float = 1.0) -> list[Tensor]:
         keeps = [_at_least(layer, self.cut) for layer in scores]
         floors = [self.floor] * len(scores)
-        for number, floor in _largest_where_short(scores, floors, keeps).items():
+        for number, floor in _missing_floors(scores, floors, keeps).items():
             local(keeps[number]).logical_or_(local(floor))
         return keeps
 
@@ -158,11 +159,15 @@ class Sparsity(Threshold):
         spare = self._spare(counts, sizes, progress)
         floors = self._floors(counts, sizes, spare)
         ranks = self._scope.comparables(scores)
-        if all(rank is score for rank, score in zip(ranks, scores, strict=True)):
-            return _largest_in_order(scores, sizes, spare, floors)
-        removed = [local(score) < 0 for score in scores]
-        first = [local(floor) for floor in largest_of_each(scores, floors)]
-        return largest(ranks, sizes, spare, last=removed, first=first)
+        last = [
+            None if rank is score else local(score) < 0  # as it was given, it is negative itself
+            for rank, score in zip(ranks, scores, strict=True)
+        ]
+
+        def chosen(first: list[Tensor | None]) -> list[Tensor]:
+            return largest(ranks, sizes, spare, last, first)
+
+        return _with_floors(scores, floors, chosen)
 
     def _floors(self, counts: list[int], sizes: list[int], spare: int) -> list[int]:
         """How many units each layer keeps, whatever they are worth."""
@@ -177,38 +182,44 @@ class Sparsity(Threshold):
         return LAMP() if self.scope is None else self.scope
 
 
-def _largest_in_order(
-    scores: list[Tensor], sizes: list[int], room: int, floors: list[int]
+def _with_floors(
+    scores: list[Tensor], floors: list[int], chosen: Callable[[list[Tensor | None]], list[Tensor]]
 ) -> list[Tensor]:
-    """The largest of all scores, but of each layer at least so many.
+    """What is chosen, if so many of the largest of each layer come first.
 
-    What stays of a layer is the largest of it. So only the floor of a layer that is left with less
-    need be found, which is as much work as the selection: most have more than that.
+    To find a floor is as much work as to choose, and most layers have theirs without.
+
+    Args:
+        scores: of each layer.
+        floors: how many.
+        chosen: masks, given masks of what comes first.
     """
     first: list[Tensor | None] = [None] * len(scores)
     for _ in range(2):
-        keeps = largest(scores, sizes, room, first=first)
-        short = {
+        keeps = chosen(first)
+        missing = {
             number: floor
-            for number, floor in _largest_where_short(scores, floors, keeps).items()
+            for number, floor in _missing_floors(scores, floors, keeps).items()
             if first[number] is None
         }
-        if not short:
+        if not missing:
             return keeps
-        for number, floor in short.items():
+        for number, floor in missing.items():
             first[number] = local(floor)
-    # What was given to those may have left others with less.
-    first = [local(floor) for floor in largest_of_each(scores, floors)]
-    return largest(scores, sizes, room, first=first)
+    # What was given to those has left others without: all at once then.
+    return chosen([local(floor) for floor in largest_of_each(scores, floors)])
 
 
-def _largest_where_short(
+def _missing_floors(
     scores: list[Tensor], floors: list[int], keeps: list[Tensor]
 ) -> dict[int, Tensor]:
-    """By number, masks of the largest of each layer that keeps less than its floor."""
-    kept = count_nonzero(keeps)
-    short = [number for number, count in enumerate(kept) if count < floors[number]]
-    found = largest_of_each([scores[n] for n in short], [floors[n] for n in short])
+    """By number, the floors of the layers that may keep less."""
+    counts = [min(floor, layer.numel()) for floor, layer in zip(floors, scores, strict=True)]
+    if not any(counts):
+        return {}
+    sure = leaders(scores, keeps)
+    short = [number for number, count in enumerate(counts) if sure[number] < count]
+    found = largest_of_each([scores[n] for n in short], [counts[n] for n in short])
     return dict(zip(short, found, strict=True))
 
 

@@ -19,12 +19,6 @@ from torch import Tensor
 from l1prune.weights.blocks import Block, blocks_of, joined, split
 from l1prune.weights.shards import holders_of_parts, local, over_shards, part_of
 
-PIECE = 2**18
-"""How many units are looked at together on a CPU, so that temporaries stay in its cache."""
-
-COUNTERS = 2**20
-"""How many counters a histogram has at most; with more contests it has fewer digits."""
-
 Masks = Sequence[Tensor | None]
 
 
@@ -61,7 +55,7 @@ def largest_of_each(values: Sequence[Tensor], counts: Sequence[int]) -> list[Ten
     [tensor([False,  True]), tensor([False,  True,  True])]
     """
     fields = [
-        _Field(block, 1, torch.tensor(block.layers, device=block.values.device), block.owners)
+        _Field(block, 1, torch.tensor(block.layers, device=block.values.device), block.owners())
         for block in blocks_of(values, [1] * len(values))
     ]
     return _selected(fields, counts, values, (), ())
@@ -170,7 +164,8 @@ def _limits(
         rooms: of the contests.
         bits: that keys have.
     """
-    digit = 16 if len(rooms) << 16 <= COUNTERS else 8
+    count = sum(field.block.values.numel() for field in fields)
+    digit = min(max((count // len(rooms)).bit_length(), 4), 16)  # about as many counters as units
     limit = torch.zeros_like(rooms)
     for shift in range((max(bits, 1) - 1) // digit * digit, -1, -digit):
         needed = _needed(fields, walk(), shift, digit, len(rooms))
@@ -205,7 +200,7 @@ def _needed(
 def _by_value(fields: list[_Field], dtype: torch.dtype) -> Iterator[_Units]:
     """All units by their values."""
     for field in fields:
-        for piece in _pieces(field):
+        for piece in field.block.pieces():
             yield _piece(field, piece, dtype)
 
 
@@ -223,7 +218,7 @@ def _compared(
     masks, ties = [], []
     for field in fields:
         mask, found = torch.empty_like(field.block.values, dtype=torch.bool), []
-        for piece in _pieces(field):
+        for piece in field.block.pieces():
             units = _piece(field, piece, dtype)
             mine = units.limits(limit)
             torch.gt(units.keys, mine, out=mask[piece])
@@ -236,12 +231,6 @@ def _compared(
 def _piece(field: _Field, piece: slice, dtype: torch.dtype) -> _Units:
     owners = None if field.owners is None else field.owners[piece]
     return _Units(field.keys(piece, dtype), owners, field)
-
-
-def _pieces(field: _Field) -> Iterator[slice]:
-    values = field.block.values
-    step = PIECE if values.device.type == "cpu" else max(len(values), 1)
-    return (slice(at, at + step) for at in range(0, len(values), step))
 
 
 def _flat(field: _Field, masks: Masks, values: Sequence[Tensor]) -> Tensor | None:

@@ -18,11 +18,13 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from l1prune.checks import DivergenceError
-
 if dist.is_available():  # torch can be built without
     from torch.distributed.fsdp import FSDPModule
     from torch.distributed.tensor import DTensor, Replicate, distribute_tensor
+
+    SHARDED: tuple[type, ...] = (DTensor,)
+else:
+    SHARDED = ()
 
 Owner = TypeVar("Owner")
 Groups = tuple["dist.ProcessGroup | None", ...]  # None for all processes
@@ -30,7 +32,7 @@ Groups = tuple["dist.ProcessGroup | None", ...]  # None for all processes
 
 def is_sharded(tensor: Tensor) -> bool:
     """Whether a tensor is spread over processes."""
-    return dist.is_available() and isinstance(tensor, DTensor)
+    return isinstance(tensor, SHARDED)
 
 
 def local(tensor: Tensor) -> Tensor:
@@ -118,29 +120,6 @@ def count_nonzero(tensors: Sequence[Tensor]) -> list[int]:
         return []
     counts = [torch.count_nonzero(local(tensor.detach())) for tensor in tensors]
     return [int(count) for count in over_shards(counts, tensors)]
-
-
-def check_finite(weights: Mapping[str, Tensor], when: str) -> None:
-    """Refuse NaN and infinity. All processes call it together, and on all of them it raises.
-
-    Args:
-        weights: by name.
-        when: they are looked at.
-
-    Raises:
-        DivergenceError: one of them is not finite.
-
-    >>> check_finite({"head": torch.tensor([1.0, torch.nan])}, "before the cut")
-    Traceback (most recent call last):
-    l1prune.checks.DivergenceError: head holds NaN or infinity: training diverged before the cut
-    """
-    if not weights:
-        return
-    tensors = list(weights.values())
-    wrong = over_shards([(~local(w.detach()).isfinite()).sum() for w in tensors], tensors)
-    for name, count in zip(weights, wrong.tolist(), strict=True):
-        if count:
-            raise DivergenceError(f"{name} holds NaN or infinity: training diverged {when}")
 
 
 def reshard(model: nn.Module) -> None:
