@@ -19,8 +19,12 @@ def is_number(value: Any, low: float = -math.inf, high: float = math.inf) -> boo
     >>> is_number(0.5, 0, 1), is_number(2, 0, 1), is_number("0.5"), is_number(True)
     (True, False, False, False)
     """
-    real = isinstance(value, Real) and not isinstance(value, bool)
-    return real and math.isfinite(value) and low <= value <= high
+    if not isinstance(value, Real) or isinstance(value, bool):
+        return False
+    try:
+        return math.isfinite(value) and low <= value <= high
+    except OverflowError:  # a whole number beyond every float
+        return False
 
 
 def is_whole(value: Any, low: int) -> bool:

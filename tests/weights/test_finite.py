@@ -18,7 +18,7 @@ def test_the_one_that_is_not_finite_is_named(wrong: float, dtype: torch.dtype, s
     weights = {name: torch.ones(size, dtype=dtype) for name in ("first", "second", "third")}
     check_finite(weights, "before the cut")
     weights["second"][size // 2] = wrong
-    with pytest.raises(DivergenceError, match="second holds NaN or infinity: .* before the cut"):
+    with pytest.raises(DivergenceError, match=r"second holds NaN or infinity: .* before the cut"):
         check_finite(weights, "before the cut")
 
 
