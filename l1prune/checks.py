@@ -22,7 +22,7 @@ def is_number(value: Any, low: float = -math.inf, high: float = math.inf) -> boo
     if not isinstance(value, Real) or isinstance(value, bool):
         return False
     try:
-        return math.isfinite(value) and low <= value <= high
+        return math.isfinite(value) and bool(low <= value <= high)  # type: ignore[operator]
     except OverflowError:  # a whole number beyond every float
         return False
 

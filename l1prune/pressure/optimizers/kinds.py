@@ -213,8 +213,8 @@ class AdafactorRule(UpdateRule):
 
 def root_mean_square(values: Tensor) -> Tensor:
     """√(Σx²/n), 0-d."""
-    size: Tensor = torch.linalg.vector_norm(values)
-    return size / max(values.numel(), 1) ** 0.5
+    result: Tensor = torch.linalg.vector_norm(values) / max(values.numel(), 1) ** 0.5
+    return result
 
 
 class RMSpropRule(UpdateRule):
