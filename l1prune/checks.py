@@ -19,7 +19,7 @@ def is_number(value: Any, low: float = -math.inf, high: float = math.inf) -> boo
     >>> is_number(0.5, 0, 1), is_number(2, 0, 1), is_number("0.5"), is_number(True)
     (True, False, False, False)
     """
-    if not isinstance(value, Real) or isinstance(value, bool):
+    if isinstance(value, bool) or not isinstance(value, Real):
         return False
     try:
         return math.isfinite(value) and bool(low <= value <= high)  # type: ignore[operator]
