@@ -31,7 +31,7 @@ from l1prune.runs.history import History, Trajectory
 from l1prune.runs.identity import RunIdentity
 from l1prune.runs.path import PathCheckpoint, test_path
 from l1prune.runs.progress import RunProgress
-from l1prune.runs.summary import in_words, summarised
+from l1prune.runs.summary import in_words, summary_of
 from l1prune.training import loggers
 from l1prune.training.callback import L1Pruning
 from l1prune.training.resume.last import LastCheckpoint
@@ -152,7 +152,7 @@ def finish(run: Run, folder: RunFolder, seed: int) -> None:
     figures |= trainer.callback_metrics
 
     report = (run.pruning and run.pruning.report) or SparsityReport.of(run.model)
-    summary = summarised(figures, report, seed, run.timer.time_elapsed("train"))
+    summary = summary_of(figures, report, seed, run.timer.time_elapsed("train"))
     run.identity.check_place(trainer)
     folder.keep(network, report)
     end = (report.nonzero, summary["test/accuracy"])

@@ -11,7 +11,7 @@ from l1prune.checks import DivergenceError
 from l1prune.weights.report import SparsityReport
 
 
-def summarised(
+def summary_of(
     figures: Mapping[str, Tensor], report: SparsityReport, seed: int, seconds: float
 ) -> dict[str, Any]:
     """What a run leaves in `summary.json`: its figures and counts, in plain values.

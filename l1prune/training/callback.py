@@ -131,7 +131,7 @@ class L1Pruning(Original, pl.Callback):
         self._evaluates_ours = self._session is not None and self._session.is_of(pl_module)
         if stage == "fit":
             strategies.check_strategy(trainer.strategy, callbacks_of(trainer))
-            checkpoints.take_care(trainer, pl_module)
+            checkpoints.check_loading(trainer, pl_module)
 
     def on_load_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
@@ -160,7 +160,7 @@ class L1Pruning(Original, pl.Callback):
         goes_on = trainer.global_step > 0 and trainer.ckpt_path is None
         if not (self._resumed or goes_on):
             self._reset()
-        checkpoints.relax(trainer)
+        checkpoints.uncheck_loading(trainer)
         self._session = Session(self.recipe, self.run, pl_module)
         loggers.define_axes(trainer.loggers)
 
@@ -258,7 +258,7 @@ class L1Pruning(Original, pl.Callback):
         # It may have come between a step, or a cut, and the zeros: a file saved now must have them.
         if self._session is not None and self._session.close():
             self._session.hold(trainer, pl_module)
-        checkpoints.relax(trainer)
+        checkpoints.uncheck_loading(trainer)
 
     @property
     def _fitting(self) -> Session:

@@ -31,7 +31,7 @@ ZIP = b"PK\x03\x04"
 PLAIN = "TORCH_FORCE_WEIGHTS_ONLY_LOAD"
 
 
-class Careful(CheckpointIOWrapper):
+class CheckedCheckpointIO(CheckpointIOWrapper):
     """Loads a checkpoint to resume a run from, or refuses it with one sentence.
 
     Tensors and plain values only, whatever loads it: a pickle can hold code, which would run while
@@ -93,16 +93,16 @@ def plain_values_only() -> Iterator[None]:
             os.environ[PLAIN] = before
 
 
-def take_care(trainer: pl.Trainer, model: pl.LightningModule) -> None:
+def check_loading(trainer: pl.Trainer, model: pl.LightningModule) -> None:
     """Have the checkpoint that a run is to be resumed from, if any, looked at when it is loaded."""
-    if not isinstance(trainer.strategy.checkpoint_io, Careful):
-        trainer.strategy.checkpoint_io = Careful(trainer.strategy.checkpoint_io, model)
+    if not isinstance(trainer.strategy.checkpoint_io, CheckedCheckpointIO):
+        trainer.strategy.checkpoint_io = CheckedCheckpointIO(trainer.strategy.checkpoint_io, model)
 
 
-def relax(trainer: pl.Trainer) -> None:
-    """Undo `take_care`: a test may load weights alone."""
+def uncheck_loading(trainer: pl.Trainer) -> None:
+    """Undo `check_loading`: a test may load weights alone."""
     io = trainer.strategy.checkpoint_io
-    if isinstance(io, Careful) and io.checkpoint_io is not None:
+    if isinstance(io, CheckedCheckpointIO) and io.checkpoint_io is not None:
         trainer.strategy.checkpoint_io = io.checkpoint_io
 
 

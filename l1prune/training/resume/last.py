@@ -33,8 +33,8 @@ class LastCheckpoint(Checkpoint):
 
     The file is written beside the old one, brought to the disk, and only then put in its place: at
     every moment there is a whole one. It is loaded as tensors and plain values alone, see
-    `Careful`. In a run of one process Ctrl-C and SIGTERM are heard when the step that they
-    interrupt is done, and saved, see `Stop`.
+    `CheckedCheckpointIO`. In a run of one process Ctrl-C and SIGTERM are heard when the step that
+    they interrupt is done, and saved, see `Stop`.
 
     Args:
         folder: where it goes; made if it is not there.
@@ -54,10 +54,10 @@ class LastCheckpoint(Checkpoint):
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         if stage == "fit":
-            checkpoints.take_care(trainer, pl_module)
+            checkpoints.check_loading(trainer, pl_module)
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        checkpoints.relax(trainer)
+        checkpoints.uncheck_loading(trainer)
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._saved_at = trainer.global_step
@@ -71,7 +71,7 @@ class LastCheckpoint(Checkpoint):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException
     ) -> None:
         self._stop.leave()
-        checkpoints.relax(trainer)
+        checkpoints.uncheck_loading(trainer)
         tell_exit_code(exception)
 
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: Any, *_: Any) -> None:
