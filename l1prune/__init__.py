@@ -53,13 +53,13 @@ if TYPE_CHECKING:
     from l1prune.pressure.subgradient import Subgradient as Subgradient
     from l1prune.runs.path import PathCheckpoint as PathCheckpoint
     from l1prune.training.callback import L1Pruning as L1Pruning
-    from l1prune.training.clock import rounds as rounds
     from l1prune.training.follow import Follow as Follow
     from l1prune.training.resume.last import LastCheckpoint as LastCheckpoint
     from l1prune.training.resume.last import last_checkpoint as last_checkpoint
     from l1prune.training.resume.loader import ResumableLoader as ResumableLoader
     from l1prune.training.resume.loader import Shuffle as Shuffle
     from l1prune.training.resume.randomness import StepSeed as StepSeed
+    from l1prune.training.rounds import rounds as rounds
     from l1prune.weights.report import SparsityReport as SparsityReport
     from l1prune.weights.rules import ByName as ByName
     from l1prune.weights.rules import ByRegex as ByRegex
@@ -89,7 +89,7 @@ ROOMS = {
     "pressure.subgradient": "Subgradient",
     "runs.path": "PathCheckpoint",
     "training.callback": "L1Pruning",
-    "training.clock": "rounds",
+    "training.rounds": "rounds",
     "training.follow": "Follow",
     "training.resume.last": "LastCheckpoint last_checkpoint",
     "training.resume.loader": "ResumableLoader Shuffle",

@@ -1,4 +1,4 @@
-"""The house: each wing imports only those below it, no room imports in a circle."""
+"""The house: wings import only those below them, rooms in no circle, and each has its tests."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import pytest
 import l1prune
 
 PACKAGE = Path(l1prune.__file__).parent
+TESTS = Path(__file__).parent
 BELOW = {
     "checks": set(),
     "weights": {"checks"},
@@ -33,6 +34,11 @@ def rooms() -> dict[str, Path]:
     files = (file for file in PACKAGE.rglob("*.py") if file != PACKAGE / "__init__.py")
     names = {".".join(file.relative_to(PACKAGE).with_suffix("").parts): file for file in files}
     return {name.removesuffix(".__init__"): file for name, file in names.items()}
+
+
+def is_wing(name: str) -> bool:
+    """Whether it is a folder of rooms."""
+    return rooms()[name].name == "__init__.py"
 
 
 def imported(file: Path) -> Iterator[str]:
@@ -55,6 +61,12 @@ def test_no_room_imports_from_a_wing_above_it(room: str) -> None:
     wing = room.partition(".")[0]
     wings = {other.partition(".")[0] for other in imported(rooms()[room])}
     assert wings <= BELOW[wing] | {wing}
+
+
+@pytest.mark.parametrize("room", sorted(name for name in rooms() if not is_wing(name)))
+def test_every_room_has_its_tests(room: str) -> None:
+    *wings, name = room.split(".")
+    assert TESTS.joinpath(*wings, f"test_{name}.py").is_file()
 
 
 def test_no_rooms_import_in_a_circle() -> None:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from l1prune.runs import wandb
+from l1prune.runs.escapes import LINE, printable, show
 from l1prune.runs.frontier import csv_table, draw, table
 from l1prune.runs.page import render
 from l1prune.runs.points import SUMMARY, Point, find_runs, read_points
@@ -27,20 +28,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         points, problems = read_points(find_runs(options.runs))
         online, missing = wandb.read_hosted(options.wandb) if options.wandb else ([], [])
+        problems += [file for point in points for file in point.unread]
         points, problems = points + online, problems + missing
         for problem in problems:
-            print(f"skipped {problem}", file=sys.stderr)
+            show(f"skipped {printable(problem, LINE)}", sys.stderr)
         if not points:
             where = ", ".join(map(str, filter(None, [*options.runs, options.wandb])))
             raise FileNotFoundError(f"no run to compare in {where}: none has a usable {SUMMARY}")
-        print(table(points))
+        show(table(points))
         for file in options.output:
             write(points, file)
-            print(f"wrote {file}", file=sys.stderr)
+            show(f"wrote {printable(file)}", sys.stderr)
         if online:
             print(f"The report is at {wandb.publish(options.wandb, online)}")
     except (ImportError, OSError, ValueError) as error:
-        print(f"compare.py: {error}", file=sys.stderr)
+        show(f"compare.py: {printable(error, LINE)}", sys.stderr)
         return 2
     return 0
 

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from l1prune.runs.escapes import LINE, printable, show
 from l1prune.runs.search import Search, Space
 from l1prune.runs.sweep import conclude
 
@@ -40,9 +41,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         space = Space.of(options.settings)
         search = Search.open(options.folder, space, TRAIN, options.seed)
     except (ImportError, OSError, ValueError) as error:
-        print(f"search.py: {error}", file=sys.stderr)
+        show(f"search.py: {printable(error, LINE)}", sys.stderr)
         return 2
-    search.run(options.trials, options.jobs, tell=print)
-    print(f"\n{search}")
+    search.run(options.trials, options.jobs, tell=show)
+    show(f"\n{search}")
     conclude(options.folder)
     return 0

@@ -39,6 +39,7 @@ from l1prune.weights.report import SparsityReport
 CONF = Path(__file__).parents[2] / "conf"
 
 
+@sweep.command(CONF)
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="train")
 @sweep.job
 def main(config: DictConfig) -> None:

@@ -47,15 +47,15 @@ Fishers = dict[str, Fisher]
 def renewed(now: Squares, before: Fisher | None = None) -> Fisher:
     """The mean as it is now: half that of the steps since `before`, half what it was then.
 
-    Without a `before`, or where the optimizer has begun anew since, it is the mean over all steps,
-    as the optimizer remembers them: v̂. Where it has taken no step since, it is what it was.
+    Without a `before`, or where weight or optimizer have begun anew since, it is the mean over all
+    steps, as the optimizer remembers them: v̂. Where it has taken no step since, it is what it was.
 
     >>> import torch
     >>> first = renewed(Squares(torch.tensor([9.0]), memory=1.0, steps=1))
     >>> renewed(Squares(torch.tensor([9.0 + 1.0]), memory=1.0, steps=2), first).mean
     tensor([5.])
     """
-    if before is None or now.steps < before.steps:
+    if before is None or now.steps < before.steps or now.total.shape != before.total.shape:
         return Fisher(now.total / _weight(now.memory, now.steps), now.total, now.steps)
     since = now.steps - before.steps
     if since == 0:

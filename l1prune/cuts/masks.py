@@ -8,6 +8,7 @@ a weight that is sharded over processes is sharded as it is.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import islice
 from typing import Any
 
 import torch
@@ -19,32 +20,37 @@ from l1prune.cuts.thresholds import Threshold, as_threshold
 from l1prune.penalties import Penalty
 from l1prune.weights.bits import mask_, pack, unpack
 from l1prune.weights.blocks import blocks_of
-from l1prune.weights.shards import holders_of_parts, local, over_shards, part_of, spread
+from l1prune.weights.shards import holders_of_parts, is_sharded, local, over_shards, part_of, spread
 from l1prune.weights.targets import Target
 
 
 class Masks(dict[str, Tensor]):
     """Masks by the weight's name, True where it stays, saved eight weights a byte.
 
-    What is loaded waits until it is known which weights it is of: see `unpack`.
+    What is loaded waits until the weights are there that it is of: see `unpack`.
     """
 
     def __init__(self, *masks: Mapping[str, Tensor]) -> None:
         super().__init__(*masks)
         self._packed: dict[str, Tensor] = {}
 
+    @property
+    def names(self) -> set[str]:
+        """The weights that have been cut, whether they are there or not."""
+        return {*self, *self._packed}
+
     def state_dict(self) -> dict[str, Tensor]:
         """The masks, packed. Processes with shards call it together."""
-        return self._packed or pack_all(self)
+        return {**self._packed, **pack_all(self)}
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
         """Take what `state_dict` gave."""
         self._packed = dict(state)
 
     def unpack(self, targets: Iterable[Target]) -> None:
-        """Put what was loaded where the weights are."""
+        """Put what was loaded where the weights are; what is of none of these waits on."""
         self.update(unpack_all(self._packed, targets))
-        self._packed = {}
+        self._packed = {n: mask for n, mask in self._packed.items() if n not in self}
 
 
 class Cut(prune.BasePruningMethod):
@@ -79,7 +85,8 @@ class Cut(prune.BasePruningMethod):
 def check(targets: Sequence[Target], penalty: Penalty, threshold: Threshold | Plan) -> None:
     """Raise ValueError if these weights cannot be cut this way; takes the arguments of `cut`."""
     units = [penalty.score(target.parameter) for target in targets]
-    threshold.check([unit.numel() for unit in units], _sizes(targets, units))
+    layers, sizes = _layers(targets, units)
+    threshold.check([layer.numel() for layer in layers], sizes)
 
 
 @torch.no_grad()
@@ -113,7 +120,8 @@ def cut(
     result = dict(masks or {})
     worth = [local(target.parameter) for target in targets] if worth is None else worth
     scores = _scores(targets, penalty, result, worth)
-    keeps = threshold.keep(scores, _sizes(targets, scores), progress)
+    layers, sizes = _layers(targets, scores)
+    keeps = _by_target(targets, scores, threshold.keep(layers, sizes, progress))
     for target, keep in zip(targets, keeps, strict=True):
         w = local(target.parameter)
         before = local(result[target.name]) if target.name in result else None
@@ -168,9 +176,31 @@ def _not_finite(groups: Sequence[Sequence[Target]]) -> list[bool]:
     return [bool(count) for count in over_shards(wrong, likes).tolist()]
 
 
-def _sizes(targets: Sequence[Target], scores: Sequence[Tensor]) -> list[int]:
-    """How many weights one unit of each target holds."""
-    return [t.parameter.numel() // max(s.numel(), 1) for t, s in zip(targets, scores, strict=True)]
+def _layers(targets: Sequence[Target], scores: Sequence[Tensor]) -> tuple[list[Tensor], list[int]]:
+    """The units of each layer, and how many weights one of them holds; a stack is many layers."""
+    layers: list[Tensor] = []
+    sizes: list[int] = []
+    for target, units in zip(targets, scores, strict=True):
+        parts = units.unbind(0) if _is_split(target, units) else (units,)
+        layers += parts
+        sizes += [target.parameter.numel() // max(units.numel(), 1)] * len(parts)
+    return layers, sizes
+
+
+def _by_target(
+    targets: Sequence[Target], scores: Sequence[Tensor], keeps: Sequence[Tensor]
+) -> list[Tensor]:
+    """What stays of each target, from what stays of each layer."""
+    rest = iter(keeps)
+    return [
+        torch.stack(list(islice(rest, len(units)))) if _is_split(target, units) else next(rest)
+        for target, units in zip(targets, scores, strict=True)
+    ]
+
+
+def _is_split(target: Target, units: Tensor) -> bool:
+    """Whether a stack is cut as many layers: not if it is sharded, or its units are groups."""
+    return target.stacked and units.shape == target.parameter.shape and not is_sharded(units)
 
 
 def _by_unit(mask: Tensor, units: Tensor) -> Tensor:
@@ -184,7 +214,33 @@ def hold_(targets: Iterable[Target], masks: Mapping[str, Tensor]) -> None:
     """Write the zeros into the weights, in place."""
     for target in targets:
         if target.name in masks:
-            mask_(local(target.parameter), local(masks[target.name]))
+            w = local(target.parameter)
+            mask_(w, local(masks[target.name]).to(w.device))  # a trainer that ends moves the model
+
+
+@torch.no_grad()
+def moved(targets: Iterable[Target], masks: Mapping[str, Tensor]) -> list[str]:
+    """The weights, by name, of which an entry that was removed is not zero.
+
+    Processes with shards call it together.
+
+    >>> from torch import nn, ones, zeros
+    >>> target = Target("w", nn.Parameter(ones(2)))
+    >>> moved([target], {"w": zeros(2).bool()}), moved([target], {"w": ones(2).bool()})
+    (['w'], [])
+    """
+    masked = [target for target in targets if target.name in masks]
+    if not masked:
+        return []
+    weights = [target.parameter for target in masked]
+    counts = [
+        ((w := local(target.parameter)) != 0)
+        .logical_and_(~local(masks[target.name]).to(w.device))
+        .sum()
+        for target in masked
+    ]
+    found = over_shards(counts, weights).tolist()
+    return [target.name for target, count in zip(masked, found, strict=True) if count]
 
 
 @torch.no_grad()

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 from l1prune.checks import is_number, is_whole
 from l1prune.cuts.scopes import Scope
 from l1prune.cuts.thresholds import Sparsity, Threshold, as_threshold
-from l1prune.weights.targets import Target
+from l1prune.weights.targets import Target, Targets
 
 Outcome = dict[str, float]
 """What a stage came to: the `sparsity` of all prunable weights, and the figures of validation."""
@@ -265,6 +265,21 @@ def higher_is_better(metric: str) -> bool:
             "or higher_is_better=False"
         )
     return bool(words & HIGHER)
+
+
+def cuttable(targets: Targets, plan: Plan) -> Targets:
+    """The weights that a plan can cut; the others are skipped, each with the reason.
+
+    Raises:
+        ValueError: there is none.
+    """
+    reasons = plan.left_out(targets)
+    left = targets.without(reasons)
+    if not left:
+        each = "; ".join(f"{name}: {reason}" for name, reason in list(reasons.items())[:4])
+        more = ", …" if len(reasons) > 4 else ""
+        raise ValueError(f"threshold: it can cut none of the weights: {each}{more}")
+    return left
 
 
 _ATTRIBUTES = ("ends", "goes_back", "gradual", "scope")

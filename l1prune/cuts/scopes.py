@@ -121,7 +121,8 @@ class PerOutput(Scope):
 
     @by_layer
     def comparable(self, scores: Tensor) -> Tensor:
-        rows = scores.reshape(len(scores), -1)
+        outputs = scores if scores.ndim else scores.view(1)
+        rows = outputs.unsqueeze(1).flatten(1)  # (outputs, weights of each)
         # Ranked twice: the first says who is where, the second where each is.
         places = rows.argsort(dim=1, stable=True).argsort(dim=1, stable=True)
         ranks = places.to(widest(scores.device)) + 1

@@ -67,9 +67,12 @@ class SemiStructured(Threshold):
         return {t.name: reason for t in targets if (reason := self._reason(t)) is not None}
 
     def _reason(self, target: Target) -> str | None:
+        shape = tuple(target.parameter.shape)
+        if len(shape) < 2:
+            return f"dense: it has no inputs, its shape is {shape}"
         if target.inputs != 1:
             return f"dense: its inputs lie along dimension {target.inputs}, not 1"
-        width = target.parameter.shape[1]
+        width = shape[1]
         return None if width % self.m == 0 else f"dense: {width} inputs are no multiple of {self.m}"
 
     def keep(self, scores: list[Tensor], sizes: list[int], progress: float = 1.0) -> list[Tensor]:

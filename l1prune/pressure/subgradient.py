@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
 from torch.optim import Optimizer
 from torch.utils.hooks import RemovableHandle
 
+from l1prune.pressure.closures import Arguments, Closure, with_closure
 from l1prune.pressure.forms import Form, Step
 from l1prune.weights.shards import local
 
 Steps = Callable[[Optimizer], Iterator[Step]]
-Closure = Callable[[], Any]
 
 
 @dataclass(frozen=True)
@@ -31,14 +32,12 @@ class Subgradient(Form):
         return
 
     def attach(self, optimizer: Optimizer, steps: Steps) -> list[RemovableHandle]:
-        def before(optimizer: Optimizer, args: Any, kwargs: Any) -> tuple[Any, Any] | None:
+        def before(optimizer: Optimizer, args: Any, kwargs: Any) -> Arguments | None:
             # Where a closure makes the gradients, they are there only after it.
-            if len(args) > 1 and args[1] is not None:
-                return (args[0], _then_add(args[1], optimizer, steps), *args[2:]), kwargs
-            if kwargs.get("closure") is not None:
-                return args, {**kwargs, "closure": _then_add(kwargs["closure"], optimizer, steps)}
-            _add(optimizer, steps)
-            return None
+            changed = with_closure(args, kwargs, partial(_then_add, optimizer, steps))
+            if changed is None:
+                _add(optimizer, steps)
+            return changed
 
         return [optimizer.register_step_pre_hook(before)]
 
@@ -46,7 +45,7 @@ class Subgradient(Form):
         return
 
 
-def _then_add(closure: Closure, optimizer: Optimizer, steps: Steps) -> Closure:
+def _then_add(optimizer: Optimizer, steps: Steps, closure: Closure) -> Closure:
     def with_pressure() -> Any:
         loss = closure()
         _add(optimizer, steps)

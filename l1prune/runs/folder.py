@@ -14,6 +14,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from l1prune.checks import flat
+from l1prune.runs.files import read_json, read_yaml
 from l1prune.runs.points import CONFIG, SUMMARY
 from l1prune.training.resume.last import last_checkpoint
 from l1prune.weights.files import replace
@@ -70,8 +71,8 @@ class RunFolder:
         if self.last is None and not (self.path / SUMMARY).exists():
             return {}  # nothing was trained
         try:
-            before = yaml.safe_load((self.path / CONFIG).read_text())
-        except (OSError, ValueError, yaml.YAMLError):
+            before = read_yaml(self.path / CONFIG)
+        except (OSError, ValueError):
             before = None
         return before if isinstance(before, Mapping) else {}
 
@@ -95,7 +96,7 @@ class RunFolder:
 
     def summary(self) -> dict[str, Any]:
         """The figures of a run that has ended."""
-        figures: dict[str, Any] = json.loads((self.path / SUMMARY).read_text())
+        figures: dict[str, Any] = read_json(self.path / SUMMARY)
         return figures
 
     def close(self) -> None:

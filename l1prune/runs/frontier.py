@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import csv
 import io
+import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from itertools import cycle
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from l1prune.runs.escapes import cell, label, markdown
 from l1prune.runs.points import DENSE, Point, differing
 
 if TYPE_CHECKING:
@@ -42,6 +44,8 @@ def pareto(points: Iterable[Point]) -> list[Point]:
 def table(points: Sequence[Point]) -> str:
     """A Markdown table of runs that also reads well as it is; most parameters first.
 
+    It can be printed: what runs and recipes are called is neither markup nor moves a cursor.
+
     >>> print(table([Point("a", "l1", 1000, 0.9), Point("b", "l1", 2000, 0.8)]))
     | run | recipe | seed | accuracy | parameters | compression | best |
     | :-- | :----- | ---: | -------: | ---------: | ----------: | ---: |
@@ -56,8 +60,8 @@ def table(points: Sequence[Point]) -> str:
     ]
     for p in sorted(points, key=lambda p: (-p.nonzero, p.accuracy)):
         accuracy, best = f"{100 * p.accuracy:.2f} %", "*" if p in front else ""
-        seed = str(p.summary.get("seed", ""))
-        rows.append((p.name, p.recipe, seed, accuracy, f"{p.nonzero:,}", p.times, best))
+        named = (markdown(text) for text in (p.name, p.recipe, p.summary.get("seed", "")))
+        rows.append((*named, accuracy, f"{p.nonzero:,}", p.times, best))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     rule = [":" + "-" * (w - 1) for w in widths[:2]] + ["-" * (w - 1) + ":" for w in widths[2:]]
     rows.insert(1, tuple(rule))
@@ -69,6 +73,8 @@ def table(points: Sequence[Point]) -> str:
 def csv_table(points: Sequence[Point]) -> str:
     """A CSV table of runs, as exact as they were written: figures, and settings that differ.
 
+    A text that a spreadsheet would run as a formula begins with an apostrophe.
+
     >>> summary = {"test/accuracy": 0.9, "params/nonzero": 10}
     >>> print(csv_table([Point("a", "l1", 10, 0.9, summary)]), end="")
     run,recipe,best,test/accuracy,params/nonzero
@@ -79,11 +85,11 @@ def csv_table(points: Sequence[Point]) -> str:
     settings = [key for key in differing(points) if key not in figures]
     lines = io.StringIO()
     writer = csv.writer(lines, lineterminator="\n")
-    writer.writerow(["run", "recipe", "best", *figures, *settings])
+    writer.writerow(map(cell, ["run", "recipe", "best", *figures, *settings]))
     for p in sorted(points, key=lambda p: (-p.nonzero, p.accuracy)):
         told = [p.summary.get(key, "") for key in figures]
         told += [p.settings.get(key, "") for key in settings]
-        writer.writerow([p.name, p.recipe, int(p in front), *told])
+        writer.writerow(map(cell, [p.name, p.recipe, int(p in front), *told]))
     return lines.getvalue()
 
 
@@ -113,7 +119,9 @@ def draw(points: Sequence[Point], path: str | Path, accuracy: str = "test accura
     _draw_front(axes, pareto(points))
     figure.legend(loc="outside right upper", frameon=False, handletextpad=0.4)
     Path(path).parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=200)
+    with warnings.catch_warnings():  # of letters that its font lacks, and boxes will stand for
+        warnings.filterwarnings("ignore", r"Glyph|Matplotlib currently does not support")
+        figure.savefig(path, dpi=200)
 
 
 def _prepare(axes: Axes, accuracy: str) -> None:
@@ -134,7 +142,7 @@ def _prepare(axes: Axes, accuracy: str) -> None:
 def _scatter(axes: Axes, points: Sequence[Point], recipe: str, **style: Any) -> None:
     if ours := [point for point in points if point.recipe == recipe]:
         x, y = [point.nonzero for point in ours], [point.accuracy for point in ours]
-        axes.scatter(x, y, label=recipe, alpha=0.75, linewidths=0, zorder=3, **style)
+        axes.scatter(x, y, label=label(recipe), alpha=0.75, linewidths=0, zorder=3, **style)
 
 
 def _draw_front(axes: Axes, front: Sequence[Point]) -> None:
@@ -147,5 +155,5 @@ def _draw_front(axes: Axes, front: Sequence[Point]) -> None:
     for point in front:
         if point.recipe != DENSE:
             place = (point.nonzero, point.accuracy)
-            label = axes.annotate(point.times, place, (-4, 6), textcoords="offset points")
-            label.set(ha="right", size="small", color=GREY)
+            times = axes.annotate(point.times, place, (-4, 6), textcoords="offset points")
+            times.set(ha="right", size="small", color=GREY)

@@ -10,7 +10,7 @@ import lightning as L
 from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.trainer.states import TrainerFn
 
-from l1prune.runs.points import HISTORY, read_history
+from l1prune.runs.points import HISTORY, read_epochs
 from l1prune.training.callback import pruning_of
 from l1prune.training.loggers import X_AXIS, define_axes
 from l1prune.weights.files import replace
@@ -35,8 +35,9 @@ class History(Checkpoint):
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         resumed = trainer.global_step > 0 and self.file.exists()
-        known = _by_epoch(self.file) if resumed else {}
-        self._epochs = {e: row for e, row in known.items() if e <= trainer.current_epoch}
+        known = read_epochs(self.file) if resumed else ()
+        by_epoch = {int(row.pop("epoch", 0)): row for row in known}
+        self._epochs = {e: row for e, row in by_epoch.items() if e <= trainer.current_epoch}
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         # Read by all processes: what is averaged over them waits for each.
@@ -44,15 +45,6 @@ class History(Checkpoint):
         if trainer.is_global_zero:
             self._epochs.setdefault(trainer.current_epoch, {}).update(figures)
             _write(self.file, self._epochs)
-
-
-def _by_epoch(file: Path) -> dict[int, dict[str, float]]:
-    columns = read_history(file)
-    rows = (dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True))
-    return {
-        int(row.pop("epoch") or 0): {name: x for name, x in row.items() if x is not None}
-        for row in rows
-    }
 
 
 def _write(file: Path, epochs: dict[int, dict[str, float]]) -> None:

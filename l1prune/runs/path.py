@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
+from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +14,10 @@ from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.trainer.states import TrainerFn
 from torch import nn
 
+from l1prune.checks import is_number, is_whole
 from l1prune.cuts.plans import Outcome
 from l1prune.runs import frontier
+from l1prune.runs.files import read_json
 from l1prune.runs.points import Point
 from l1prune.training.callback import pruning_of
 from l1prune.training.loggers import X_AXIS
@@ -29,7 +33,8 @@ class PathCheckpoint(Checkpoint):
     Of a plan that looks for one network, as `Budget` does, it keeps none.
 
     Leaves, for a stage that ends with 95 % of the weights gone, `path/95.00.ckpt`: the weights,
-    which load into the plain model. `frontier.json` has one entry for each, with `sparsity`,
+    which load into the plain model; one that ends within 0.01 % of another has more digits in its
+    name. `frontier.json` has one entry for each, with `sparsity`,
     `params/nonzero`, the figures of its validation and the name of its file; `frontier.png` is the
     picture of it.
 
@@ -57,7 +62,7 @@ class PathCheckpoint(Checkpoint):
         for pruning in pruning_of(trainer):
             if pruning.run.stages.ended and not pruning.run.stages.goes_back:
                 left = int(trainer.callback_metrics[X_AXIS])
-                file = f"path/{100 * pruning.outcomes[-1]['sparsity']:.2f}.ckpt"
+                file = file_names(outcome["sparsity"] for outcome in pruning.outcomes)[-1]
                 trainer.save_checkpoint(self.folder / file, weights_only=True)
                 if trainer.is_global_zero:
                     self._note(pruning.outcomes[-1], left, file)
@@ -69,7 +74,7 @@ class PathCheckpoint(Checkpoint):
         _write(sorted([*kept, stage], key=lambda one: one["sparsity"]), self.folder)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        stages = [stage for stage in read_path(self.folder) if self.monitor in stage]
+        stages = [one for one in read_path(self.folder) if is_number(one.get(self.monitor))]
         if trainer.is_global_zero and stages:
             points = [
                 Point(stage["checkpoint"], "path", stage[X_AXIS], stage[self.monitor])
@@ -107,15 +112,52 @@ def test_path(
         _write(stages, Path(folder))
 
 
+def file_names(sparsities: Iterable[float]) -> list[str]:
+    """A name for the network of each stage: in percent, with the digits that tell it from others.
+
+    Args:
+        sparsities: that the stages ended with, in their order. The name of one does not depend on
+            those after it.
+
+    >>> file_names([0.5, 0.9999, 0.99994, 0.5])
+    ['path/50.00.ckpt', 'path/99.99.ckpt', 'path/99.994.ckpt', 'path/50.00-2.ckpt']
+    """
+    names: dict[str, float] = {}
+    for sparsity in sparsities:
+        exact = (f"{100 * sparsity:.{digits}f}" for digits in range(2, 15))
+        twins = (f"{100 * sparsity:.2f}-{n}" for n in count(2))
+        candidates = twins if sparsity in names.values() else chain(exact, twins)
+        names[next(name for name in candidates if name not in names)] = sparsity
+    return [f"path/{name}.ckpt" for name in names]
+
+
 def read_path(folder: str | Path) -> list[dict[str, Any]]:
     """The stages that `PathCheckpoint` noted in a folder, sparsest last.
+
+    Raises:
+        ValueError: they are no such notes.
 
     >>> read_path("no such folder")
     []
     """
     file = Path(folder) / FRONTIER
-    stages: list[dict[str, Any]] = json.loads(file.read_text("utf-8")) if file.exists() else []
+    try:
+        stages = read_json(file)
+    except FileNotFoundError:
+        return []
+    if not isinstance(stages, list) or not all(map(_is_stage, stages)):
+        raise ValueError(f"{file}: must hold a list of stages, each with {X_AXIS} and a checkpoint")
     return stages
+
+
+def _is_stage(stage: Any) -> bool:
+    return (
+        isinstance(stage, dict)
+        and is_number(stage.get("sparsity"), 0, 1)
+        and is_whole(stage.get(X_AXIS), 0)
+        and isinstance(file := stage.get("checkpoint"), str)
+        and not (Path(file).is_absolute() or ".." in Path(file).parts)  # in the run's own folder
+    )
 
 
 def _write(stages: list[dict[str, Any]], folder: Path) -> None:

@@ -5,23 +5,24 @@ A run is a directory with a `summary.json`; what is read from it and its neighbo
 
 from __future__ import annotations
 
-import csv
-import json
+import math
 import os.path
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from array import array
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from reprlib import repr as shortly
 from typing import Any, TypeVar
 
-import yaml  # type: ignore[import-untyped]
-
-from l1prune.checks import flat
-from l1prune.weights.report import Layer, read_layers
+from l1prune.checks import flat, is_number, is_whole
+from l1prune.runs.files import DOCUMENT, find, read_json, read_rows, read_yaml
+from l1prune.weights.report import Layer, layers_of
 
 SUMMARY = "summary.json"
 CONFIG = "config.yaml"
 LAYERS = "report.csv"
 HISTORY = "history.csv"
+NONZERO = "params/nonzero"
 DENSE = "dense"
 T = TypeVar("T")
 
@@ -39,7 +40,8 @@ class Point:
         settings: its `config.yaml`, flat, as {"prune.threshold.sparsity": 0.95}; without what
             changes no result: the logger, and the folders it was given.
         layers: what is left of each layer, from its `report.csv`.
-        history: its figures by name, one an epoch, from its `history.csv`; None where unknown.
+        history: its figures by name, one an epoch, from its `history.csv`; NaN where unknown.
+        unread: which of its files could not be read, and why; those that are missing are not told.
     """
 
     name: str
@@ -49,15 +51,14 @@ class Point:
     summary: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
     settings: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
     layers: Sequence[Layer] = field(default=(), compare=False, repr=False)
-    history: Mapping[str, Sequence[float | None]] = field(
-        default_factory=dict, compare=False, repr=False
-    )
+    history: Mapping[str, Sequence[float]] = field(default_factory=dict, compare=False, repr=False)
+    unread: Sequence[str] = field(default=(), compare=False, repr=False)
 
     @property
     def times(self) -> str:
         """How many times fewer weights than there could be, as "20×"; empty where not known."""
         prunable: Any = self.summary.get("params/prunable")
-        known = isinstance(prunable, int) and self.nonzero
+        known = is_whole(prunable, 1) and self.nonzero
         return f"{prunable / self.nonzero:,.1f}×" if known else ""
 
 
@@ -74,7 +75,7 @@ def find_runs(paths: Iterable[str | Path]) -> list[Path]:
     for path in map(Path, paths):
         if not path.exists():
             raise FileNotFoundError(f"{path}: no such file or directory")
-        files = path.rglob(SUMMARY) if path.is_dir() else [path] if path.name == SUMMARY else []
+        files = find(path, SUMMARY) if path.is_dir() else [path] if path.name == SUMMARY else []
         found.update({file.parent.resolve(): file.parent for file in files})
     return sorted(found.values())
 
@@ -93,32 +94,53 @@ def read_point(run_dir: str | Path) -> Point:
     run_dir = Path(run_dir)
     file = run_dir / SUMMARY
     try:
-        summary = json.loads(file.read_bytes())
+        summary = read_json(file)
     except FileNotFoundError:
         raise FileNotFoundError(f"{file}: missing; a run writes it when it ends") from None
+    try:
+        nonzero, accuracy = figures(summary, "test/accuracy")
     except ValueError as error:
-        raise ValueError(f"{file}: not valid JSON ({error}); was the run cut off?") from error
-    if not isinstance(summary, dict):
-        raise ValueError(f"{file}: must hold an object, but holds a {type(summary).__name__}")
-    for key in ("params/nonzero", "test/accuracy"):
-        if key not in summary:
-            raise ValueError(f"{file}: {key!r} is missing")
-    nonzero, accuracy = summary["params/nonzero"], summary["test/accuracy"]
-    if type(nonzero) is not int or nonzero < 0:
-        raise ValueError(f"{file}: 'params/nonzero' must be a whole number, but is {nonzero!r}")
-    if type(accuracy) not in (int, float) or not 0 <= accuracy <= 1:
-        raise ValueError(f"{file}: 'test/accuracy' must be from 0 to 1, but is {accuracy!r}")
-    config = _yaml(run_dir / CONFIG)
+        raise ValueError(f"{file}: {error}") from error
+    unread: list[str] = []
+    nothing: dict[str, Any] = {}
+    config = _or(_mapping, run_dir / CONFIG, nothing, unread)
     return Point(
         name=run_dir.resolve().name,
-        recipe=_recipe(run_dir, config, summary),
+        recipe=_recipe(run_dir, config, summary, unread),
         nonzero=nonzero,
         accuracy=accuracy,
         summary=summary,
         settings=settings(config),
-        layers=_or(read_layers, run_dir / LAYERS, ()),
-        history=_or(read_history, run_dir / HISTORY, {}),
+        layers=_or(read_layers, run_dir / LAYERS, (), unread),
+        history=_or(read_history, run_dir / HISTORY, {}, unread),
+        unread=unread,
     )
+
+
+def figures(summary: Any, accuracy: str) -> tuple[int, float]:
+    """The two figures that a run is compared by: weights left, and how accurate it is.
+
+    Args:
+        summary: what a run said at its end.
+        accuracy: the name of the figure that says how accurate.
+
+    Raises:
+        ValueError: one of them is missing or impossible.
+
+    >>> figures({"params/nonzero": 50, "test/accuracy": 0.97}, "test/accuracy")
+    (50, 0.97)
+    """
+    if not isinstance(summary, Mapping):
+        raise ValueError(f"must hold an object, but holds a {type(summary).__name__}")
+    for key in (NONZERO, accuracy):
+        if key not in summary:
+            raise ValueError(f"{key!r} is missing")
+    left, share = summary[NONZERO], summary[accuracy]
+    if not is_whole(left, 0):
+        raise ValueError(f"{NONZERO!r} must be a whole number, but is {shortly(left)}")
+    if not is_number(share, 0, 1):
+        raise ValueError(f"{accuracy!r} must be from 0 to 1, but is {shortly(share)}")
+    return left, share
 
 
 def read_points(run_dirs: Iterable[str | Path]) -> tuple[list[Point], list[str]]:
@@ -179,55 +201,87 @@ def differing(points: Sequence[Point]) -> list[str]:
     return sorted(chosen.values(), key=lambda key: (key == "seed", not key.startswith("prune.")))
 
 
-def read_history(file: str | Path) -> dict[str, list[float | None]]:
-    """Read what `l1prune.zoo.History` wrote: the figures of each epoch, column by column.
+def read_history(file: str | Path) -> dict[str, Sequence[float]]:
+    """Read what `History` wrote: the figures of each epoch, column by column; NaN where unknown.
 
     Raises:
         FileNotFoundError: there is no such file.
         ValueError: it is no table of numbers.
     """
+    columns: dict[str, array[float]] = {"epoch": array("d")}
+    for epoch, row in enumerate(read_epochs(file)):
+        for name in row:
+            columns.setdefault(name, array("d", [math.nan]) * epoch)
+        for name, column in columns.items():
+            column.append(row.get(name, math.nan))
+    return dict(columns)
+
+
+def read_epochs(file: str | Path) -> Iterator[dict[str, float]]:
+    """Read what `History` wrote, epoch by epoch: what is known of each, by name.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it is no table of numbers.
+    """
+    rows = read_rows(file)
+    names = next(rows, ["epoch"])
+    if "epoch" not in names:  # against which the others are drawn
+        raise ValueError(f"{file}: not a table of figures by epoch: no column is called 'epoch'")
+    for row in rows:
+        try:
+            known = {name: float(text) for name, text in zip(names, row, strict=True) if text}
+        except ValueError as error:
+            raise ValueError(f"{file}: not a table of figures by epoch: {error}") from error
+        yield known
+
+
+def read_layers(file: str | Path) -> tuple[Layer, ...]:
+    """Read what `SparsityReport.to_csv` wrote.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it is no such table.
+    """
+    rows = list(read_rows(file, DOCUMENT))
     try:
-        with open(file, newline="", encoding="utf-8") as lines:
-            rows = list(csv.DictReader(lines))
-        names = list(rows[0]) if rows else ["epoch"]
-        columns = {n: [float(row[n]) if row[n] else None for row in rows] for n in names}
-        columns["epoch"]  # against which the others are drawn
-    except (KeyError, TypeError, ValueError, csv.Error) as error:
-        raise ValueError(f"{file}: not a table of figures by epoch ({error!r})") from error
-    return columns
+        return layers_of(rows)
+    except ValueError as error:
+        raise ValueError(f"{file}: not a table of layers: {error}") from error
 
 
 def _plain(value: Any) -> Any:
     return value if isinstance(value, (bool, int, float)) else str(value)
 
 
-def _recipe(run_dir: Path, config: Mapping[str, Any], summary: Mapping[str, Any]) -> str:
+def _recipe(
+    run_dir: Path, config: Mapping[str, Any], summary: Mapping[str, Any], unread: list[str]
+) -> str:
     """The name of the run's prune config where that was left behind; else what the counts say."""
     if isinstance(named := config.get("prune"), str):
         return named
-    tree: Any = _yaml(run_dir / ".hydra/hydra.yaml")
+    nothing: dict[str, Any] = {}
+    tree: Any = _or(_mapping, run_dir / ".hydra/hydra.yaml", nothing, unread)
     for key in ("hydra", "runtime", "choices", "prune"):
         tree = tree.get(key) if isinstance(tree, dict) else None
     if isinstance(tree, str):
         return tree
-    return DENSE if summary["params/nonzero"] == summary.get("params/prunable") else "pruned"
+    return DENSE if summary[NONZERO] == summary.get("params/prunable") else "pruned"
 
 
-def _yaml(file: Path) -> dict[str, Any]:
-    """A mapping in a YAML file; empty if it is missing or no use, as a run can do without."""
-    try:
-        tree = yaml.load(file.read_bytes(), _LOADER)
-    except (OSError, ValueError, yaml.YAMLError):
-        return {}
-    return tree if isinstance(tree, dict) else {}
+def _mapping(file: Path) -> dict[str, Any]:
+    tree = read_yaml(file)
+    if not isinstance(tree, dict):
+        raise ValueError(f"{file}: must hold names and values, but holds a {type(tree).__name__}")
+    return tree
 
 
-# The same as SafeLoader, in C where PyYAML was built so: a thousand runs in seconds, not a minute.
-_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-
-
-def _or(read: Callable[[Path], T], file: Path, otherwise: T) -> T:
+def _or(read: Callable[[Path], T], file: Path, otherwise: T, unread: list[str]) -> T:
+    """What a file says, or something else; if it is there but no use, that is noted."""
     try:
         return read(file)
-    except (OSError, ValueError):
+    except FileNotFoundError:
+        return otherwise
+    except (OSError, ValueError) as error:
+        unread.append(str(error))
         return otherwise

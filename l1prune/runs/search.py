@@ -6,7 +6,8 @@ best trade-offs between two objectives, accuracy up and weights down.
 
 from __future__ import annotations
 
-import json
+import re
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -19,7 +20,9 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import IntervalSweep, Override
 from hydra.errors import HydraException
 
-from l1prune.runs.points import SUMMARY
+from l1prune.runs.escapes import LINE, printable
+from l1prune.runs.files import is_own_folder, read_end, read_json
+from l1prune.runs.points import SUMMARY, figures
 from l1prune.runs.sweep import FAILURE
 
 if TYPE_CHECKING:
@@ -27,7 +30,7 @@ if TYPE_CHECKING:
 
 DATABASE = "search.db"
 OUTPUT = "output.txt"
-OBJECTIVES = ("val/accuracy", "params/nonzero")  # up, down; the test set has no say
+ACCURACY = "val/accuracy"  # the test set has no say
 
 
 @dataclass(frozen=True)
@@ -117,17 +120,15 @@ class Search:
             seed: of the proposals.
 
         Raises:
-            ValueError: the search in that folder looks for something else.
+            ValueError: the search in that folder looks for something else, or it has none but a
+                `search.db` that cannot be read.
             ImportError: Optuna is missing.
         """
         optuna = _optuna()
         folder.mkdir(parents=True, exist_ok=True)
-        study = optuna.create_study(
-            storage=f"sqlite:///{folder / DATABASE}",
-            study_name="recipes",
-            directions=["maximize", "minimize"],
-            load_if_exists=True,
-        )
+        if not is_own_folder(folder.resolve()):
+            raise ValueError(f"{folder} has links or pipes, through which the search would write")
+        study = _study(optuna, folder / DATABASE)
         known = study.user_attrs.get("space", str(space))
         if known != str(space):
             raise ValueError(f"{folder} has a search for {known}: go on with that, or name another")
@@ -155,13 +156,16 @@ class Search:
                 self._train,
                 n_trials=left,
                 n_jobs=jobs,
-                catch=(subprocess.SubprocessError,),
+                catch=(OSError, ValueError),
                 callbacks=[lambda _, trial: tell(_in_words(trial))],
             )
 
-    def _train(self, trial: optuna.Trial) -> tuple[float, float]:
+    def _train(self, trial: optuna.Trial) -> tuple[float, int]:
+        """The objectives of a trial: validation accuracy, up, and weights left, down."""
         directory = (self.folder / _folder(trial)).absolute()
         directory.mkdir(exist_ok=True)
+        if not is_own_folder(directory):
+            raise ValueError(f"{directory}: has links or pipes, through which a run would write")
         with FileLock(directory / ".lock"):  # a run that outlived its search is left to end
             pass
         (directory / FAILURE).unlink(missing_ok=True)
@@ -173,13 +177,11 @@ class Search:
             subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT) as process,
         ):
             process.wait()
-        if process.returncode:
-            why = _last_words((directory / OUTPUT).read_text())
-            (directory / FAILURE).write_text(why + "\n")
-            raise subprocess.SubprocessError(why)
-        summary = json.loads((directory / SUMMARY).read_bytes())
-        accuracy, left = (float(summary[name]) for name in OBJECTIVES)
-        return accuracy, left
+        try:
+            return _outcome(directory, process.returncode)
+        except (OSError, ValueError) as error:
+            (directory / FAILURE).write_text(f"{printable(error, LINE)}\n", encoding="utf-8")
+            raise
 
     def __str__(self) -> str:
         """The best trade-offs, smallest first, as they are on the validation set."""
@@ -187,13 +189,38 @@ class Search:
         return "\n".join(["Best trade-offs, by validation accuracy:", *map(_in_words, best)])
 
 
+def _outcome(directory: Path, code: int) -> tuple[float, int]:
+    """Validation accuracy and weights left of a run that ended with an exit code.
+
+    Raises:
+        OSError, ValueError: it failed, or has not left them.
+    """
+    if code < 0:
+        raise ValueError(f"it was killed by {_signal(-code)}")
+    if code:
+        raise ValueError(_last_words(read_end(directory / OUTPUT)))
+    left, accuracy = figures(read_json(directory / SUMMARY), ACCURACY)
+    return accuracy, left
+
+
+def _signal(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+
+
 def _folder(trial: optuna.Trial | optuna.trial.FrozenTrial) -> str:
-    """The directory of a trial; one that was cut off left it to the trial that took it up."""
-    return str(trial.user_attrs.get("folder", trial.number))
+    """The directory of a trial; one that was cut off left it to the trial that took it up.
+
+    It is a number, whatever a database from somewhere else calls it.
+    """
+    folder = str(trial.user_attrs.get("folder", trial.number))
+    return folder if re.fullmatch(r"[0-9]{1,9}", folder) else str(trial.number)
 
 
 def _in_words(trial: optuna.trial.FrozenTrial) -> str:
-    choices = " ".join(f"{name}={value}" for name, value in trial.params.items())
+    choices = printable(" ".join(f"{name}={value}" for name, value in trial.params.items()), LINE)
     if trial.values is None:
         return f"{_folder(trial)}  failed  {choices}"
     accuracy, left = trial.values
@@ -204,6 +231,20 @@ def _last_words(output: str) -> str:
     lines = [line for line in output.splitlines() if line.strip()]
     said = [line for line in lines if not line.startswith("Set the environment variable HYDRA")]
     return said[-1] if said else "it said nothing"
+
+
+def _study(optuna: Any, database: Path) -> optuna.Study:
+    from sqlalchemy.exc import SQLAlchemyError
+
+    try:
+        return optuna.create_study(  # type: ignore[no-any-return]
+            storage=f"sqlite:///{database}",
+            study_name="recipes",
+            directions=["maximize", "minimize"],
+            load_if_exists=True,
+        )
+    except (optuna.exceptions.OptunaError, SQLAlchemyError, RuntimeError) as error:
+        raise ValueError(f"{database}: not the record of a search: {error}") from error
 
 
 def _optuna() -> Any:

@@ -19,14 +19,15 @@ from lightning.pytorch.loggers import Logger, WandbLogger
 from lightning.pytorch.utilities import rank_zero_only
 
 from l1prune.checks import flat
+from l1prune.runs.files import check_size
 from l1prune.runs.frontier import pareto, table
-from l1prune.runs.points import DENSE, Point
+from l1prune.runs.points import DENSE, NONZERO, Point, figures
 from l1prune.training.lightning import prefixed
 from l1prune.training.loggers import set_up, wandb_runs
 
 TITLE = "Accuracy against weights left"
 FRONTIER = "frontier"
-LEFT, ACCURACY = "params/nonzero", "test/accuracy"
+LEFT, ACCURACY = NONZERO, "test/accuracy"
 
 
 def wandb_logger(
@@ -151,9 +152,14 @@ def read_hosted(project: str) -> tuple[list[Point], list[str]]:
     with _explaining(wandb, project):
         for run in wandb.Api().runs(project, lazy=False):
             summary = dict(run.summary)
-            left, accuracy = summary.get(LEFT), summary.get(ACCURACY)
-            if not isinstance(left, int) or not isinstance(accuracy, int | float):
+            if not {LEFT, ACCURACY} <= summary.keys():
                 problems.append(f"{run.name} ({run.state}): has no {LEFT} or no {ACCURACY} yet")
+                continue
+            try:
+                check_size(summary)
+                left, accuracy = figures(summary, ACCURACY)
+            except ValueError as error:
+                problems.append(f"{run.name} ({run.state}): {error}")
                 continue
             recipe = str(run.config.get("labels.prune") or DENSE)
             points.append(Point(str(run.name), recipe, left, float(accuracy), summary))

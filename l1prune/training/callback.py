@@ -7,33 +7,28 @@ from typing import Any
 
 import lightning.pytorch as pl
 from lightning.pytorch.trainer.states import TrainerFn
-from lightning.pytorch.utilities import rank_zero_warn
 
 from l1prune.checks import check_same
-from l1prune.cuts import masks
 from l1prune.cuts.criteria import Criterion
+from l1prune.cuts.masks import Masks
 from l1prune.cuts.plans import Outcome, Plan
 from l1prune.cuts.thresholds import Threshold
 from l1prune.penalties import Penalty
 from l1prune.pressure.forms import Form
 from l1prune.pressure.schedules import ByPasses, Schedule
-from l1prune.training import clock, loggers, rates, strategies
-from l1prune.training.averages import hold_averages_
+from l1prune.training import loggers, strategies
 from l1prune.training.criterion import RunCriterion
-from l1prune.training.cut import cut_
-from l1prune.training.hooks import Attached, clips_gradients
 from l1prune.training.lightning import callbacks_of
 from l1prune.training.recipe import as_recipe
 from l1prune.training.resume import checkpoints
 from l1prune.training.resume.loader import load_states
 from l1prune.training.run import Run
+from l1prune.training.session import Session
 from l1prune.training.spawn import Original
 from l1prune.training.stages import Stages
-from l1prune.training.strength import Controller, Moment
-from l1prune.weights import shards
+from l1prune.training.strength import Controller
 from l1prune.weights.report import SparsityReport
 from l1prune.weights.rules import Rules
-from l1prune.weights.targets import Targets, find_targets
 
 
 class L1Pruning(Original, pl.Callback):
@@ -89,8 +84,8 @@ class L1Pruning(Original, pl.Callback):
         self.recipe = as_recipe(
             strength, threshold, penalty, prune_at, targets, form, rewind, criterion
         )
-        self._attached = Attached((), (), self.recipe.penalty, None, {})
-        self._evaluates = self._resumed = False
+        self._session: Session | None = None
+        self._evaluates = self._evaluates_ours = self._resumed = False
         self._reset()
 
     def _reset(self) -> None:
@@ -114,7 +109,7 @@ class L1Pruning(Original, pl.Callback):
         return self.run.pressure
 
     @property
-    def masks(self) -> masks.Masks:
+    def masks(self) -> Masks:
         """What stays: a mask for each weight that was cut, by its name."""
         return self.run.masks
 
@@ -131,6 +126,8 @@ class L1Pruning(Original, pl.Callback):
     # ---- the run begins
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        # Other weights may be put into the model to be evaluated: they are left alone.
+        self._evaluates_ours = self._session is not None and self._session.is_of(pl_module)
         if stage == "fit":
             strategies.check_strategy(trainer.strategy, callbacks_of(trainer))
             checkpoints.take_care(trainer, pl_module)
@@ -152,120 +149,56 @@ class L1Pruning(Original, pl.Callback):
         self._resumed = True
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        if trainer.global_step == 0 and not self._resumed:
+        goes_on = trainer.global_step > 0 and trainer.ckpt_path is None
+        if not (self._resumed or goes_on):
             self._reset()
         checkpoints.relax(trainer)
-        shards.reshard(pl_module)
-        found = find_targets(pl_module, self.recipe.targets)
-        self._found: Targets = found.without(self.recipe.plan.left_out(found))
-        strategies.check_units(self._found, self.recipe.penalty)
-        masks.check(self._found, self.recipe.penalty, self.recipe.plan)
+        self._session = Session(self.recipe, self.run, pl_module)
         loggers.define_axes(trainer.loggers)
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        run, self._resumed = self.run, False
-        run.stages.check(trainer, self._found, self.recipe.prune_at)
-        self._shares = clock.as_shares(self.recipe.prune_at, trainer, run.stages.shortest)
-        if not run.rates and (self.recipe.rewind is not None or run.stages.several):
-            run.rates = rates.recorded(trainer)
-        run.batches = clock.rescaled(run.batches, run.per_epoch, trainer)
-        run.per_epoch = float(trainer.num_training_batches)
+        if self._resumed:  # since the fit began, where the strategy loads that late
+            self._session = Session(self.recipe, self.run, pl_module)
+        self._resumed = False
         load_states(trainer)
-        run.masks.unpack(self._found)
-        self._hold(trainer)
-        run.criterion.settle(
-            self.recipe.plan,
-            len(self.recipe.prune_at),
-            run.strength.presses_small,
-            trainer.optimizers,
-        )
-        self._attach(trainer, pl_module)
-
-    def _attach(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Hang pressure and masks on the optimizers, and let the criterion see the model."""
-        self._attached.remove()
-        form = self.run.strength.form(self.recipe.form)
-        self._attached = Attached(
-            trainer.optimizers, self._found, self.recipe.penalty, form, self.masks, self.run.steps
-        )
-        if self.phase == "press":
-            self.run.criterion.watch(pl_module, self._found)
-
-    def _hold(self, trainer: pl.Trainer) -> None:
-        """Write the zeros into the weights, and into their running averages."""
-        shards.reshard(trainer.lightning_module)
-        masks.hold_(self._found, self.masks)
-        hold_averages_(callbacks_of(trainer), self.masks)
+        self._fitting.begin(trainer, pl_module)
 
     # ---- the run goes on
 
     def on_train_batch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
     ) -> None:
-        run = self.run
-        run.randomness.go_on()
-        done = clock.progress(trainer, run.batches)
-        if run.stages.waits:
-            self._next_stage(trainer, pl_module, done)
-        within = run.stages.within(done)
-        due = sum(share <= within for share in self._shares)
-        if self.phase == "press" and due > run.rounds_done:
-            self._cut(trainer, pl_module, due)
-        if self.phase == "press":
-            passes = run.batches / trainer.num_training_batches
-            moment = Moment(within / self._shares[-1], run.batches, passes)
-            run.strength.advance(moment, self._found, self.masks)
-        self._attached.press(self.strength)
-        if run.rates:
-            parts = run.stages.parts if run.stages.several else (*self._shares, 1.0)
-            where = rates.position(done, parts, self.recipe.rewind or 0.0)
-            rates.set_rates(trainer.optimizers, run.rates, where)
-
-    def _next_stage(self, trainer: pl.Trainer, pl_module: pl.LightningModule, done: float) -> None:
-        """Go on from the best network so far, with all that a stage counts at its beginning."""
-        self._go_back(trainer, pl_module)
-        self.run.stages.go_on(done)
-        self.run.rounds_done = 0
-        self.run.strength = self.recipe.begin_strength()
-        self._attach(trainer, pl_module)
-
-    def _go_back(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        if self.run.stages.go_back_(pl_module, self._found, self.masks):
-            for optimizer in trainer.optimizers:
-                optimizer.state.clear()  # its moments are those of a network that is gone
-            self.run.criterion.reset()
-
-    def _cut(self, trainer: pl.Trainer, pl_module: pl.LightningModule, due: int) -> None:
-        cut_(self.run, self.recipe.penalty, self._found, trainer, due / len(self._shares))
-        self._hold(trainer)
-        self.run.rounds_done = due
-        if self.phase == "tune":
-            self.run.release()
-            report = self._count(pl_module)
-            loggers.log_layers(trainer.loggers, report)
-            if report.starved:
-                names = ", ".join(report.starved)
-                rank_zero_warn(f"the cut left a single weight of {names}: cut less")
-
-    def _count(self, pl_module: pl.LightningModule) -> SparsityReport:
-        return SparsityReport.of(pl_module, self._found, str(self.run.criterion))
+        self.run.randomness.go_on()
+        self._fitting.begin_batch(trainer, pl_module, first_of_epoch=batch_idx == 0)
 
     def on_after_backward(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        if clips_gradients(trainer, pl_module):
-            masks.hold_gradients_(self._found, self.masks)
+        self._fitting.after_backward(trainer, pl_module)
 
     def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any
+    ) -> None:
+        self._fitting.end_batch()
+
+    # ---- what is seen
+
+    def on_validation_batch_start(
         self,
         trainer: pl.Trainer,
         pl_module: pl.LightningModule,
-        outputs: Any,
         batch: Any,
         batch_idx: int,
+        dataloader_idx: int = 0,
     ) -> None:
-        self.run.batches += 1
-        self.run.steps = self._attached.steps
+        self._hold_for(trainer, pl_module, batch_idx)
 
-    # ---- what is seen
+    on_test_batch_start = on_validation_batch_start
+
+    def _hold_for(self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch_idx: int) -> None:
+        """Show the first batch of an evaluation, and those after it, a model with its zeros."""
+        fitting = trainer.state.fn == TrainerFn.FITTING and not trainer.sanity_checking
+        ours = not trainer.sanity_checking and self._evaluates_ours and trainer.ckpt_path is None
+        if self._session is not None and batch_idx == 0 and (fitting or ours):
+            self._session.inspect(trainer, pl_module)
 
     def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         # With the validation's own figures, so that a logger puts both on one line.
@@ -274,7 +207,10 @@ class L1Pruning(Original, pl.Callback):
             loggers.define_axes(trainer.loggers, trainer.callback_metrics)
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self.run.stages.validated(trainer, pl_module, self.masks, self.run.batches)
+        if trainer.state.fn == TrainerFn.FITTING:
+            done = self.run.clock.progress(trainer)
+            self.run.stages.validated(trainer, pl_module, self.masks, done)
+            self._fitting.expect_moves()
 
     def on_test_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         loggers.define_axes(trainer.loggers, trainer.callback_metrics)
@@ -286,38 +222,40 @@ class L1Pruning(Original, pl.Callback):
             self._log(pl_module)
 
     def _log(self, pl_module: pl.LightningModule) -> None:
-        loggers.log_figures(pl_module, self._count(pl_module), self.strength)
+        loggers.log_figures(pl_module, self._fitting.count(pl_module), self.strength)
 
     # ---- the run ends, or is stopped
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        if self.phase == "press":
-            left = len(self.recipe.prune_at) - self.run.rounds_done
-            rank_zero_warn(f"the run ended before {left} of its cuts: train on, or cut earlier")
-        self._go_back(trainer, pl_module)
-        self.run.stages.conclude()
-        self._hold(trainer)
-        self._let_go()
+        self._fitting.end(trainer, pl_module)
 
     def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self.masks.unpack(self._found)  # a run that was resumed at its end has not started
+        if self._resumed:  # at its end: training has not started
+            self._session = Session(self.recipe, self.run, pl_module)
+            self.masks.unpack(self._session.targets)
         # By now an averaging callback, whichever came first, has put the average in place.
-        self.report = self._count(pl_module)
+        self._fitting.inspect(trainer, pl_module)
+        self.report = self._fitting.count(pl_module)
         loggers.summarise(trainer.loggers, self.report)
         self.report_back(trainer, {"report": self.report, "run": self.run})
+
+    def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        # A module's hooks come after those of callbacks: it may have moved weights since.
+        if stage == "fit" and self.report is not None and self._session is not None:
+            self._session.inspect(trainer, pl_module)
 
     def on_exception(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException
     ) -> None:
         # It may have come between a step, or a cut, and the zeros: a file saved now must have them.
-        if self._let_go():
-            self._hold(trainer)
+        if self._session is not None and self._session.close():
+            self._session.hold(trainer, pl_module)
         checkpoints.relax(trainer)
 
-    def _let_go(self) -> bool:
-        """Take off model and optimizers what hangs there; whether there was anything."""
-        self.run.criterion.close()
-        return self._attached.remove()
+    @property
+    def _fitting(self) -> Session:
+        assert self._session is not None, "a fit has begun"
+        return self._session
 
 
 def pruning_of(trainer: pl.Trainer) -> list[L1Pruning]:

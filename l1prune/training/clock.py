@@ -1,128 +1,186 @@
-"""How much of a run is done: a count of its own, that no optimizer, precision or loop disturbs."""
+"""Clock: how far a run is, from where pruning began, whatever it is that ends the run.
+
+A run ends by epochs, by optimizer steps or by time. By epochs it is counted in epochs, so that it
+does not matter whether they are of one length, nor whether that is known: within an epoch the
+length that is announced counts, corrected by what the epoch before turned out to have.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from itertools import pairwise
+from collections.abc import Mapping
 from typing import Any
 
 import lightning.pytorch as pl
-from lightning.pytorch.callbacks import StochasticWeightAveraging
+from lightning.pytorch.callbacks import StochasticWeightAveraging, Timer
 
 from l1prune.training.lightning import callbacks_of, renews_batch_norm
 
 
-def planned_batches(trainer: pl.Trainer) -> float:
-    """Training batches until `max_epochs`, infinite if only `max_steps` ends the run.
+class Clock:
+    """Counts the batches of a run, and says how far it is.
 
-    Raises:
-        ValueError: neither of them ends it.
+    Attributes:
+        batches: that were trained since pruning began.
     """
-    epochs = trainer.max_epochs if trainer.max_epochs is not None else -1
-    epochs -= epochs_without_steps(trainer)
-    batches = float(trainer.num_training_batches)
-    planned = epochs * batches if epochs >= 0 else math.inf
-    if math.isinf(planned) and trainer.max_steps < 0:
-        raise ValueError(
-            f"the trainer has max_epochs={trainer.max_epochs}, max_steps={trainer.max_steps} and "
-            f"{trainer.num_training_batches} batches an epoch: pruning plans its phases as shares "
-            "of the run, so give it an end (max_epochs, or max_steps for data of unknown length)"
-        )
-    return planned
+
+    def __init__(self) -> None:
+        self.batches = 0
+        self._epoch = 0
+        self._in_epoch = 0
+        self._announced = 0.0  # how many batches the loader says that an epoch has
+        self._correction = 1.0  # by how much the last epoch was longer than that
+        self._learned = 0.0  # how many batches the last epoch had
+        self._start: tuple[float, float] | None = None  # progress and passes, as pruning began
+
+    def begin(self, trainer: pl.Trainer) -> None:
+        """Training starts, or goes on.
+
+        Raises:
+            ValueError: nothing ends the run, or nothing tells how far it is.
+        """
+        _check_end(trainer)
+        announced = float(trainer.num_training_batches)
+        if self._announced != announced and _known(self._announced) and _known(announced):
+            # On another number of processes, or with another batch size, an epoch is as long.
+            self.batches = round(self.batches * announced / self._announced)
+            self._in_epoch = round(self._in_epoch * announced / self._announced)
+        self._announced = announced
+        if self._start is None:
+            self._epoch = trainer.current_epoch
+            self._start = self._progress(trainer), self._passes(trainer)
+
+    def begin_batch(self, trainer: pl.Trainer) -> None:
+        """A batch is about to be trained."""
+        announced = float(trainer.num_training_batches)
+        if trainer.current_epoch != self._epoch:
+            if self._in_epoch:
+                self._learned = float(self._in_epoch)
+                if _known(self._announced):
+                    self._correction = self._in_epoch / self._announced
+            self._epoch, self._in_epoch = trainer.current_epoch, 0
+        self._announced = announced
+
+    def end_batch(self) -> None:
+        """A batch was trained."""
+        self.batches += 1
+        self._in_epoch += 1
+
+    def progress(self, trainer: pl.Trainer) -> float:
+        """Share of the run that is done, in [0, 1]: of what was left of it when pruning began.
+
+        Whichever of epochs, steps and time ends the run first decides.
+        """
+        start = self._start[0] if self._start else 0.0
+        return min(max((self._progress(trainer) - start) / max(1 - start, 1e-9), 0.0), 1.0)
+
+    def passes(self, trainer: pl.Trainer) -> float:
+        """Passes over the training data since pruning began.
+
+        In a first epoch of unknown length, which may have no end, the whole run counts as one pass.
+        """
+        return self._passes(trainer) - (self._start[1] if self._start else 0.0)
+
+    def _progress(self, trainer: pl.Trainer) -> float:
+        ends = [self._by_epochs(trainer), _by_steps(trainer), _by_time(trainer)]
+        return min(max(ends), 1.0)
+
+    def _by_epochs(self, trainer: pl.Trainer) -> float:
+        epochs, length = planned_epochs(trainer), self._length
+        if math.isinf(epochs):
+            return 0.0
+        if not _known(length):
+            return self._epoch / epochs
+        done = self._epoch * length + min(self._in_epoch, length)
+        return done / (epochs * length) if epochs else 1.0
+
+    def _passes(self, trainer: pl.Trainer) -> float:
+        length = self._length
+        if not _known(length):
+            return self._epoch + self._progress(trainer)
+        return (self._epoch * length + min(self._in_epoch, length)) / length
+
+    @property
+    def _length(self) -> float:
+        """How many batches this epoch has, as far as it is known; 0 or infinite, if it is not."""
+        return self._announced * self._correction if _known(self._announced) else self._learned
+
+    def state_dict(self) -> dict[str, Any]:
+        return vars(self).copy()
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        vars(self).update(state)
+
+
+def planned_epochs(trainer: pl.Trainer) -> float:
+    """Epochs until the end of the run, infinite if they do not end it."""
+    if trainer.max_epochs is None or trainer.max_epochs < 0:
+        return math.inf
+    return float(max(trainer.max_epochs - epochs_without_steps(trainer), 0))
 
 
 def epochs_without_steps(trainer: pl.Trainer) -> int:
     """Epochs that stochastic weight averaging adds at the end, for the statistics of BatchNorm."""
-    callbacks = callbacks_of(trainer)
     return sum(
         isinstance(callback, StochasticWeightAveraging) and renews_batch_norm(callback)
-        for callback in callbacks
+        for callback in callbacks_of(trainer)
     )
 
 
-def progress(trainer: pl.Trainer, batches: int) -> float:
-    """Share of the run that is done after so many batches, in [0, 1].
-
-    Whichever of `max_epochs` and `max_steps` ends the run first decides.
-    """
-    by_epochs = batches / planned_batches(trainer)
-    by_steps = trainer.global_step / trainer.max_steps if trainer.max_steps > 0 else 0.0
-    return min(max(by_epochs, by_steps), 1.0)
+def planned_batches(trainer: pl.Trainer) -> float:
+    """Batches until the end of the run by epochs or steps; infinite if that is not known."""
+    by_epochs = planned_epochs(trainer) * float(trainer.num_training_batches)
+    by_steps = float(trainer.max_steps * trainer.accumulate_grad_batches)
+    return min(by_epochs, by_steps if trainer.max_steps > 0 else math.inf)
 
 
-def rescaled(batches: int, per_epoch: float, trainer: pl.Trainer) -> int:
-    """Batches done in a run of `per_epoch` of them an epoch, as if it had been this one.
-
-    A run that is resumed on another number of processes, or with another batch size, has another
-    number of batches an epoch.
-    """
-    now = float(trainer.num_training_batches)
-    if now == per_epoch or not (0 < per_epoch < math.inf and now < math.inf):
-        return batches
-    return round(batches * now / per_epoch)
-
-
-def as_shares(
-    prune_at: tuple[float, ...], trainer: pl.Trainer, part: float = 1.0
-) -> tuple[float, ...]:
-    """Rounds as shares of the run, or of a part of it; whole numbers are optimizer steps.
-
-    Args:
-        prune_at: the rounds.
-        trainer: knows how long the run is.
-        part: how much of the run they are shares of.
-
-    Raises:
-        ValueError: the run is too short for a step of pressure before the last cut and one of
-            fine-tuning after it.
-    """
-    steps = trainer.estimated_stepping_batches
+def planned_steps(trainer: pl.Trainer) -> float:
+    """Optimizer steps until the end of the run, infinite if that is not known."""
+    steps = float(trainer.estimated_stepping_batches)
+    if steps <= 0 or math.isinf(steps):
+        return math.inf
     if without := epochs_without_steps(trainer):
         steps *= 1 - without / (trainer.max_epochs or 1)
-    steps *= part
-    shares = tuple(at / steps if isinstance(at, int) else at for at in prune_at)
-    last = shares[-1]
-    if last >= 1 or math.ceil(last * steps) >= steps or last * steps < 1:
+    return steps
+
+
+def _by_steps(trainer: pl.Trainer) -> float:
+    return trainer.global_step / trainer.max_steps if trainer.max_steps > 0 else 0.0
+
+
+def _by_time(trainer: pl.Trainer) -> float:
+    """By the clock on the wall, on all processes that of the first."""
+    timer = next((t for t in _timers(trainer) if t.time_remaining() is not None), None)
+    if timer is None:
+        return 0.0
+    done, left = timer.time_elapsed(), timer.time_remaining() or 0.0
+    share = min(done / max(done + left, 1e-9), 1.0)
+    return float(trainer.strategy.broadcast(share)) if trainer.world_size > 1 else share
+
+
+def _timers(trainer: pl.Trainer) -> list[Timer]:
+    return [callback for callback in callbacks_of(trainer) if isinstance(callback, Timer)]
+
+
+def _known(length: float) -> bool:
+    return 0 < length < math.inf
+
+
+def _check_end(trainer: pl.Trainer) -> None:
+    """Refuse a run of which it cannot be said how far it is."""
+    epochs = planned_epochs(trainer)
+    timed = any(timer.time_remaining() is not None for timer in _timers(trainer))
+    if trainer.max_steps > 0 or timed:
+        return
+    if math.isinf(epochs):
         raise ValueError(
-            f"prune_at={prune_at[-1]} does not fit a run of {steps:.0f} steps: it needs at least "
-            "one step under pressure before the cut and one of fine-tuning after it; train longer, "
-            "or give an earlier share of the run between 0 and 1"
+            f"the trainer has max_epochs={trainer.max_epochs} and max_steps={trainer.max_steps}: "
+            "pruning plans its phases as shares of the run, so give it an end (max_epochs, "
+            "max_steps or max_time)"
         )
-    return shares
-
-
-def as_rounds(prune_at: float | Sequence[float]) -> tuple[float, ...]:
-    """`prune_at` as rising shares of the run, or rising optimizer steps.
-
-    Raises:
-        ValueError: it is neither.
-
-    >>> as_rounds(0.6), as_rounds([100, 200])
-    ((0.6,), (100, 200))
-    """
-    several = isinstance(prune_at, Sequence) and not isinstance(prune_at, str | bytes)
-    given: tuple[Any, ...] = tuple(prune_at) if several else (prune_at,)  # type: ignore[arg-type]
-    shares = all(isinstance(at, float) and 0 < at < 1 for at in given)
-    steps = all(isinstance(at, int) and not isinstance(at, bool) and at >= 1 for at in given)
-    if not (given and (shares or steps)) or any(a >= b for a, b in pairwise(given)):
+    if epochs <= 1 and not _known(float(trainer.num_training_batches)):
         raise ValueError(
-            "prune_at must be a share of the run between 0 and 1, an optimizer step ≥ 1, or a "
-            f"rising list of either, got {prune_at!r}; 0.6 cuts after 60 % of the run"
+            f"the trainer has max_epochs={trainer.max_epochs} and data of unknown length: one "
+            "epoch of which nobody knows how long it is has no shares; give max_steps, "
+            "limit_train_batches=NUMBER or more epochs"
         )
-    return given
-
-
-def rounds(start: float, stop: float, count: int) -> tuple[float, ...]:
-    """Evenly spaced shares of the run, for `L1Pruning(prune_at=rounds(0.1, 0.6, 20))`.
-
-    >>> rounds(0.2, 0.6, 3)
-    (0.2, 0.4, 0.6)
-    """
-    if not (0 < start < stop < 1 and count >= 2):
-        raise ValueError(
-            f"rounds(start={start}, stop={stop}, count={count}): needs 0 < start < stop < 1, "
-            "shares of the run, and at least two rounds"
-        )
-    step = (stop - start) / (count - 1)
-    return tuple(round(start + index * step, 9) for index in range(count))

@@ -136,8 +136,9 @@ class Followed(Strength):
     @torch.no_grad()
     def _missing(self, targets: Sequence[Target]) -> float:
         """The share of the weights due to go that is not zero yet."""
-        weights = [target.parameter for target in targets]
-        goes = [~local(self.spared[target.name]) for target in targets]
+        looked_at = [target for target in targets if target.name in self.spared]
+        weights = [target.parameter for target in looked_at]
+        goes = [~local(self.spared[target.name]) for target in looked_at]
         counts = [
             torch.stack([go.sum(), (go & (local(w) != 0)).sum()])
             for go, w in zip(goes, weights, strict=True)

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import chain, repeat
+from typing import Any
 
 import lightning.pytorch as pl
-from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
 from torch.optim import Optimizer
 
 from l1prune.cuts.masks import hold_
 from l1prune.penalties import Penalty
+from l1prune.pressure.closures import Arguments, Closure, with_closure
 from l1prune.pressure.forms import Form
-from l1prune.pressure.optimizers import after_steps
+from l1prune.pressure.optimizers import after_steps, hooked
 from l1prune.pressure.pressure import Pressure
 from l1prune.training.lightning import overrides
 from l1prune.weights.targets import Target
@@ -21,6 +22,9 @@ from l1prune.weights.targets import Target
 
 class Hold:
     """Holds masks against an optimizer: after each of its steps, removed weights are zero again.
+
+    An optimizer that evaluates the model several times within a step, at weights that it has moved,
+    sees them without what was removed each time.
 
     Args:
         optimizer: the optimizer that moves the weights.
@@ -34,12 +38,31 @@ class Hold:
         moved = {id(w) for group in optimizer.param_groups for w in group["params"]}
         self._targets = [target for target in targets if id(target.parameter) in moved]
         self._masks = masks
-        self._handles = after_steps(optimizer, self._after)
+        self._handles = [
+            *(one.register_step_pre_hook(self._before) for one in hooked(optimizer)),
+            *after_steps(optimizer, self._after),
+        ]
 
     def remove(self) -> None:
         """Let the optimizer go."""
         for handle in self._handles:
             handle.remove()
+
+    def _before(self, optimizer: Optimizer, args: Any, kwargs: Any) -> Arguments | None:
+        return with_closure(args, kwargs, self._holding) if self._masks else None
+
+    def _holding(self, closure: Closure) -> Closure:
+        """The closure; evaluated again, it sees the zeros."""
+        again = False
+
+        def evaluate() -> Any:
+            nonlocal again
+            if again:
+                hold_(self._targets, self._masks)
+            again = True
+            return closure()
+
+        return evaluate
 
     def _after(self, optimizer: Optimizer) -> None:
         hold_(self._targets, self._masks)
@@ -50,7 +73,7 @@ class Attached:
 
     Args:
         optimizers: of the trainer.
-        targets: the weights; those that none of the optimizers moves are warned about.
+        targets: the weights.
         penalty: what presses them.
         form: how it enters a step; None: the default of each optimizer.
         masks: what is held, by name; what is later added to this mapping is held too.
@@ -73,10 +96,6 @@ class Attached:
             pressure.steps = pressed
             self._pressures.append(pressure)
             self._holds.append(Hold(optimizer, targets, masks))
-        moved = {id(w) for o in optimizers for group in o.param_groups for w in group["params"]}
-        still = [target.name for target in targets if id(target.parameter) not in moved]
-        if still and optimizers:
-            rank_zero_warn(f"no optimizer moves {', '.join(still)}: will be cut, but not pressed")
 
     @property
     def steps(self) -> list[int]:

@@ -50,6 +50,8 @@ def define_axes(loggers: Iterable[Logger], metrics: Iterable[str] = ()) -> None:
 
 def log_figures(model: pl.LightningModule, report: SparsityReport, strength: float) -> None:
     """Log what is left and λ as a module logs its metrics; all processes call it together."""
+    if model.trainer.barebones:
+        return  # which measures the trainer's own speed, and warns of every log
     model.log_dict(
         {
             "params/nonzero": float(report.nonzero),

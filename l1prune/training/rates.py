@@ -80,14 +80,29 @@ def _walk(trainer: pl.Trainer, optimizer: Optimizer) -> Iterator[list[float]]:
                 "rewind: ReduceLROnPlateau has no schedule to go back on; use one that is known "
                 "before the run, as CosineAnnealingLR"
             )
-        steps: float = trainer.estimated_stepping_batches
-        if config.interval == "epoch":
-            batches = trainer.num_training_batches / trainer.accumulate_grad_batches
-            steps = 0 if batches == math.inf else steps / math.ceil(batches)
+        steps = _length(trainer, config.interval)
         with _untouched(config.scheduler, optimizer):
             for _ in range(int(steps / config.frequency + 1e-9) - 1):
                 config.scheduler.step()  # type: ignore[call-arg]
                 yield _rates(optimizer)
+
+
+def _length(trainer: pl.Trainer, interval: str) -> float:
+    """How often a scheduler of this interval is stepped in the run.
+
+    Raises:
+        ValueError: it is not known how long the run is.
+    """
+    steps = float(trainer.estimated_stepping_batches)
+    if steps <= 0 or math.isinf(steps):
+        raise ValueError(
+            "rewind, and thresholds in stages, take the learning rate through its schedule, and it "
+            "is not known how many steps the run has; give max_steps, or limit_train_batches=NUMBER"
+        )
+    if interval != "epoch":
+        return steps
+    batches = trainer.num_training_batches / trainer.accumulate_grad_batches
+    return 0 if batches == math.inf else steps / math.ceil(batches)
 
 
 def _rates(optimizer: Optimizer) -> list[float]:

@@ -13,7 +13,8 @@ from l1prune.cuts.thresholds import Sparsity, Threshold, as_threshold
 from l1prune.penalties import L1, Penalty
 from l1prune.pressure.forms import Form
 from l1prune.pressure.schedules import ByPasses, Schedule
-from l1prune.training import clock, rates
+from l1prune.training import rates
+from l1prune.training.rounds import as_rounds, rounds
 from l1prune.training.strength import Controller, Strength, as_strength
 from l1prune.weights.rules import Rule, as_rules
 
@@ -80,7 +81,7 @@ def as_recipe(*arguments: Any) -> Recipe:
         strength=ByPasses() if strength is None else strength,
         threshold=threshold,
         penalty=L1() if penalty is None else penalty,
-        prune_at=clock.as_rounds(prune_at),
+        prune_at=as_rounds(prune_at),
         targets=None if targets is None else as_rules(targets),
         form=form,
         rewind=rates.check(rewind),
@@ -93,4 +94,4 @@ def as_recipe(*arguments: Any) -> Recipe:
 def _default_rounds(plan: Plan, rewind: float | None) -> float | tuple[float, ...]:
     if rewind is not None:
         return 0.5
-    return clock.rounds(0.1, 0.6, 50) if plan.gradual else 0.6
+    return rounds(0.1, 0.6, 50) if plan.gradual else 0.6

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 from l1prune.cuts.masks import Masks
+from l1prune.training.clock import Clock
 from l1prune.training.criterion import RunCriterion
 from l1prune.training.rates import Rates
 from l1prune.training.resume.randomness import Generators
@@ -27,8 +28,7 @@ class Run:
         stages: those that have ended, and the network to go back to.
         criterion: what weights are worth, and what was learned of that.
         masks: what stays, by the weight's name.
-        batches: that were trained.
-        per_epoch: batches in an epoch.
+        clock: how far it is.
         rounds_done: cuts of this stage that were made.
         steps: that each optimizer was pressed for.
         rates: the learning rates that the schedulers have planned.
@@ -40,8 +40,7 @@ class Run:
     stages: Stages
     criterion: RunCriterion
     masks: Masks = field(default_factory=Masks)
-    batches: int = 0
-    per_epoch: float = 0.0
+    clock: Clock = field(default_factory=Clock)
     rounds_done: int = 0
     steps: list[int] = field(default_factory=list)
     rates: Rates = field(default_factory=list)

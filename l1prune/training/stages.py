@@ -6,6 +6,7 @@ or after it, and the next one begins with the batch that follows.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -102,7 +103,7 @@ class Stages:
             ValueError: too few validations, or cuts at optimizer steps; or, where the model may go
                 back, sharded weights or a running average, which would stay behind.
         """
-        if not self.several:
+        if not self.several or trainer.fast_dev_run:  # type: ignore[attr-defined]
             return
         name = type(self.plan).__name__
         if isinstance(prune_at[0], int):
@@ -123,7 +124,7 @@ class Stages:
     # ---- while it runs
 
     def validated(
-        self, trainer: pl.Trainer, model: nn.Module, held: Mapping[str, Tensor], batches: int
+        self, trainer: pl.Trainer, model: nn.Module, held: Mapping[str, Tensor], done: float
     ) -> None:
         """Look at a validation, and end the stage if it is time to.
 
@@ -131,7 +132,7 @@ class Stages:
             trainer: has its figures.
             model: as it was validated.
             held: its masks.
-            batches: that are done.
+            done: share of the run.
 
         Raises:
             ValueError: it has no figure of the name that the plan goes by.
@@ -140,7 +141,7 @@ class Stages:
             return
         metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
         self.plan.check_metrics(metrics)
-        if trainer.sanity_checking or clock.progress(trainer, batches) < self._end - 1e-9:
+        if trainer.sanity_checking or done < self._end - 1e-9:
             return
         outcome: Outcome = {"sparsity": _sparsity(held), **metrics}
         self.outcomes.append(trainer.strategy.broadcast(outcome))
@@ -191,14 +192,16 @@ def _sparsity(held: Mapping[str, Tensor]) -> float:
 
 
 def _check_validations(plan: Plan, shortest: float, trainer: pl.Trainer) -> None:
+    refusal = f"threshold={plan!r}: each of its {len(plan.ends)} stages ends with a validation, but"
+    if not trainer.enable_validation:
+        raise ValueError(f"{refusal} the run has no validation; give it one")
     batches = clock.planned_batches(trainer)
-    if trainer.max_steps > 0:
-        batches = min(batches, float(trainer.max_steps * trainer.accumulate_grad_batches))
     every = float(trainer.val_check_batch or 0) * (trainer.check_val_every_n_epoch or 1)
-    if not trainer.enable_validation or shortest * batches < every * (1 - 1e-9):
-        length = "no validation" if not trainer.enable_validation else f"one every {every:.0f}"
+    if not math.isinf(batches) and shortest * batches < every * (1 - 1e-9):
         raise ValueError(
-            f"threshold={plan!r}: each of its {len(plan.ends)} stages ends with a validation, "
-            f"but the run of {batches:.0f} batches has {length}; train longer, or validate more "
-            "often"
+            f"{refusal} the run of {batches:.0f} batches has one every {every:.0f}; train longer, "
+            "or validate more often"
         )
+    epochs = clock.planned_epochs(trainer)
+    if math.isinf(every) and shortest * epochs < (trainer.check_val_every_n_epoch or 1) - 1e-9:
+        raise ValueError(f"{refusal} the run has {epochs:.0f} epochs; give it more of them")

@@ -60,6 +60,7 @@ def largest_of_each(values: Sequence[Tensor], counts: Sequence[int]) -> list[Ten
     ]
     return _selected(fields, counts, values, (), ())
 
+
 @dataclass(frozen=True, eq=False)
 class _Field:
     """A block in its contests.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -135,26 +135,28 @@ class SparsityReport:
         return "\n".join(lines)
 
 
-def read_layers(path: str | Path) -> tuple[Layer, ...]:
-    """Read what `SparsityReport.to_csv` wrote.
+def layers_of(rows: Iterable[Sequence[str]]) -> tuple[Layer, ...]:
+    """The layers in the rows of a table that `SparsityReport.to_csv` wrote, the header first.
 
     Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: it is no such table.
+        ValueError: it is no such table, or no layer could have such counts.
+
+    >>> layers_of([("name", "shape", "total", "nonzero"), ("a", "4x2", "8", "2")])
+    (Layer(name='a', shape=(4, 2), total=8, nonzero=2),)
     """
-    try:
-        with open(path, newline="", encoding="utf-8") as file:
-            return tuple(
-                Layer(
-                    row["name"],
-                    tuple(int(size) for size in row["shape"].split("x") if size),
-                    int(row["total"]),
-                    int(row["nonzero"]),
-                )
-                for row in csv.DictReader(file)
-            )
-    except (AttributeError, KeyError, TypeError, ValueError, csv.Error) as error:
-        raise ValueError(f"{path}: not a table of layers ({error!r})") from error
+    names, *others = [*rows] or [()]
+    layers = []
+    for row in others:
+        cells = dict(zip(names, row, strict=True))
+        try:
+            shape = tuple(int(size) for size in cells["shape"].split("x") if size)
+            layer = Layer(cells["name"], shape, int(cells["total"]), int(cells["nonzero"]))
+        except KeyError as error:
+            raise ValueError(f"no column is called {error}") from error
+        if not 0 <= layer.nonzero <= layer.total < 2**63 or not all(0 <= n < 2**63 for n in shape):
+            raise ValueError(f"no layer has {','.join(row[:4])}")
+        layers.append(layer)
+    return tuple(layers)
 
 
 def _layer(target: Target, nonzero: int) -> Layer:

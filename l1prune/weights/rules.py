@@ -153,7 +153,8 @@ def as_rules(rules: Rules) -> list[Rule]:
     """The rules that patterns, classes and mappings stand for, those that decide first in front.
 
     Of a list that is its order. A mapping has none that survives every file: its more specific
-    patterns, those with more characters beside the wildcards, come first.
+    patterns, those with more characters beside the wildcards, come first; of those with as many,
+    the ones with fewer `*`, which fits any number of characters.
 
     >>> as_rules({"*": 1.0, "head.*": None, "encoder": 2.0})[0]
     ByName(pattern='encoder', factor=2.0)
@@ -168,7 +169,7 @@ def as_rules(rules: Rules) -> list[Rule]:
             f"factors, as ['encoder', torch.nn.Conv2d], got {rules!r}{hint}"
         )
     if isinstance(given, Mapping):
-        patterns = sorted(given, key=lambda pattern: (-_literal(pattern), str(pattern)))
+        patterns = sorted(given, key=_order)
         return [
             Except(pattern) if given[pattern] is None else ByName(pattern, given[pattern])
             for pattern in patterns
@@ -193,6 +194,7 @@ def as_rule(rule: object) -> Rule:
     )
 
 
-def _literal(pattern: object) -> int:
-    """How many characters of a pattern stand for themselves."""
-    return len(re.sub(r"\[[^\]]*\]|[*?]", "", str(pattern)))
+def _order(pattern: object) -> tuple[int, int, str]:
+    """By how many characters stand for themselves, and how few for any number of others."""
+    text = str(pattern)
+    return -len(re.sub(r"\[[^\]]*\]|[*?]", "", text)), text.count("*"), text

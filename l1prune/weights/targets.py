@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator, Mapping, Sequence
+import re
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import overload
 
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
-from torch.nn.modules.conv import _ConvTransposeNd
+from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 from torch.nn.modules.instancenorm import _InstanceNorm
 from torch.nn.parameter import is_lazy
 from torch.nn.utils.parametrize import ParametrizationList
@@ -19,6 +20,9 @@ from l1prune.weights.rules import ByName, Rule, Rules, as_rules
 
 NORMS = (_BatchNorm, _InstanceNorm, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm, nn.LocalResponseNorm)
 EMBEDDINGS = (nn.Embedding, nn.EmbeddingBag)
+EMBEDDING_CLASS = re.compile("Embed|Position")
+TABLE = re.compile("embed|pos|token|table|prompt|quer", re.IGNORECASE)
+"""In the name of a parameter: a row is looked up in it, not multiplied."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,12 +34,14 @@ class Target:
         parameter: the weight itself.
         factor: of its strength.
         inputs: the dimension along which its layer's inputs are counted.
+        stacked: whether it is a stack of matrices, one layer each, as the experts of a mixture.
     """
 
     name: str
     parameter: nn.Parameter
     factor: float = 1.0
     inputs: int = 1
+    stacked: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,6 +64,11 @@ class Targets(Sequence[Target]):
     def __iter__(self) -> Iterator[Target]:
         return iter(self.chosen)
 
+    @property
+    def stacked(self) -> tuple[str, ...]:
+        """The names of those that are taken for stacks of matrices."""
+        return tuple(target.name for target in self.chosen if target.stacked)
+
     def without(self, reasons: Mapping[str, str]) -> Targets:
         """The same but for some weights, by name, each with the reason why it is left alone.
 
@@ -78,18 +89,23 @@ UNNAMED = "not called a weight: name it in full to prune it"
 BY_DEFAULT = (NORM, EMBEDDING, TIED, BIAS, UNNAMED)
 
 
-def find_targets(model: nn.Module, rules: Rules | None = None) -> Targets:
+def find_targets(
+    model: nn.Module, rules: Rules | None = None, frozen: Collection[str] = ()
+) -> Targets:
     """Find the weights to prune, every tied weight once.
 
     By default these are the weights of all layers: trainable parameters with at least two
-    dimensions that a module calls a weight. Biases, normalisations and embeddings (and what is
-    tied to one), frozen, parametrized and complex parameters are left alone; `skipped` says why.
+    dimensions that a module calls a weight, and three-dimensional ones under any name, which are
+    taken for stacks of matrices, as the experts of a mixture are. Biases, normalisations,
+    embeddings and tables of positions (and what is tied to one), frozen, parametrized and complex
+    parameters are left alone; `skipped` says why.
 
     Args:
         model: the module whose parameters are looked through.
         rules: narrows the default. A list of shell patterns, module classes, `ByName`, `ByRegex`,
             `ByType` or `Except`, or a mapping from shell pattern to factor, None to leave out. The
             first rule that fits a weight decides its factor; see `as_rules` for the order.
+        frozen: the names of weights that are chosen although they are frozen.
 
     Raises:
         ValueError: nothing to prune, a rule that fits nothing, or a lazy parameter.
@@ -104,7 +120,7 @@ def find_targets(model: nn.Module, rules: Rules | None = None) -> Targets:
     ['0.weight']
     """
     owners = _owners(model)
-    refusals = {name: _refusal(uses) for name, uses in owners.items()}
+    refusals = {name: _refusal(uses, name in frozen) for name, uses in owners.items()}
     factors = {name: 1.0 for name, reason in refusals.items() if reason is None}
     left_out: dict[str, str] = {}
     if rules is not None:
@@ -119,16 +135,15 @@ def find_targets(model: nn.Module, rules: Rules | None = None) -> Targets:
         raise ValueError(
             f"{type(model).__name__} has no weight to prune:{reasons or ' it is empty'}"
         )
-    chosen = tuple(
-        Target(name, owners[name][0].parameter, factor, _inputs(owners[name][0].module))
-        for name, factor in factors.items()
-    )
+    chosen = tuple(_target(name, owners[name], factor) for name, factor in factors.items())
     return Targets(chosen, skipped)
 
 
-def _inputs(module: nn.Module) -> int:
-    """The dimension of a module's weight that counts its inputs."""
-    return 0 if isinstance(module, _ConvTransposeNd) else 1
+def _target(name: str, uses: list[_Use], factor: float) -> Target:
+    # A transposed convolution is (in, out, …), and so is each matrix of a mixture's experts.
+    stacked = _is_stack(uses)
+    transposed = stacked or isinstance(uses[0].module, _ConvTransposeNd)
+    return Target(name, uses[0].parameter, factor, 0 if transposed else 1, stacked)
 
 
 @dataclass(frozen=True, eq=False)
@@ -152,7 +167,7 @@ def _owners(model: nn.Module) -> dict[str, list[_Use]]:
     return dict(by_identity.values())
 
 
-def _refusal(uses: list[_Use]) -> str | None:
+def _refusal(uses: list[_Use], may_be_frozen: bool) -> str | None:
     """Why a parameter is no target by default, or None if it is one."""
     parameter: Tensor = uses[0].parameter
     if is_lazy(parameter):
@@ -160,7 +175,7 @@ def _refusal(uses: list[_Use]) -> str | None:
             f"{type(uses[0].module).__name__}.{uses[0].name} has no shape yet: "
             "run one batch through the model before training it"
         )
-    if not parameter.requires_grad:
+    if not (parameter.requires_grad or may_be_frozen):
         return "frozen"
     if parameter.is_complex():
         return "complex"
@@ -171,7 +186,18 @@ def _refusal(uses: list[_Use]) -> str | None:
         return TIED if reasons[0] == EMBEDDING and len(uses) > 1 else reasons[0]
     if parameter.ndim < 2:
         return BIAS
-    return None if any("weight" in use.name for use in uses) else UNNAMED
+    return None if _is_called_weight(uses) or _is_stack(uses) else UNNAMED
+
+
+def _is_called_weight(uses: list[_Use]) -> bool:
+    return any("weight" in use.name for use in uses)
+
+
+def _is_stack(uses: list[_Use]) -> bool:
+    """Whether a parameter that no module calls a weight looks like several matrices of weights."""
+    shape = uses[0].parameter.shape
+    tables = any(TABLE.search(use.name) for use in uses)
+    return len(shape) == 3 and min(shape) > 1 and not tables and not _is_called_weight(uses)
 
 
 def _refusal_of_use(use: _Use) -> str | None:
@@ -183,7 +209,9 @@ def _refusal_of_use(use: _Use) -> str | None:
         return "already under torch.nn.utils.prune: call prune.remove first"
     if isinstance(module, NORMS) or type(module).__name__.endswith("Norm"):
         return NORM
-    return EMBEDDING if isinstance(module, EMBEDDINGS) else None
+    layer = isinstance(module, nn.Linear | _ConvNd)
+    table = EMBEDDING_CLASS.search(type(module).__name__) and not layer
+    return EMBEDDING if isinstance(module, EMBEDDINGS) or table else None
 
 
 def _has_norm_hook(module: nn.Module) -> bool:

@@ -29,9 +29,7 @@ CRITERIA: list[Criterion] = [Size(), Saliency(), Wanda()]
 class WithoutFloat64(TorchDispatchMode):
     """Fails, as MPS does, where an operation makes a tensor of float64."""
 
-    def __torch_dispatch__(
-        self, func: Any, types: Any, args: Any = (), kwargs: Any = None
-    ) -> Any:
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         made = func(*args, **(kwargs or {}))
         wide = [t for t in tree_leaves(made) if isinstance(t, Tensor) and t.dtype == torch.float64]
         if wide:

@@ -10,7 +10,6 @@ from l1prune.cuts.scopes import Global
 from l1prune.cuts.thresholds import Magnitude, Sparsity
 from l1prune.penalties import L1, GroupL1
 from l1prune.training.hooks import Hold
-from l1prune.weights.bits import mask_, pack, unpack
 from l1prune.weights.targets import find_targets
 
 
@@ -101,31 +100,3 @@ def test_a_diverged_weight_is_named() -> None:
     net[2].weight.data[0, 0] = float("nan")
     with pytest.raises(ValueError, match=r"2\.weight holds NaN"):
         cut(find_targets(net), L1(), Magnitude(0.1))
-
-
-@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
-@pytest.mark.parametrize("shape", [(400, 500), (0, 3), (7, 1)])
-def test_masking_keeps_every_other_bit(dtype: torch.dtype, shape: tuple[int, ...]) -> None:
-    torch.manual_seed(0)
-    w, mask = torch.randn(shape).to(dtype), torch.rand(shape) < 0.5
-    for layout in (w.clone(), w.clone().T):
-        stay = mask if layout.shape == mask.shape else mask.T
-        expected = layout.masked_fill(~stay, 0.0)
-        assert torch.equal(mask_(layout, stay), expected)
-
-
-def test_masking_works_in_any_memory_format() -> None:
-    torch.manual_seed(0)
-    w = torch.randn(4, 3, 2, 2).to(memory_format=torch.channels_last)
-    mask = torch.rand(4, 3, 2, 2) < 0.5
-    assert torch.equal(mask_(w.clone(), mask), w.masked_fill(~mask, 0.0))
-
-
-@pytest.mark.parametrize("shape", [(3, 5), (8,), (4, 4), (1,), (0,), (2, 3, 7)])
-def test_packing_loses_nothing_and_takes_a_bit_per_weight(shape: tuple[int, ...]) -> None:
-    torch.manual_seed(1)
-    mask = torch.rand(shape) < 0.5
-    packed = pack(mask)
-    assert torch.equal(unpack(packed, shape), mask)
-    assert packed.numel() == -(-mask.numel() // 8)
-    assert packed.dtype == torch.uint8

@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
+from torch import nn
 
-from l1prune import Budget, Sparsity, SparsityPath
-from l1prune.cuts.plans import Once, Outcome, as_plan, higher_is_better
+from l1prune import (
+    LAMP,
+    Budget,
+    Magnitude,
+    Plan,
+    SemiStructured,
+    Sparsity,
+    SparsityPath,
+    find_targets,
+)
+from l1prune.cuts.plans import Once, Outcome, as_plan, cuttable, higher_is_better
+from l1prune.cuts.thresholds import Threshold
 
 
 def searched(budget: Budget, least: float) -> list[Outcome]:
@@ -104,3 +116,56 @@ def test_nonsense_is_refused_at_once(make: Any, says: str) -> None:
 def test_a_threshold_is_the_one_stage_of_a_run() -> None:
     assert as_plan(Sparsity(0.9)) == Once(Sparsity(0.9))
     assert as_plan(SparsityPath()) == SparsityPath()
+
+
+# ---- of the user's own
+
+
+class Halving(Plan):
+    """Two stages, each of which leaves half."""
+
+    ends = (0.5, 1.0)
+
+    def threshold(self, outcomes: Sequence[Outcome]) -> Threshold | None:
+        return Sparsity(1 - 0.5 ** (1 + len(outcomes)))
+
+    def answer(self, outcomes: Sequence[Outcome]) -> int:
+        return len(outcomes) - 1
+
+
+def test_a_plan_of_the_users_own_has_the_rest_from_the_protocol() -> None:
+    plan = as_plan(Halving())
+    assert plan.goes_back and plan.gradual and plan.scope is None
+    assert plan.left_out([]) == {} and plan.shortfall([{}]) is None
+    plan.check([1], [1])
+    plan.check_metrics({})
+
+
+def test_a_plan_that_lacks_a_part_is_refused_by_its_name() -> None:
+    class Partial:
+        ends = (1.0,)
+        goes_back = gradual = True
+
+        def answer(self, outcomes: Sequence[Outcome]) -> int:
+            return 0
+
+    lacks = "scope, threshold, check, check_metrics, left_out, shortfall: derive its class from"
+    with pytest.raises(ValueError, match=f"has an answer, as a plan, but no {lacks} l1prune.Plan"):
+        as_plan(Partial())
+
+
+def test_a_number_is_the_size_below_which_the_one_stage_cuts() -> None:
+    assert as_plan(0.1) == Once(Magnitude(0.1))
+    assert not as_plan(0.1).gradual and as_plan(Sparsity(0.9)).gradual
+    assert as_plan(Sparsity(0.9, scope=LAMP())).scope == LAMP()
+
+
+def test_what_a_plan_cannot_cut_is_skipped_and_one_that_can_cut_nothing_is_refused() -> None:
+    net = nn.Sequential(nn.Linear(8, 6), nn.Linear(6, 2))
+    found = find_targets(net)
+    plan = as_plan(SemiStructured())
+    assert [target.name for target in cuttable(found, plan)] == ["0.weight"]
+    assert "6 inputs" in cuttable(found, plan).skipped["1.weight"]
+    assert [*cuttable(found, as_plan(0.1))] == [*found]
+    with pytest.raises(ValueError, match=r"none of the weights: weight: dense: 6 inputs"):
+        cuttable(find_targets(nn.Linear(6, 2)), plan)

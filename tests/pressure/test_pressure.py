@@ -5,13 +5,12 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from torch import Tensor, nn
+from descent import largest_move, loss, model, train, zeros
+from torch import Tensor
 
-from l1prune.penalties import L1, L2, ElasticNet
 from l1prune.pressure.forms import Form, Proximal
 from l1prune.pressure.metrics import OptimizerMetric
 from l1prune.pressure.pressure import Pressure
-from l1prune.pressure.subgradient import Subgradient
 from l1prune.weights.targets import find_targets
 
 Make = Callable[..., torch.optim.Optimizer]
@@ -30,31 +29,6 @@ OPTIMIZERS: dict[str, Make] = {
     "adagrad": lambda p: torch.optim.Adagrad(p, lr=0.1, lr_decay=0.1),
 }
 FORMS: list[Form] = [Proximal(), Proximal(OptimizerMetric())]
-
-
-def model(seed: int = 0) -> nn.Sequential:
-    torch.manual_seed(seed)
-    return nn.Sequential(nn.Linear(12, 16), nn.ReLU(), nn.Linear(16, 3))
-
-
-def loss(net: nn.Module, seed: int) -> Tensor:
-    data = torch.randn(8, 12, generator=torch.Generator().manual_seed(seed))
-    return (net(data) - 1).square().mean()
-
-
-def train(net: nn.Module, optimizer: torch.optim.Optimizer, steps: int) -> None:
-    for seed in range(steps):
-        optimizer.zero_grad()
-        loss(net, seed).backward()
-        optimizer.step()
-
-
-def zeros(net: nn.Module) -> int:
-    return sum(int((p == 0).sum()) for p in net.parameters())
-
-
-def largest_move(before: nn.Module, after: nn.Module) -> float:
-    return (before.weight - after.weight).abs().max().item()
 
 
 @pytest.mark.parametrize("make", OPTIMIZERS.values(), ids=OPTIMIZERS)
@@ -112,54 +86,12 @@ def test_a_zero_strength_changes_no_bit(make: Make) -> None:
         assert torch.equal(a, b)
 
 
-@pytest.mark.parametrize("name", ["SGD", "Adam", "AdamW", "RMSprop", "Adagrad"])
-def test_by_default_a_run_minimises_loss_plus_strength_times_penalty(name: str) -> None:
-    """Of ½(w − a)² + λ·|w| the minimum is a, soft-thresholded by λ: whatever the optimizer."""
-    make = {"AdamW": lambda w, lr: torch.optim.AdamW(w, lr=lr, weight_decay=0.0)}
-    a = torch.tensor([[3.0, -1.0, 0.4, -0.2, 0.0]], dtype=torch.float64)
-    w = torch.nn.Linear(5, 1, bias=False).double()
-    lr = 1.0 if name == "Adagrad" else 0.1  # which slows down by itself
-    optimizer = make.get(name, getattr(torch.optim, name))(w.parameters(), lr=lr)
-    Pressure(optimizer, find_targets(w), strength=0.5)
-    for step in range(2000):
-        optimizer.param_groups[0]["lr"] = lr * (1 - step / 2000)
-        w.weight.grad = w.weight.detach() - a
-        optimizer.step()
-    expected = torch.tensor([[2.5, -0.5, 0.0, 0.0, 0.0]], dtype=torch.float64)
-    torch.testing.assert_close(w.weight.detach(), expected, atol=2e-3, rtol=0.0)
-    assert int(w.weight.count_nonzero()) == 2
-
-
 def test_a_strong_pressure_makes_exact_zeros_that_the_forward_pass_sees() -> None:
     net = model()
     optimizer = torch.optim.Adam(net.parameters(), lr=0.01)
     Pressure(optimizer, find_targets(net), strength=1.0)
     train(net, optimizer, 40)
     assert zeros(net) > 100
-
-
-def test_the_subgradient_makes_none() -> None:
-    net = model()
-    optimizer = torch.optim.Adam(net.parameters(), lr=0.01)
-    Pressure(optimizer, find_targets(net), strength=1.0, form=Subgradient())
-    train(net, optimizer, 40)
-    assert zeros(net) == 0
-
-
-@pytest.mark.parametrize("penalty", [L1(), L2(), ElasticNet(0.3)], ids=str)
-def test_the_subgradient_form_is_the_penalty_in_the_loss(penalty: L1) -> None:
-    ours, textbook = model(), model()
-    optimizer = torch.optim.SGD(ours.parameters(), lr=0.1)
-    Pressure(optimizer, find_targets(ours), penalty, 0.01, Subgradient())
-    train(ours, optimizer, 3)
-    other = torch.optim.SGD(textbook.parameters(), lr=0.1)
-    for seed in range(3):
-        other.zero_grad()
-        weights = [t.parameter for t in find_targets(textbook)]
-        (loss(textbook, seed) + 0.01 * sum(penalty.value(w) for w in weights)).backward()
-        other.step()
-    for a, b in zip(ours.parameters(), textbook.parameters()):
-        assert torch.allclose(a, b, atol=1e-6)
 
 
 def test_factors_multiply_the_strength() -> None:
@@ -242,52 +174,6 @@ def test_a_fused_step_that_a_scaler_skips_applies_no_pressure() -> None:
     assert pressure.steps == 1
 
 
-def test_the_subgradient_is_scaled_like_a_fused_optimizers_gradient() -> None:
-    scaled, plain = model(), model()
-    for net, scaler in ((scaled, torch.amp.GradScaler("cpu")), (plain, None)):
-        optimizer = torch.optim.SGD(net.parameters(), lr=0.1, fused=True)
-        Pressure(optimizer, find_targets(net), strength=0.01, form=Subgradient())
-        if scaler is None:
-            loss(net, 0).backward()
-            optimizer.step()
-        else:
-            scaler.scale(loss(net, 0)).backward()
-            scaler.step(optimizer)
-    for a, b in zip(scaled.parameters(), plain.parameters()):
-        assert torch.allclose(a, b, atol=1e-6)
-
-
-@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
-@pytest.mark.parametrize("amount", [1e-3, 1e-5])
-def test_halves_shrink_by_the_right_amount_in_the_mean(dtype: torch.dtype, amount: float) -> None:
-    layer = nn.Linear(200, 200, bias=False, dtype=dtype)
-    layer.weight.data.fill_(0.75)
-    optimizer = torch.optim.SGD(layer.parameters(), lr=1.0)
-    Pressure(optimizer, find_targets(layer), strength=amount)
-    layer.weight.grad = torch.zeros_like(layer.weight)
-    for _ in range(20):
-        optimizer.step()
-    lost = 0.75 - layer.weight.double().mean().item()
-    assert lost == pytest.approx(20 * amount, rel=0.25)
-
-
-def test_halves_leave_the_users_random_stream_alone_and_repeat_themselves() -> None:
-    made = []
-    for _ in range(2):
-        net = model().to(torch.bfloat16)
-        optimizer = torch.optim.SGD(net.parameters(), lr=1.0)
-        Pressure(optimizer, find_targets(net), strength=1e-4)
-        for p in net.parameters():
-            p.grad = torch.zeros_like(p)
-        torch.manual_seed(3)
-        for _ in range(5):
-            optimizer.step()
-        made.append((net[0].weight.clone(), torch.rand(1)))
-    torch.manual_seed(3)
-    assert torch.equal(made[0][0], made[1][0])
-    assert made[0][1] == made[1][1] == torch.rand(1)
-
-
 def test_removed_pressure_is_gone() -> None:
     net, free = model(), model()
     optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
@@ -309,13 +195,3 @@ def test_lbfgs_is_refused_with_the_reason() -> None:
     net = model()
     with pytest.raises(ValueError, match="LBFGS evaluates the model many times"):
         Pressure(torch.optim.LBFGS(net.parameters()), find_targets(net))
-
-
-def test_an_optimizer_without_a_known_metric_is_refused_with_the_remedy() -> None:
-    net = model()
-    with pytest.raises(ValueError, match=r"Rprop has no known metric; use Euclidean"):
-        Pressure(
-            torch.optim.Rprop(net.parameters()),
-            find_targets(net),
-            form=Proximal(OptimizerMetric()),
-        )

@@ -8,6 +8,7 @@ from pathlib import Path
 import lightning as L
 import pytest
 import torch
+from tasks import trainer
 from torch import Tensor
 
 from l1prune import L1Pruning, Sparsity, SparsityPath
@@ -31,15 +32,8 @@ def best_of(folder: Path, *callbacks: L.Callback) -> dict[str, Tensor]:
 
 def trained(folder: Path, *callbacks: L.Callback) -> BestCheckpoint:
     network = mlp((1, 8, 8), 10, hidden=(8,))
-    L.Trainer(
-        max_epochs=4,
-        accelerator="cpu",
-        callbacks=[best := BestCheckpoint(folder), *callbacks],
-        logger=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        num_sanity_val_steps=0,
-    ).fit(Falling(network, 10, partial(torch.optim.SGD, lr=0.01)), Digits(batch_size=400))
+    run = trainer(best := BestCheckpoint(folder), *callbacks, num_sanity_val_steps=0)
+    run.fit(Falling(network, 10, partial(torch.optim.SGD, lr=0.01)), Digits(batch_size=400))
     return best
 
 

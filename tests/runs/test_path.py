@@ -6,9 +6,9 @@ import json
 from functools import partial
 from pathlib import Path
 
-import lightning as L
 import pytest
 import torch
+from tasks import trainer
 
 from l1prune import L1Pruning, PathCheckpoint, Sparsity, SparsityPath
 from l1prune.runs.path import read_path, test_path
@@ -24,22 +24,11 @@ def made() -> tuple[Classifier, Digits]:
     return Classifier(network, 10, partial(torch.optim.Adam, lr=0.01)), Digits(batch_size=100)
 
 
-def trainer(*callbacks: L.Callback, epochs: int = 5) -> L.Trainer:
-    return L.Trainer(
-        max_epochs=epochs,
-        accelerator="cpu",
-        callbacks=list(callbacks),
-        logger=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-    )
-
-
 @pytest.fixture(scope="module")
 def walked(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("walked")
     model, data = made()
-    run = trainer(L1Pruning(0.0, WALKED, prune_at=0.5), PathCheckpoint(folder))
+    run = trainer(L1Pruning(0.0, WALKED, prune_at=0.5), PathCheckpoint(folder), epochs=5)
     run.fit(model, data)
     final = {name: value.clone() for name, value in model.state_dict().items()}
     test_path(run, model, data, folder)
@@ -64,7 +53,7 @@ def test_each_file_holds_what_its_entry_says(walked: Path) -> None:
 
 def test_a_validation_after_the_run_is_no_stage(tmp_path: Path) -> None:
     model, data = made()
-    run = trainer(L1Pruning(0.0, WALKED, prune_at=0.5), PathCheckpoint(tmp_path))
+    run = trainer(L1Pruning(0.0, WALKED, prune_at=0.5), PathCheckpoint(tmp_path), epochs=5)
     run.fit(model, data)
     stages = read_path(tmp_path)
     run.validate(model, data, verbose=False)
@@ -79,14 +68,14 @@ def test_a_new_run_in_the_folder_begins_a_new_path(tmp_path: Path) -> None:
     (tmp_path / "frontier.json").write_text(json.dumps([{"sparsity": 0.1, "checkpoint": "old"}]))
     model, data = made()
     path = SparsityPath((0.5, 0.9))
-    trainer(L1Pruning(0.0, path, prune_at=0.5), PathCheckpoint(tmp_path)).fit(model, data)
+    trainer(L1Pruning(0.0, path, prune_at=0.5), PathCheckpoint(tmp_path), epochs=5).fit(model, data)
     files = [stage["checkpoint"] for stage in read_path(tmp_path)]
     assert files == ["path/50.00.ckpt", "path/90.03.ckpt"]  # 59 of 592 weights are left
 
 
 def test_a_run_without_stages_leaves_none(tmp_path: Path) -> None:
     model, data = made()
-    run = trainer(L1Pruning(0.0, Sparsity(0.5), prune_at=0.5), PathCheckpoint(tmp_path))
+    run = trainer(L1Pruning(0.0, Sparsity(0.5), prune_at=0.5), PathCheckpoint(tmp_path), epochs=5)
     run.fit(model, data)
     test_path(run, model, data, tmp_path)
     assert list(tmp_path.iterdir()) == []

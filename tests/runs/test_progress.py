@@ -11,6 +11,7 @@ import lightning as L
 import pytest
 import torch
 from rich.console import Console
+from tasks import trainer
 
 from l1prune import L1Pruning
 from l1prune.runs.progress import RunProgress
@@ -18,19 +19,9 @@ from l1prune.zoo import Classifier, Digits, mlp
 
 
 def train(epochs: int, *callbacks: L.Callback) -> None:
-    L.Trainer(
-        max_epochs=epochs,
-        accelerator="cpu",
-        callbacks=list(callbacks),
-        logger=False,
-        enable_checkpointing=False,
-        enable_model_summary=False,
-        num_sanity_val_steps=0,
-        limit_train_batches=2,
-    ).fit(
-        Classifier(mlp((1, 8, 8), 10, hidden=(8,)), 10, partial(torch.optim.SGD, lr=0.01)),
-        Digits(batch_size=100),
-    )
+    plan = {"limit_train_batches": 2, "num_sanity_val_steps": 0, "enable_progress_bar": True}
+    model = Classifier(mlp((1, 8, 8), 10, hidden=(8,)), 10, partial(torch.optim.SGD, lr=0.01))
+    trainer(*callbacks, epochs=epochs, **plan).fit(model, Digits(batch_size=100))
 
 
 def lines(capsys: pytest.CaptureFixture[str], epochs: int, *callbacks: L.Callback) -> list[str]:

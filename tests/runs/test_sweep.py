@@ -27,6 +27,20 @@ def failed(run: Path, why: str) -> None:
     (run / "error.txt").write_text(f"{why}\n\nTraceback (most recent call last): ...\n")
 
 
+def sweep(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    """A sweep by the command line into `folder/runs`; modules in `folder` can be imported."""
+    options = ("-m", "logger=none", "trainer.max_epochs=1", *options)
+    return subprocess.run(
+        [sys.executable, str(ROOT / "scripts/train.py"), *options, "hydra.sweep.dir=runs"],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(folder)])},
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        check=False,
+    )
+
+
 def test_a_sweep_without_failures_ends_with_its_table(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -71,19 +85,38 @@ def test_jobs_in_processes_of_their_own_fail_alone(
     tmp_path: Path, launcher: str, package: str
 ) -> None:
     pytest.importorskip(f"hydra_plugins.{package}", reason="needs the launcher's extra")
-    options = ["-m", f"hydra/launcher={launcher}", "seed=-1,1", "logger=none"]
-    options += ["trainer.max_epochs=1", f"hydra.sweep.dir={tmp_path / 'runs'}"]
-    done = subprocess.run(
-        [sys.executable, str(ROOT / "scripts" / "train.py"), *options],
-        cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        encoding="utf-8",
-        check=False,
-    )
+    done = sweep(tmp_path, f"hydra/launcher={launcher}", "seed=-1,1")
     assert done.returncode == 1
     assert "1 of 2 jobs failed:" in done.stderr
     assert "Cannot train like this: data.seed=-1" in done.stderr
     assert (tmp_path / "runs" / "1" / "summary.json").exists()
     assert (tmp_path / "runs" / "frontier.png").exists()
+
+
+# Data that a job dies of: by itself, as out of memory, or with the worker of the launcher.
+DEADLY = """
+import os, signal
+from l1prune.zoo import Digits
+
+def deadly(seed, victim, **settings):
+    if seed == 1:
+        os.kill(getattr(os, victim)(), signal.SIGKILL)
+    return Digits(seed=seed, **settings)
+"""
+
+
+@pytest.mark.parametrize("victim", ["getpid", "getppid"])
+def test_a_killed_job_is_a_failed_job(tmp_path: Path, victim: str) -> None:
+    pytest.importorskip("hydra_plugins.hydra_joblib_launcher", reason="needs the extra 'joblib'")
+    (tmp_path / "deadly.py").write_text(DEADLY)
+    data = ["data._target_=deadly.deadly", f"+data.victim={victim}", "data.seed=${seed}"]
+    # One after the other, as the loss of a worker is that of whatever else runs then.
+    jobs = ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "seed=0,1"]
+    jobs += ["hydra.launcher.pre_dispatch=1"] if victim == "getppid" else []
+    done = sweep(tmp_path, *jobs, *data)
+    assert done.returncode == 1
+    assert "1 of 2 jobs failed:" in done.stderr
+    assert f"{Path('runs') / '1'}: " in done.stderr and "was killed" in done.stderr
+    assert (tmp_path / "runs" / "0" / "summary.json").exists()
+    assert not (tmp_path / "runs" / "0" / "error.txt").exists()
+    assert "<html" in (tmp_path / "runs" / "compare.html").read_text(encoding="utf-8")

@@ -19,6 +19,7 @@ from hydra.utils import instantiate
 from lightning.pytorch.callbacks import ModelCheckpoint
 from omegaconf import OmegaConf
 from safetensors.torch import save_file
+from tasks import trainer
 
 from l1prune.training.resume.randomness import StepSeed
 from l1prune.zoo import Classifier, Digits, mlp
@@ -54,19 +55,10 @@ def model() -> Classifier:
 
 
 def fit(module: Classifier, *callbacks: L.Callback, resume: Path | None = None) -> L.Trainer:
-    trainer = L.Trainer(
-        max_epochs=EPOCHS,
-        limit_train_batches=4,
-        limit_val_batches=1,
-        num_sanity_val_steps=0,
-        logger=False,
-        enable_checkpointing=any(isinstance(c, ModelCheckpoint) for c in callbacks),
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        callbacks=[StepSeed(0), *callbacks],
-    )
-    trainer.fit(module, Digits(seed=0), ckpt_path=resume)
-    return trainer
+    limits = {"limit_train_batches": 4, "limit_val_batches": 1, "num_sanity_val_steps": 0}
+    run = trainer(StepSeed(0), *callbacks, epochs=EPOCHS, **limits)
+    run.fit(module, Digits(seed=0), ckpt_path=resume)
+    return run
 
 
 def every_epoch(folder: Path) -> ModelCheckpoint:

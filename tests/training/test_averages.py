@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,8 @@ import lightning as L
 import pytest
 import torch
 from lightning.pytorch.callbacks import ModelCheckpoint, StochasticWeightAveraging
+from tasks import Task, fit, layers, trainer
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, TensorDataset
 
 from l1prune import L1Pruning, Sparsity
 from l1prune.training.averages import find_averages, hold_averages_
@@ -32,31 +33,17 @@ AVERAGES: dict[str, Callable[[], L.Callback]] = {
 }
 
 
-class Task(L.LightningModule):
+class Validated(Task):
     """Writes down the zeros that each validation sees."""
 
     def __init__(self, *norm: nn.Module) -> None:
-        super().__init__()
-        torch.manual_seed(0)
-        self.net = nn.Sequential(nn.Linear(8, 30), *norm, nn.ReLU(), nn.Linear(30, 2))
+        first, *rest = layers(8, 30, 2)
+        super().__init__(nn.Sequential(first, *norm, *rest), partial(torch.optim.AdamW, lr=0.02))
         self.validated: list[int] = []
-
-    def training_step(self, batch: list[Tensor], batch_idx: int) -> Tensor:
-        return (self.net(batch[0]) - batch[1]).square().mean()
 
     def validation_step(self, batch: list[Tensor], batch_idx: int) -> None:
         if not self.trainer.sanity_checking and batch_idx == 0:
             self.validated.append(zeros(self.state_dict()))
-
-    def train_dataloader(self) -> DataLoader[Any]:
-        data = torch.Generator().manual_seed(1)
-        x, y = torch.randn(50, 8, generator=data), torch.randn(50, 2, generator=data)
-        return DataLoader(TensorDataset(x, y), 10)
-
-    val_dataloader = train_dataloader
-
-    def configure_optimizers(self) -> torch.optim.Optimizer:
-        return torch.optim.AdamW(self.parameters(), lr=0.02)
 
 
 def zeros(state: dict[str, Tensor]) -> int:
@@ -64,28 +51,19 @@ def zeros(state: dict[str, Tensor]) -> int:
     return sum(int((w == 0).sum()) for w in state.values() if w.ndim == 2)
 
 
-def fit(
+def train(
     path: Path,
     average: Callable[[], L.Callback] | None,
     first: bool = True,
-    task: Task | None = None,
+    task: Validated | None = None,
     pruning: L1Pruning | None = None,
-    **resume: Any,
-) -> tuple[Task, L1Pruning]:
-    task = task or Task()
+    resume: Path | None = None,
+) -> tuple[Validated, L1Pruning]:
+    task = task or Validated()
     pruning = pruning or L1Pruning(0.01, Sparsity(0.8), prune_at=0.6)
     both: list[L.Callback] = [pruning] if average is None else [average(), pruning]
-    callbacks = [*both[:: 1 if first else -1]]
-    callbacks.append(ModelCheckpoint(path, filename="{epoch}", save_top_k=-1))
-    trainer = L.Trainer(
-        max_epochs=EPOCHS,
-        callbacks=callbacks,
-        accelerator="cpu",
-        logger=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-    )
-    trainer.fit(task, **resume)
+    saves = ModelCheckpoint(path, filename="{epoch}", save_top_k=-1)
+    fit(task, *both[:: 1 if first else -1], saves, resume=resume, epochs=EPOCHS)
     return task, pruning
 
 
@@ -102,7 +80,7 @@ class Run:
     average: Callable[[], L.Callback]
     first: bool
     path: Path
-    task: Task
+    task: Validated
     pruning: L1Pruning
 
 
@@ -114,7 +92,7 @@ def first(request: pytest.FixtureRequest) -> Any:
 @pytest.fixture(params=AVERAGES.values(), ids=AVERAGES.keys(), scope="module")
 def run(request: pytest.FixtureRequest, first: bool, tmp_path_factory: Any) -> Run:
     path = tmp_path_factory.mktemp("run")
-    return Run(request.param, first, path, *fit(path, request.param, first))
+    return Run(request.param, first, path, *train(path, request.param, first))
 
 
 def test_the_average_is_as_sparse_as_what_it_averages(run: Run) -> None:
@@ -130,7 +108,7 @@ def test_the_average_is_as_sparse_as_what_it_averages(run: Run) -> None:
 
 
 def test_averaging_does_average(run: Run, tmp_path: Path) -> None:
-    plain, _ = fit(tmp_path, None)
+    plain, _ = train(tmp_path, None)
     assert zeros(plain.state_dict()) == ZEROS
     assert not torch.allclose(run.task.net[0].weight, plain.net[0].weight)
 
@@ -138,7 +116,7 @@ def test_averaging_does_average(run: Run, tmp_path: Path) -> None:
 @pytest.mark.parametrize("epochs_done", [2, 4])
 def test_a_resumed_average_is_the_average_that_was_not_stopped(run: Run, epochs_done: int) -> None:
     path = run.path / f"epoch={epochs_done - 1}.ckpt"
-    resumed, _ = fit(run.path, run.average, run.first, ckpt_path=path, weights_only=True)
+    resumed, _ = train(run.path, run.average, run.first, resume=path)
     assert zeros(resumed.state_dict()) == ZEROS
     assert resumed.validated == run.task.validated[epochs_done:]
     for a, b in zip(run.task.parameters(), resumed.parameters()):
@@ -148,10 +126,10 @@ def test_a_resumed_average_is_the_average_that_was_not_stopped(run: Run, epochs_
 @pytest.mark.filterwarnings("ignore:the cut left a single")
 def test_the_report_counts_the_average(tmp_path: Path, first: bool) -> None:
     # Half of the units never fire: pressure makes zeros there, that no mask holds.
-    task = Task()
+    task = Validated()
     task.net[0].bias.data[:15] = -100.0
     pruning = L1Pruning(5.0, Sparsity(0.3), prune_at=0.6)
-    fit(tmp_path, averaging.WeightAveraging, first, task=task, pruning=pruning)
+    train(tmp_path, averaging.WeightAveraging, first, task=task, pruning=pruning)
     assert pruning.report is not None
     assert pruning.report.nonzero == 300 - zeros(task.state_dict())
 
@@ -169,16 +147,16 @@ class Forgetful(averaging.WeightAveraging):
 
 
 def test_an_average_that_was_not_saved_is_sparse_all_the_same(tmp_path: Path, first: bool) -> None:
-    fit(tmp_path, Forgetful, first)
+    train(tmp_path, Forgetful, first)
     path = tmp_path / "epoch=3.ckpt"
-    task, _ = fit(tmp_path, Forgetful, first, ckpt_path=path, weights_only=True)
+    task, _ = train(tmp_path, Forgetful, first, resume=path)
     assert task.validated == [ZEROS]
     assert zeros(task.state_dict()) == ZEROS
 
 
 def test_batch_norm_statistics_are_those_of_the_sparse_average(tmp_path: Path, first: bool) -> None:
     # This callback adds an epoch without steps, in which the average meets the data.
-    task, _ = fit(tmp_path, AVERAGES["SWA"], first, Task(nn.BatchNorm1d(30)))
+    task, _ = train(tmp_path, AVERAGES["SWA"], first, Validated(nn.BatchNorm1d(30)))
     assert zeros(task.state_dict()) == ZEROS
     assert task.validated[-1] == ZEROS
     x = torch.cat([batch[0] for batch in task.train_dataloader()])
@@ -196,9 +174,9 @@ def test_an_average_that_cannot_be_found_is_said_once(recwarn: pytest.WarningsRe
 
 
 def test_an_average_is_found_by_name_among_all_callbacks() -> None:
-    task, ema = Task(), averaging.EMAWeightAveraging()
+    task, ema = Validated(), averaging.EMAWeightAveraging()
     assert find_averages([L.Callback(), L1Pruning(), ema]) == []
-    ema.setup(L.Trainer(logger=False, accelerator="cpu"), task, "fit")
+    ema.setup(trainer(), task, "fit")
     (average,) = find_averages([L.Callback(), ema])
     mask = torch.zeros(30, 8, dtype=torch.bool)
     hold_averages_([ema], {"net.0.weight": mask, "elsewhere.weight": mask})
@@ -212,6 +190,6 @@ def test_the_epoch_that_swa_adds_for_batch_norm_does_not_put_off_the_cut(
     prune_at: float, tmp_path: Path
 ) -> None:
     pruning = L1Pruning(0.01, Sparsity(0.8), prune_at=prune_at)
-    task, _ = fit(tmp_path, AVERAGES["SWA"], task=Task(nn.BatchNorm1d(30)), pruning=pruning)
+    task, _ = train(tmp_path, AVERAGES["SWA"], task=Validated(nn.BatchNorm1d(30)), pruning=pruning)
     assert pruning.phase == "tune"
     assert zeros(task.state_dict()) == 240

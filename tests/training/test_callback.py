@@ -10,8 +10,8 @@ import lightning as L
 import pytest
 import torch
 from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
-from torch import Tensor, nn
-from torch.utils.data import DataLoader, TensorDataset
+from tasks import Task, fit, trainer
+from torch import Tensor
 
 from l1prune import (
     L1,
@@ -28,51 +28,29 @@ from l1prune.pressure.schedules import Constant, Linear
 from l1prune.training.follow import Follow
 
 
-class Task(L.LightningModule):
-    """A regression whose loaders are the same each epoch; writes down each step's zeros and λ."""
+class Watched(Task):
+    """Writes down the zeros, the strength and the phase before each step."""
 
-    def __init__(self, callback: L1Pruning | None = None) -> None:
+    def __init__(self, callback: L1Pruning) -> None:
         super().__init__()
-        torch.manual_seed(0)
-        self.net = nn.Sequential(nn.Linear(8, 30), nn.ReLU(), nn.Linear(30, 2))
         self.callback = callback
         self.seen: list[tuple[int, float, str]] = []
 
-    def training_step(self, batch: list[Tensor], batch_idx: int) -> Tensor:
-        if self.callback is not None:
-            zeros = sum(int((layer.weight == 0).sum()) for layer in (self.net[0], self.net[2]))
-            self.seen.append((zeros, self.callback.strength, self.callback.phase))
-        return (self.net(batch[0]) - batch[1]).square().mean()
-
-    def validation_step(self, batch: list[Tensor], batch_idx: int) -> None:
-        self.log("val/loss", (self.net(batch[0]) - batch[1]).square().mean())
-
-    def train_dataloader(self) -> DataLoader[Any]:
-        data = torch.Generator().manual_seed(1)
-        x, y = torch.randn(50, 8, generator=data), torch.randn(50, 2, generator=data)
-        return DataLoader(TensorDataset(x, y), 10)
-
-    val_dataloader = train_dataloader
-
-    def configure_optimizers(self) -> torch.optim.Optimizer:
-        return torch.optim.AdamW(self.parameters(), lr=0.01)
+    def training_step(self, batch: list[Tensor], batch_idx: int) -> Tensor | None:
+        zeros = sum(int((layer.weight == 0).sum()) for layer in (self.net[0], self.net[2]))
+        self.seen.append((zeros, self.callback.strength, self.callback.phase))
+        return super().training_step(batch, batch_idx)
 
 
-def trainer(callback: L.Callback | list[L.Callback], epochs: int = 4, **options: Any) -> L.Trainer:
-    plan: dict[str, Any] = {"accelerator": "cpu", "logger": False, "enable_progress_bar": False}
-    plan |= {"enable_model_summary": False, "enable_checkpointing": False}
-    return L.Trainer(max_epochs=epochs, callbacks=callback, **(plan | options))
-
-
-def fit(callback: L1Pruning, epochs: int = 4, **options: Any) -> Task:
-    task = Task(callback)
-    trainer(callback, epochs, **options).fit(task)
+def watched(callback: L1Pruning, **options: Any) -> Watched:
+    task = Watched(callback)
+    fit(task, callback, **options)
     return task
 
 
 def test_three_phases_in_one_run() -> None:
     callback = L1Pruning(Constant(0.01), Sparsity(0.8), prune_at=0.5)
-    seen = fit(callback).seen
+    seen = watched(callback).seen
     assert [phase for _, _, phase in seen] == ["press"] * 10 + ["tune"] * 10
     assert all(strength == 0.01 for _, strength, _ in seen[:10])
     assert all(strength == 0.0 for _, strength, _ in seen[10:])
@@ -83,7 +61,7 @@ def test_three_phases_in_one_run() -> None:
 
 def test_the_defaults_do_something_sensible_on_any_module() -> None:
     callback = L1Pruning()
-    task = fit(callback, epochs=10)
+    task = watched(callback, epochs=10)
     assert callback.report is not None
     assert callback.report.sparsity == 0.95
     assert all(layer.nonzero > 0 for layer in callback.report.layers)
@@ -99,21 +77,21 @@ def test_an_optimizer_of_unknown_metric_is_pressed_all_the_same_with_a_warning()
 
     callback, task = L1Pruning(), Other()
     with pytest.warns(UserWarning, match="the metric of Adadelta is not known"):
-        trainer(callback).fit(task)
+        fit(task, callback)
     assert callback.report is not None and callback.report.sparsity == 0.95
 
 
 def test_the_default_presses_in_the_metric_of_the_optimizer() -> None:
     default, named = Task(), Task()
-    trainer(L1Pruning()).fit(default)
+    fit(default, L1Pruning())
     form, cuts = Proximal(OptimizerMetric()), rounds(0.1, 0.6, 50)
-    trainer(L1Pruning(ByPasses(1e-4, 3), form=form, prune_at=cuts)).fit(named)
+    fit(named, L1Pruning(ByPasses(1e-4, 3), form=form, prune_at=cuts))
     assert all(torch.equal(a, b) for a, b in zip(default.parameters(), named.parameters()))
 
 
 def test_fine_tuning_keeps_one_mask_and_no_more() -> None:
     callback = L1Pruning(Follow(), Sparsity(0.9), prune_at=0.5)
-    fit(callback)
+    watched(callback)
     state = callback.state_dict()
     assert set(state["masks"]) == {"net.0.weight", "net.2.weight"}
     assert state["strength"]["spared"] == {}
@@ -127,7 +105,7 @@ def test_what_gradients_were_like_is_kept_until_the_last_cut() -> None:
             kept.append(set(callback.state_dict()["criterion"]["state"]["fishers"]))
 
     callback = L1Pruning(threshold=Sparsity(0.9), prune_at=rounds(0.2, 0.6, 10))
-    trainer([callback, Look()]).fit(Task())
+    fit(Task(), callback, Look())
     both = {"net.0.weight", "net.2.weight"}
     assert kept == [set()] * 4 + [both] * 8 + [set()] * 8
 
@@ -144,7 +122,7 @@ def test_a_state_that_has_just_been_loaded_can_be_saved(tmp_path: Path) -> None:
         return L1Pruning(threshold=Sparsity(0.9), prune_at=rounds(0.2, 0.6, 10))
 
     callback = pruning()
-    trainer([callback, Look()]).fit(Task())
+    fit(Task(), callback, Look())
     for state in saved:
         again = pruning()
         again.load_state_dict(state)
@@ -155,7 +133,7 @@ def test_a_state_that_has_just_been_loaded_can_be_saved(tmp_path: Path) -> None:
 
 
 def test_a_schedule_follows_the_progress_of_the_pressure_phase() -> None:
-    seen = fit(L1Pruning(Linear(0.0, 1e-3), prune_at=0.5)).seen
+    seen = watched(L1Pruning(Linear(0.0, 1e-3), prune_at=0.5)).seen
     strengths = [strength for _, strength, _ in seen[:10]]
     assert strengths == pytest.approx([i / 10_000 for i in range(10)])
 
@@ -164,13 +142,13 @@ def test_a_schedule_follows_the_progress_of_the_pressure_phase() -> None:
     ("prune_at", "step"), [(0.25, 5), (7, 7), (0.6, 12), ([0.3, 0.5, 0.7], 14), ([4, 8], 8)]
 )
 def test_the_last_cut_comes_exactly_when_it_is_due(prune_at: Any, step: int) -> None:
-    seen = fit(L1Pruning(0.0, Sparsity(0.9), prune_at=prune_at)).seen
+    seen = watched(L1Pruning(0.0, Sparsity(0.9), prune_at=prune_at)).seen
     assert [phase for _, _, phase in seen].index("tune") == step
 
 
 def test_rounds_remove_more_each_time_and_only_add() -> None:
     callback = L1Pruning(0.0, Sparsity(0.9), prune_at=[0.25, 0.5, 0.75])
-    zeros = [zeros for zeros, _, _ in fit(callback).seen]
+    zeros = [zeros for zeros, _, _ in watched(callback).seen]
     expected = [0.9 * (1 - (1 - i / 3) ** 3) for i in (1, 2, 3)]
     assert zeros[:5] == [0] * 5
     for first, share in zip((5, 10, 15), expected, strict=True):
@@ -179,7 +157,7 @@ def test_rounds_remove_more_each_time_and_only_add() -> None:
 
 def test_a_plain_number_cuts_below_it() -> None:
     callback = L1Pruning(0.0, threshold=0.1, prune_at=0.5)
-    task = fit(callback)
+    task = watched(callback)
     first = task.seen[10][0]
     assert 0 < first < 300
     assert [zeros for zeros, _, _ in task.seen[10:]] == [first] * 10
@@ -188,8 +166,7 @@ def test_a_plain_number_cuts_below_it() -> None:
 def test_the_model_stays_plain_and_its_optimizer_free() -> None:
     task = Task()
     before = [(name, id(parameter)) for name, parameter in task.named_parameters()]
-    run = trainer(L1Pruning())
-    run.fit(task)
+    run = fit(task, L1Pruning())
     assert [(name, id(parameter)) for name, parameter in task.named_parameters()] == before
     assert list(task.state_dict()) == list(Task().state_dict())
     assert not run.optimizers[0]._optimizer_step_post_hooks
@@ -202,18 +179,17 @@ def test_a_resumed_run_is_the_run_that_was_not_stopped(tmp_path: Path, epochs_do
         return [L1Pruning(Follow(), Sparsity(0.9), prune_at=[0.4, 0.6]), keep_all]
 
     whole = Task()
-    trainer(callbacks(), enable_checkpointing=True).fit(whole)
+    fit(whole, *callbacks())
     resumed, again = Task(), callbacks()
     path = tmp_path / f"epoch={epochs_done - 1}.ckpt"
-    trainer(again, enable_checkpointing=True).fit(resumed, ckpt_path=path, weights_only=True)
+    fit(resumed, *again, resume=path)
     for a, b in zip(whole.parameters(), resumed.parameters(), strict=True):
         assert torch.equal(a, b)
     assert again[0].report.sparsity == 0.9  # type: ignore[attr-defined]
 
 
 def test_a_checkpoint_loads_into_the_bare_model_with_its_zeros(tmp_path: Path) -> None:
-    run = trainer(L1Pruning(threshold=Sparsity(0.9)))
-    run.fit(Task())
+    run = fit(Task(), L1Pruning(threshold=Sparsity(0.9)))
     for weights_only in (True, False):
         run.save_checkpoint(tmp_path / "a.ckpt", weights_only=weights_only)
         bare = Task()
@@ -228,7 +204,7 @@ def test_counts_are_logged_with_the_validation_figures() -> None:
         def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
             seen.append({k: float(v) for k, v in trainer.callback_metrics.items()})
 
-    trainer([L1Pruning(0.01, Sparsity(0.9), prune_at=0.5), Watch()]).fit(Task())
+    fit(Task(), L1Pruning(0.01, Sparsity(0.9), prune_at=0.5), Watch())
     logged = [m for m in seen if "params/nonzero" in m]
     assert [m["params/nonzero"] for m in logged][-2:] == [30, 30]
     assert logged[-1]["params/sparsity"] == pytest.approx(0.9)
@@ -237,15 +213,14 @@ def test_counts_are_logged_with_the_validation_figures() -> None:
 
 
 def test_without_validation_counts_are_logged_at_the_end_of_an_epoch() -> None:
-    run = trainer(L1Pruning(0.01, Sparsity(0.9), prune_at=0.5), limit_val_batches=0)
-    run.fit(Task())
+    run = fit(Task(), L1Pruning(0.01, Sparsity(0.9), prune_at=0.5), limit_val_batches=0)
     assert run.callback_metrics["params/nonzero"] == 30
 
 
 def test_a_layer_of_its_own_strength() -> None:
     targets = {"net.0": 1.0, "net.2": 0.0}
     callback = L1Pruning(1.0, 0.0, prune_at=0.5, targets=targets, form=Proximal())
-    task = fit(callback)
+    task = watched(callback)
     assert (task.net[0].weight == 0).any() and not (task.net[2].weight == 0).any()
 
 
@@ -254,7 +229,7 @@ def test_it_can_be_copied_and_pickled_in_the_middle_of_a_run() -> None:
         def on_train_batch_end(self, trainer: L.Trainer, *_: Any) -> None:
             copy.deepcopy(trainer.callbacks[0])
 
-    trainer([L1Pruning(), Copy()], 1).fit(Task())
+    fit(Task(), L1Pruning(), Copy(), epochs=1)
 
 
 @pytest.mark.parametrize(
@@ -299,9 +274,9 @@ def test_what_does_not_fit_the_run_is_refused_before_the_first_step(
     arguments: dict[str, Any], says: str
 ) -> None:
     callback = L1Pruning(**arguments)
-    task = Task(callback)
+    task = Watched(callback)
     with pytest.raises(ValueError, match=says):
-        trainer(callback).fit(task)
+        fit(task, callback)
     assert task.seen == []
 
 
@@ -309,7 +284,7 @@ def test_what_does_not_fit_the_run_is_refused_before_the_first_step(
 def test_a_threshold_that_would_empty_a_layer_keeps_one_weight_and_says_so() -> None:
     callback = L1Pruning(0.0, threshold=1e3, prune_at=0.5)
     with pytest.warns(UserWarning, match=r"single weight of net\.0\.weight, net\.2\.weight"):
-        fit(callback)
+        watched(callback)
     assert callback.report is not None
     assert [layer.nonzero for layer in callback.report.layers] == [1, 1]
 
@@ -318,7 +293,7 @@ def test_a_threshold_that_would_empty_a_layer_keeps_one_weight_and_says_so() -> 
 def test_a_run_that_ends_before_its_cut_says_so() -> None:
     stop = EarlyStopping("val/loss", divergence_threshold=1e-9)
     with pytest.warns(UserWarning, match="ended before 1 of its cuts"):
-        trainer([L1Pruning(prune_at=0.9), stop]).fit(Task())
+        fit(Task(), L1Pruning(prune_at=0.9), stop)
 
 
 def test_an_exception_leaves_no_hook_behind() -> None:

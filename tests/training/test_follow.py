@@ -10,6 +10,7 @@ from typing import Any
 import lightning as L
 import pytest
 import torch
+from tasks import trainer
 from torch import nn
 
 from l1prune import L1, Follow, L1Pruning, OptimizerMetric, Proximal, Sparsity, find_targets
@@ -70,7 +71,7 @@ class Watch(L.Callback):
     def on_train_batch_start(
         self, trainer: L.Trainer, pl_module: L.LightningModule, *_: Any
     ) -> None:
-        if self.pruning.phase == "press" and self.pruning.run.batches:
+        if self.pruning.phase == "press" and self.pruning.run.clock.batches:
             weights = [target.parameter for target in find_targets(pl_module)]
             left = sum(int(w.count_nonzero()) for w in weights)
             self.zeros = 1 - left / sum(w.numel() for w in weights)
@@ -94,17 +95,8 @@ def test_zeros_arrive_at_the_plan_from_any_start(optimizer: Any, start: float, f
     L.seed_everything(0, verbose=False)
     pruning = L1Pruning(Follow(start), Sparsity(0.9), form=form)
     watch = Watch(pruning)
-    trainer = L.Trainer(
-        max_epochs=12,
-        accelerator="cpu",
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        limit_val_batches=0,
-        callbacks=[watch, pruning],
-    )
-    trainer.fit(Classifier(mlp((1, 8, 8), 10), 10, optimizer), Digits())
+    run = trainer(watch, pruning, epochs=12, limit_val_batches=0)
+    run.fit(Classifier(mlp((1, 8, 8), 10), 10, optimizer), Digits())
     assert watch.zeros == pytest.approx(0.9, abs=0.01)
 
 

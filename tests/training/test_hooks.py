@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
 import torch
 from torch import nn
 
@@ -42,13 +41,6 @@ def test_each_optimizer_is_pressed_and_held_until_it_is_let_go() -> None:
     net[1].weight.data.fill_(1.0)
     step(net, *optimizers)
     assert bool(net[1].weight.all())
-
-
-def test_weights_that_nobody_moves_are_named() -> None:
-    net = model()
-    optimizer = torch.optim.SGD(net[0].parameters(), 0.1)
-    with pytest.warns(UserWarning, match=r"no optimizer moves 1\.weight"):
-        Attached([optimizer], find_targets(net), L1(), None, {})
 
 
 def test_without_optimizers_there_is_nothing_to_let_go() -> None:

@@ -7,13 +7,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import lightning as L
 import pytest
 import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
+from tasks import Task, fit
 from torch import Tensor, nn
 from torch.nn.utils import parametrizations
-from torch.utils.data import DataLoader
 
 from l1prune import L1Pruning, Proximal, Sparsity
 
@@ -141,33 +140,21 @@ def gpt2() -> nn.Module:
 TOKENS: tuple[int, ...] = ()  # a shape that stands for six whole numbers below twenty
 
 
-class Task(L.LightningModule):
+class Counting(Task):
     """Counts the exact zeros among the prunable weights at every forward."""
 
     def __init__(self, kind: Kind, pruning: L1Pruning) -> None:
-        super().__init__()
         torch.manual_seed(0)
-        self.net = kind.make()
+        super().__init__(kind.make(), data=data(kind))  # type: ignore[arg-type]
         self.kind, self.pruning = kind, pruning
         self.seen: list[tuple[str, int]] = []
 
-    def loss(self, x: Tensor) -> Tensor:
+    def loss(self, x: Any) -> Tensor:
         zeros = sum(int((self.net.get_parameter(n) == 0).sum()) for n in self.kind.weights.split())
         self.seen.append((self.pruning.phase, zeros))
         return (self.net(x).float() - 1).square().mean()
 
-    def training_step(self, x: Tensor, batch_idx: int) -> Tensor:
-        return self.loss(x)
-
-    def validation_step(self, x: Tensor, batch_idx: int) -> None:
-        self.loss(x)
-
-    def train_dataloader(self) -> DataLoader[Any]:
-        return DataLoader(data(self.kind), 10)  # type: ignore[arg-type]
-
-    val_dataloader = train_dataloader
-
-    def configure_optimizers(self) -> torch.optim.Optimizer:
+    def configure_optimizers(self) -> Any:
         return torch.optim.AdamW([w for w in self.parameters() if w.requires_grad], lr=0.02)
 
 
@@ -178,7 +165,7 @@ def data(kind: Kind) -> Tensor:
     return torch.randn(10 * BATCHES, *kind.shape, generator=source)
 
 
-class Adversarial(Task):
+class Adversarial(Counting):
     """Two networks, each with an optimizer of its own."""
 
     automatic_optimization = False
@@ -205,7 +192,7 @@ class Kind:
     skipped: dict[str, str] = field(default_factory=dict)
     targets: list[str] | None = None
     options: dict[str, Any] = field(default_factory=dict)
-    task: type[Task] = Task
+    task: type[Counting] = Counting
 
 
 QKV = "layer.q_proj_weight layer.k_proj_weight layer.v_proj_weight layer.out_proj.weight"
@@ -297,23 +284,14 @@ KINDS = [
 ]
 
 
-def fit(kind: Kind, path: Path, **resume: Any) -> Task:
+def train(kind: Kind, path: Path, resume: Path | None = None) -> Counting:
     targets = None if kind.targets is None else [f"net.{name}" for name in kind.targets]
     strong = {"strength": 0.3, "form": Proximal(), "prune_at": 0.5}
     pruning = L1Pruning(threshold=Sparsity(SPARSITY), targets=targets, **strong)
     saves = ModelCheckpoint(path, filename="{epoch}", save_top_k=-1)
     task = kind.task(kind, pruning)
-    trainer = L.Trainer(
-        max_epochs=EPOCHS,
-        limit_val_batches=1,
-        callbacks=[pruning, saves],
-        accelerator="cpu",
-        logger=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        **kind.options,
-    )
-    trainer.fit(task, **resume, weights_only=True)
+    plan = {"epochs": EPOCHS, "limit_val_batches": 1, **kind.options}
+    fit(task, pruning, saves, resume=resume, **plan)
     return task
 
 
@@ -325,7 +303,7 @@ def same(a: nn.Module, b: nn.Module) -> bool:
 @pytest.mark.filterwarnings("ignore:Using ModelCheckpoint with manual optimization")
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
 def test_a_model_of_this_kind_goes_all_the_way(kind: Kind, tmp_path: Path) -> None:
-    task = fit(kind, tmp_path)
+    task = train(kind, tmp_path)
     report, start = task.pruning.report, kind.task(kind, L1Pruning())
 
     # What is pruned, and what is not, and why.
@@ -349,7 +327,7 @@ def test_a_model_of_this_kind_goes_all_the_way(kind: Kind, tmp_path: Path) -> No
     # Resumed under pressure, or after the cut, it ends where the run that was not stopped ends.
     for epochs_done in (1, 3):
         path = tmp_path / f"epoch={epochs_done - 1}.ckpt"
-        assert same(task, fit(kind, tmp_path, ckpt_path=path))
+        assert same(task, train(kind, tmp_path, resume=path))
 
     # The file loads into the bare model, which then does the same.
     saved = torch.load(tmp_path / f"epoch={EPOCHS - 1}.ckpt", weights_only=True)["state_dict"]
@@ -361,7 +339,7 @@ def test_a_model_of_this_kind_goes_all_the_way(kind: Kind, tmp_path: Path) -> No
 
 def test_the_fast_path_of_an_encoder_sees_the_zeros(tmp_path: Path) -> None:
     (kind,) = [kind for kind in KINDS if kind.name == "encoder"]
-    net = fit(kind, tmp_path).net.eval()
+    net = train(kind, tmp_path).net.eval()
     x = data(kind)
     with torch.no_grad():
         fast = net(x)
@@ -374,4 +352,4 @@ def test_the_fast_path_of_an_encoder_sees_the_zeros(tmp_path: Path) -> None:
 def test_a_lazy_model_is_refused_before_the_first_step(tmp_path: Path) -> None:
     kind = Kind("lazy", lambda: nn.Sequential(nn.Linear(8, 8), nn.LazyLinear(4)), "0.weight")
     with pytest.raises(ValueError, match="run one batch through the model before training it"):
-        fit(kind, tmp_path)
+        train(kind, tmp_path)

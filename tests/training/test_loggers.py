@@ -17,6 +17,7 @@ import wandb
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger, WandbLogger
 from lightning.pytorch.loggers.logger import DummyLogger
 from lightning.pytorch.utilities import rank_zero_only
+from tasks import trainer
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
@@ -138,27 +139,18 @@ def offline(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 @pytest.fixture(scope="module")
 def written(offline: Path) -> Written:
     logger = WandbLogger(project="test", save_dir=offline, offline=True)
-    trainer = pl.Trainer(
-        max_epochs=len(COUNTS),
-        logger=logger,
-        callbacks=[Tell()],
-        accelerator="cpu",
-        default_root_dir=offline,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        log_every_n_steps=1,
-    )
+    places = {"logger": logger, "default_root_dir": offline}
+    run = trainer(Tell(), epochs=len(COUNTS), log_every_n_steps=1, **places)
     data = DataLoader(TensorDataset(torch.ones(4, 4)), batch_size=4)
     wandb_runs.log_config([logger], CONFIG)
-    trainer.fit(Module(), data, data)
-    trainer.test(Module(), data, verbose=False)
+    run.fit(Module(), data, data)
+    run.test(Module(), data, verbose=False)
     loggers.log_layers([logger], pruned())
     wandb_runs.log_frontier([logger], [(4, 0.5), (2, 0.75)], (2, 0.25))
     for alias in ("best", "final"):
         (offline / f"{alias}.bin").write_text(alias)
         wandb_runs.log_model([logger], offline / f"{alias}.bin", pruned().to_dict(), alias)
-    loggers.summarise([logger], pruned(), trainer.callback_metrics | {"seconds": 1.5})
+    loggers.summarise([logger], pruned(), run.callback_metrics | {"seconds": 1.5})
     return read_back(logger)
 
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import lightning as L
 import pytest
-import torch
-from torch import Tensor, nn
+from tasks import Task, examples, fit, layers
+from torch import Tensor
 from torch.optim import SGD, Optimizer, lr_scheduler
-from torch.utils.data import DataLoader, TensorDataset
 
 from l1prune import L1Pruning, Sparsity
 from l1prune.training.rates import position
@@ -33,40 +33,28 @@ SCHEDULES: dict[str, tuple[str, Make]] = {
 }
 
 
-class Task(L.LightningModule):
+class Scheduled(Task):
+    """Writes down the learning rate of each step."""
+
     def __init__(self, interval: str, make: Make | None) -> None:
-        super().__init__()
-        torch.manual_seed(0)
-        self.net = nn.Linear(8, 4)
+        super().__init__(layers(8, 4), partial(SGD, lr=0.01, momentum=0.9), examples(40, 8, 4))
         self.interval, self.make = interval, make
         self.rates: list[float] = []
 
-    def training_step(self, batch: list[Tensor], batch_idx: int) -> Tensor:
+    def training_step(self, batch: list[Tensor], batch_idx: int) -> Tensor | None:
         self.rates.append(self.trainer.optimizers[0].param_groups[0]["lr"])
-        return self.net(batch[0]).square().mean()
-
-    def train_dataloader(self) -> DataLoader[Any]:
-        return DataLoader(TensorDataset(torch.ones(40, 8)), 10)
+        return super().training_step(batch, batch_idx)
 
     def configure_optimizers(self) -> Any:
-        optimizer = SGD(self.parameters(), 0.01, momentum=0.9)
+        optimizer = super().configure_optimizers()
         if self.make is None:
             return optimizer
         scheduler = self.make(optimizer, int(self.trainer.estimated_stepping_batches))
         return [optimizer], [{"scheduler": scheduler, "interval": self.interval}]
 
 
-def rates(task: Task, *callbacks: L.Callback, **ends: Any) -> list[float]:
-    trainer = L.Trainer(
-        accelerator="cpu",
-        callbacks=list(callbacks),
-        logger=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        enable_checkpointing=False,
-        **{"max_epochs": 5, **ends},
-    )
-    trainer.fit(task)
+def rates(task: Scheduled, *callbacks: L.Callback, **ends: Any) -> list[float]:
+    fit(task, *callbacks, limit_val_batches=0, **{"epochs": 5, **ends})
     return task.rates
 
 
@@ -76,39 +64,39 @@ def cut(rewind: float | None) -> L1Pruning:
 
 @pytest.mark.parametrize("name", SCHEDULES)
 def test_both_halves_go_through_the_schedule_at_double_speed(name: str) -> None:
-    planned = rates(Task(*SCHEDULES[name]))
-    walked = rates(Task(*SCHEDULES[name]), cut(0.0))
+    planned = rates(Scheduled(*SCHEDULES[name]))
+    walked = rates(Scheduled(*SCHEDULES[name]), cut(0.0))
     assert walked == pytest.approx([planned[2 * (step % 10)] for step in range(20)])
 
 
 @pytest.mark.parametrize(
     "ends",
-    [{"max_epochs": -1, "max_steps": 20}, {"max_epochs": 10, "accumulate_grad_batches": 3}],
+    [{"epochs": -1, "max_steps": 20}, {"epochs": 10, "accumulate_grad_batches": 3}],
 )
 def test_a_schedule_by_epochs_is_gone_through_however_the_run_ends(ends: dict[str, int]) -> None:
-    planned = rates(Task(*SCHEDULES["epochs"]), **ends)
-    walked = rates(Task(*SCHEDULES["epochs"]), cut(0.0), **ends)
+    planned = rates(Scheduled(*SCHEDULES["epochs"]), **ends)
+    walked = rates(Scheduled(*SCHEDULES["epochs"]), cut(0.0), **ends)
     assert walked[0] == walked[len(walked) // 2] == planned[0]
     assert walked[-1] == planned[-1]
 
 
 @pytest.mark.parametrize("name", SCHEDULES)
 def test_without_rewinding_the_schedule_is_left_alone(name: str) -> None:
-    assert rates(Task(*SCHEDULES[name]), cut(None)) == rates(Task(*SCHEDULES[name]))
+    assert rates(Scheduled(*SCHEDULES[name]), cut(None)) == rates(Scheduled(*SCHEDULES[name]))
 
 
 def test_it_goes_back_no_further_than_asked() -> None:
-    planned = rates(Task(*SCHEDULES["lambda"]))
-    walked = rates(Task(*SCHEDULES["lambda"]), cut(0.5))
+    planned = rates(Scheduled(*SCHEDULES["lambda"]))
+    walked = rates(Scheduled(*SCHEDULES["lambda"]), cut(0.5))
     assert walked[10:] == pytest.approx(planned[10:])
 
 
 def test_a_constant_rate_stays() -> None:
-    assert set(rates(Task("step", None), cut(0.0))) == {0.01}
+    assert set(rates(Scheduled("step", None), cut(0.0))) == {0.01}
 
 
 def test_a_schedule_that_looks_at_the_training_is_refused() -> None:
-    class Plateau(Task):
+    class Plateau(Scheduled):
         def configure_optimizers(self) -> Any:
             optimizer = SGD(self.parameters(), 0.01)
             scheduler = lr_scheduler.ReduceLROnPlateau(optimizer)

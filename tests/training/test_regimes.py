@@ -7,13 +7,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-import lightning as L
 import pytest
 import torch
 from lightning.pytorch.plugins import MixedPrecision
 from lightning.pytorch.tuner import Tuner
-from torch import Tensor, nn
-from torch.utils.data import DataLoader, TensorDataset
+from tasks import Task, examples, fit, layers, trainer
+from torch import Tensor
 
 from l1prune import L1, L1Pruning, Subgradient
 from l1prune.penalties import Penalty
@@ -32,40 +31,28 @@ class Counting(L1):
         return w
 
 
-class Task(L.LightningModule):
-    """A small regression that writes down all that its user can see."""
+class Seen(Task):
+    """Writes down all that its user can see."""
 
     def __init__(self, optimizer: Callable[..., Any] = torch.optim.SGD, lr: float = 0.05) -> None:
-        super().__init__()
-        torch.manual_seed(0)
-        self.net = nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 2))
-        self.make, self.lr, self.batch_size = optimizer, lr, 8
-        self.losses: list[float] = []
+        super().__init__(layers(8, 16, 2), optimizer, examples(48), batch_size=8)
+        self.lr = lr
         self.norms: list[str] = []
         self.zeros_seen: list[int] = []
 
     def loss(self, batch: list[Tensor]) -> Tensor:
         self.zeros_seen.append(sum(int((p == 0).sum()) for p in self.net.parameters()))
-        loss = (self.net(batch[0]) - batch[1]).square().mean()
-        self.losses.append(loss.item())
-        return loss
-
-    def training_step(self, batch: list[Tensor], batch_idx: int) -> Tensor | None:
-        return self.loss(batch)
+        return super().loss(batch)
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
         norms = [p.grad.float().norm().item() for p in self.parameters() if p.grad is not None]
         self.norms.append(str(norms))  # as text, in which NaN equals NaN
 
-    def train_dataloader(self) -> DataLoader[Any]:
-        torch.manual_seed(1)
-        return DataLoader(TensorDataset(torch.randn(48, 8), torch.randn(48, 2)), self.batch_size)
-
     def configure_optimizers(self) -> Any:
-        return self.make(self.parameters(), lr=self.lr)
+        return self.optimizer(self.parameters(), lr=self.lr)
 
 
-class Manual(Task):
+class Manual(Seen):
     def __init__(self) -> None:
         super().__init__()
         self.automatic_optimization = False
@@ -88,26 +75,28 @@ class TwoOptimizers(Manual):
                 optimizer.step()
 
     def configure_optimizers(self) -> Any:
-        return [self.make(layer.parameters(), lr=self.lr) for layer in (self.net[0], self.net[2])]
+        return [
+            self.optimizer(layer.parameters(), lr=self.lr) for layer in (self.net[0], self.net[2])
+        ]
 
 
-class TwoGroups(Task):
+class TwoGroups(Seen):
     def configure_optimizers(self) -> Any:
         groups = [
             {"params": self.net[0].parameters()},
             {"params": self.net[2].parameters(), "lr": 0.01},
         ]
-        return self.make(groups, lr=self.lr)
+        return self.optimizer(groups, lr=self.lr)
 
 
-class Scheduled(Task):
+class Scheduled(Seen):
     def configure_optimizers(self) -> Any:
         optimizer = super().configure_optimizers()
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, BATCHES * EPOCHS)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
 
-class Overflowing(Task):
+class Overflowing(Seen):
     """Its third and fourth gradients are infinite."""
 
     def training_step(self, batch: list[Tensor], batch_idx: int) -> Tensor:
@@ -115,14 +104,14 @@ class Overflowing(Task):
         return loss * float("inf") if self.current_epoch == 0 and batch_idx in (2, 3) else loss
 
 
-class SkippingBatches(Task):
+class SkippingBatches(Seen):
     """`None` skips the backward pass; Lightning steps all the same, with no gradients."""
 
     def training_step(self, batch: list[Tensor], batch_idx: int) -> Tensor | None:
         return None if batch_idx == 1 else self.loss(batch)
 
 
-class Compiled(Task):
+class Compiled(Seen):
     def __init__(self) -> None:
         super().__init__()
         self.net = torch.compile(self.net, backend="eager")
@@ -131,7 +120,7 @@ class Compiled(Task):
 @dataclass(frozen=True)
 class Regime:
     name: str
-    task: Callable[[], Task] = Task
+    task: Callable[[], Seen] = Seen
     trainer: dict[str, Any] = field(default_factory=dict)
     presses: int = 2 * BATCHES * EPOCHS  # two weights, once a step each
 
@@ -140,8 +129,8 @@ def scaled() -> MixedPrecision:
     return MixedPrecision("16-mixed", "cpu", torch.amp.GradScaler("cpu"))
 
 
-def with_optimizer(make: Callable[..., Any], **options: Any) -> Callable[[], Task]:
-    return lambda: Task(lambda params, lr: make(params, lr=lr, **options))
+def with_optimizer(make: Callable[..., Any], **options: Any) -> Callable[[], Seen]:
+    return lambda: Seen(lambda params, lr: make(params, lr=lr, **options))
 
 
 optim = torch.optim
@@ -175,19 +164,15 @@ REGIMES = [
     Regime("rmsprop", with_optimizer(optim.RMSprop)),
     Regime("lr scheduler", Scheduled),
     Regime("compiled", Compiled),
-    Regime("steps end it", trainer={"max_steps": 10, "max_epochs": -1}, presses=20),
+    Regime("steps end it", trainer={"max_steps": 10, "epochs": -1}, presses=20),
 ]
 
 
-def fit(task: Task, callback: L1Pruning | None, **options: Any) -> L.Trainer:
-    plan: dict[str, Any] = {"max_epochs": EPOCHS, "accelerator": "cpu", "logger": False}
-    plan |= {"enable_checkpointing": False, "enable_progress_bar": False}
-    plan |= {"enable_model_summary": False, "callbacks": [callback] if callback else []} | options
-    if "plugins" in plan:
-        plan["plugins"] = plan["plugins"]()
-    trainer = L.Trainer(**plan)
-    trainer.fit(task)
-    return trainer
+def train(task: Seen, callback: L1Pruning | None, **options: Any) -> None:
+    if "plugins" in options:
+        options["plugins"] = options["plugins"]()
+    pruning = [callback] if callback else []
+    fit(task, *pruning, limit_val_batches=0, **{"epochs": EPOCHS, **options})
 
 
 def pressing(penalty: Penalty, strength: float = 0.5) -> L1Pruning:
@@ -203,11 +188,11 @@ def regime(request: pytest.FixtureRequest) -> Iterator[Regime]:
 def test_pressure_comes_once_a_step_and_nothing_else_changes(regime: Regime) -> None:
     penalty = Counting()
     free, pressed = regime.task(), regime.task()
-    fit(free, None, **regime.trainer)
+    train(free, None, **regime.trainer)
     with pytest.MonkeyPatch.context() as patch:
         # The cut would end the pressure: put it off beyond the end of the run.
-        patch.setattr("l1prune.training.clock.as_shares", lambda prune_at, trainer, part: (2.0,))
-        fit(pressed, pressing(penalty), **regime.trainer)
+        patch.setattr("l1prune.training.session.due", lambda at, share, steps: 0)
+        train(pressed, pressing(penalty), **regime.trainer)
     assert penalty.calls == regime.presses
     assert pressed.losses == free.losses
     assert pressed.norms == free.norms
@@ -220,70 +205,66 @@ def test_pressure_comes_once_a_step_and_nothing_else_changes(regime: Regime) -> 
 )
 def test_the_forward_pass_sees_exact_zeros(regime: Regime) -> None:
     task = regime.task()
-    fit(task, pressing(L1(), strength=20.0), **regime.trainer)
+    train(task, pressing(L1(), strength=20.0), **regime.trainer)
     assert task.zeros_seen[0] == 0
     assert task.zeros_seen[-1] > 20
 
 
-@pytest.mark.parametrize("task", [Task, Manual])
+@pytest.mark.parametrize("task", [Seen, Manual])
 @pytest.mark.parametrize("options", [{}, {"plugins": scaled}], ids=["float32", "scaler"])
 def test_the_subgradient_presses_where_a_closure_makes_the_gradients_too(
-    task: Callable[[], Task], options: dict[str, Any]
+    task: Callable[[], Seen], options: dict[str, Any]
 ) -> None:
     sizes = []
     for strength in (0.0, 0.1):
         pressed = task()
-        fit(pressed, L1Pruning(strength, 0.0, form=Subgradient()), **options)
+        train(pressed, L1Pruning(strength, 0.0, form=Subgradient()), **options)
         sizes.append(pressed.net[0].weight.abs().sum().item())
     assert sizes[1] < 0.9 * sizes[0]
 
 
 def test_lbfgs_is_refused_before_the_first_step() -> None:
-    task = Task(lambda params, lr: optim.LBFGS(params, lr=lr))
+    task = Seen(lambda params, lr: optim.LBFGS(params, lr=lr))
     with pytest.raises(ValueError, match="LBFGS evaluates the model many times"):
-        fit(task, pressing(L1()))
+        train(task, pressing(L1()))
     assert task.losses == []
 
 
 def test_searching_a_learning_rate_and_a_batch_size_first_changes_nothing(
     tmp_path: pytest.TempPathFactory,
 ) -> None:
-    penalty, task = Counting(), Task()
+    penalty, task = Counting(), Seen()
     callback = pressing(penalty)
-    options: dict[str, Any] = {"logger": False, "enable_progress_bar": False}
-    options |= {"enable_model_summary": False, "default_root_dir": tmp_path, "accelerator": "cpu"}
-    trainer = L.Trainer(
-        max_epochs=EPOCHS, callbacks=[callback], enable_checkpointing=False, **options
-    )
-    Tuner(trainer).lr_find(task, num_training=5, update_attr=False)
-    Tuner(trainer).scale_batch_size(task, max_trials=1, steps_per_trial=1)
-    assert callback.run.batches == 0
+    run = trainer(callback, epochs=EPOCHS, limit_val_batches=0, default_root_dir=tmp_path)
+    Tuner(run).lr_find(task, num_training=5, update_attr=False)
+    Tuner(run).scale_batch_size(task, max_trials=1, steps_per_trial=1)
+    assert callback.run.clock.batches == 0
     assert penalty.calls == 0
     task.batch_size = 8
-    trainer.fit(task)
-    assert callback.run.batches == BATCHES * EPOCHS
+    run.fit(task)
+    assert callback.run.clock.batches == BATCHES * EPOCHS
     assert callback.report is not None
 
 
 def test_a_second_fit_starts_anew_and_hooks_do_not_pile_up() -> None:
     penalty = Counting()
-    callback, task = pressing(penalty), Task()
+    callback, task = pressing(penalty), Seen()
     optimizer = optim.SGD(task.parameters(), lr=0.05)
-    task.make = lambda params, lr: optimizer  # the same optimizer each time
-    fit(task, callback)
+    task.optimizer = lambda params, lr: optimizer  # the same optimizer each time
+    train(task, callback)
     once = penalty.calls
-    fit(task, callback)
+    train(task, callback)
     assert penalty.calls == 2 * once
-    assert callback.run.batches == BATCHES * EPOCHS
+    assert callback.run.clock.batches == BATCHES * EPOCHS
 
 
 def test_one_callback_serves_a_second_model() -> None:
     reused = L1Pruning(0.5, prune_at=0.5)
-    first, second, alone = Task(), Task(), Task()
+    first, second, alone = Seen(), Seen(), Seen()
     second.net[0].weight.data.mul_(1.5)
     alone.load_state_dict(copy.deepcopy(second.state_dict()))
-    fit(first, reused)
-    fit(second, reused)
-    fit(alone, L1Pruning(0.5, prune_at=0.5))
+    train(first, reused)
+    train(second, reused)
+    train(alone, L1Pruning(0.5, prune_at=0.5))
     for a, b in zip(second.parameters(), alone.parameters(), strict=True):
         assert torch.equal(a, b)

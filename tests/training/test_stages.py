@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import itertools
 import warnings
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,28 +13,29 @@ import lightning as L
 import pytest
 import torch
 from lightning.pytorch.callbacks import EarlyStopping, StochasticWeightAveraging
-from torch import Tensor, nn
+from tasks import Task, examples, fit
+from torch import Tensor
 from torch.utils.data import DataLoader, TensorDataset
 
-from l1prune import Budget, L1Pruning, SparsityPath, rounds
+from l1prune import Budget, L1Pruning, Plan, Sparsity, SparsityPath, rounds
+from l1prune.cuts.plans import Outcome
+from l1prune.cuts.thresholds import Threshold
 from l1prune.training.stages import Stages
 from l1prune.weights.report import SparsityReport
 
 
-class Task(L.LightningModule):
-    """A regression that is validated as good as long as it has a share `least` of its weights."""
+class Needy(Task):
+    """Validated as good as long as it has a share `least` of its weights."""
 
     def __init__(self, least: float = 0.1) -> None:
-        super().__init__()
-        torch.manual_seed(0)
-        self.net = nn.Sequential(nn.Linear(8, 30), nn.ReLU(), nn.Linear(30, 2))
+        super().__init__(optimizer=partial(torch.optim.Adam, lr=0.01), data=examples(40))
         self.least = least
         self.seen: list[tuple[Tensor, float]] = []
         self.rates: list[float] = []
 
-    def training_step(self, batch: list[Tensor], batch_idx: int) -> Tensor:
+    def training_step(self, batch: list[Tensor], batch_idx: int) -> Tensor | None:
         self.rates.append(self.trainer.optimizers[0].param_groups[0]["lr"])
-        return (self.net(batch[0]) - batch[1]).square().mean()
+        return super().training_step(batch, batch_idx)
 
     def validation_step(self, batch: list[Tensor], batch_idx: int) -> None:
         report = SparsityReport.of(self)
@@ -40,38 +43,24 @@ class Task(L.LightningModule):
         self.log("val/accuracy", good)
         self.seen.append((self.net[0].weight.detach().clone(), good))
 
-    def train_dataloader(self) -> DataLoader[Any]:
-        data = torch.Generator().manual_seed(1)
-        x, y = torch.randn(40, 8, generator=data), torch.randn(40, 2, generator=data)
-        return DataLoader(TensorDataset(x, y), 10)
-
     def val_dataloader(self) -> DataLoader[Any]:
         return DataLoader(TensorDataset(torch.zeros(1, 8), torch.zeros(1, 2)))
 
     def configure_optimizers(self) -> Any:
-        optimizer = torch.optim.Adam(self.parameters(), lr=0.01)
+        optimizer = super().configure_optimizers()
         steps = self.trainer.estimated_stepping_batches
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1 - step / steps)
         return [optimizer], [{"scheduler": schedule, "interval": "step"}]
 
 
-def trainer(*callbacks: L.Callback, epochs: int = 9, **options: Any) -> L.Trainer:
-    plan: dict[str, Any] = {"accelerator": "cpu", "logger": False, "enable_progress_bar": False}
-    plan |= {"enable_model_summary": False, "enable_checkpointing": False}
-    return L.Trainer(max_epochs=epochs, callbacks=list(callbacks), **(plan | options))
-
-
-def walked(threshold: Any, task: Task, **options: Any) -> L1Pruning:
+def walked(threshold: Any, task: Needy, epochs: int = 9, **options: Any) -> L1Pruning:
     callback = L1Pruning(0.0, threshold, prune_at=rounds(0.2, 0.6, 3))
-    trainer(callback, **options).fit(task)
+    fit(task, callback, epochs=epochs, **options)
     return callback
 
 
-# ---- a path
-
-
 def test_a_path_leaves_a_network_at_each_sparsity() -> None:
-    callback = walked(SparsityPath((0.5, 0.8, 0.9)), Task(), epochs=10)
+    callback = walked(SparsityPath((0.5, 0.8, 0.9)), Needy(), epochs=10)
     assert [outcome["sparsity"] for outcome in callback.outcomes] == [0.5, 0.8, 0.9]
     assert callback.report
     assert callback.report.sparsity == 0.9
@@ -79,14 +68,14 @@ def test_a_path_leaves_a_network_at_each_sparsity() -> None:
 
 
 def test_what_went_in_one_stage_stays_away_in_the_next() -> None:
-    task = Task()
+    task = Needy()
     walked(SparsityPath((0.5, 0.8, 0.9)), task, epochs=10)
     zeros = [weight == 0 for weight, _ in task.seen[1:]]
     assert all(bool(later[before].all()) for before, later in itertools.pairwise(zeros))
 
 
 def test_in_each_stage_the_learning_rate_begins_anew() -> None:
-    task = Task()
+    task = Needy()
     walked(SparsityPath((0.5, 0.8)), task, epochs=8)
     steps = len(task.rates)
     first = steps * 3 // 4
@@ -101,7 +90,7 @@ def test_in_each_stage_the_learning_rate_begins_anew() -> None:
 
 @pytest.mark.parametrize("least", [0.6, 0.2, 0.1])
 def test_the_answer_respects_the_budget_and_is_what_was_validated(least: float) -> None:
-    task = Task(least)
+    task = Needy(least)
     callback = walked(Budget("val/accuracy", 0.1, rounds=6), task, epochs=18)
     assert callback.report
     assert least * 300 <= callback.report.nonzero < 2 * least * 300
@@ -113,7 +102,7 @@ def test_the_answer_respects_the_budget_and_is_what_was_validated(least: float) 
 
 
 def test_without_any_smaller_network_in_the_budget_the_dense_one_comes_back() -> None:
-    task = Task(least=1.0)
+    task = Needy(least=1.0)
     with warnings.catch_warnings(record=True) as told:
         warnings.simplefilter("always")
         callback = walked(Budget("val/accuracy", 0.1, rounds=3), task, epochs=9)
@@ -131,16 +120,16 @@ def test_while_the_dense_network_learns_nothing_presses_it() -> None:
         def on_train_batch_end(self, *_: Any) -> None:
             phases.append(callback.phase)
 
-    trainer(callback, Watch(), epochs=6).fit(Task(0.05))
+    fit(Needy(0.05), callback, Watch(), epochs=6)
     assert set(phases[:8]) == {"tune"}
     assert phases[8:] == (["press"] * 4 + ["tune"] * 4) * 2
 
 
 def test_a_run_that_is_stopped_early_ends_with_the_best_so_far() -> None:
-    task = Task(least=0.2)
+    task = Needy(least=0.2)
     stop = EarlyStopping("val/accuracy", mode="max", patience=1)
     callback = L1Pruning(0.0, Budget("val/accuracy", 0.1, rounds=6), prune_at=rounds(0.2, 0.6, 3))
-    trainer(callback, stop, epochs=18).fit(task)
+    fit(task, callback, stop, epochs=18)
     assert callback.report
     assert callback.report.nonzero >= 60
 
@@ -149,7 +138,7 @@ def test_a_run_that_is_stopped_early_ends_with_the_best_so_far() -> None:
 @pytest.mark.parametrize("threshold", [Budget("val/accuracy", 0.1), SparsityPath((0.5, 0.8))])
 @pytest.mark.parametrize("stop", [6, 7, 11, 12, 15, 16])
 def test_stopped_and_resumed_it_is_the_same_walk(tmp_path: Path, threshold: Any, stop: int) -> None:
-    whole, part, rest = Task(0.2), Task(0.2), Task(0.2)
+    whole, part, rest = Needy(0.2), Needy(0.2), Needy(0.2)
     first = walked(threshold, whole, epochs=21)
 
     class Save(L.Callback):
@@ -159,9 +148,9 @@ def test_stopped_and_resumed_it_is_the_same_walk(tmp_path: Path, threshold: Any,
                 trainer.should_stop = True
 
     cuts = rounds(0.2, 0.6, 3)
-    trainer(L1Pruning(0.0, threshold, prune_at=cuts), Save(), epochs=21).fit(part)
+    fit(part, L1Pruning(0.0, threshold, prune_at=cuts), Save(), epochs=21)
     again = L1Pruning(0.0, threshold, prune_at=cuts)
-    trainer(again, epochs=21).fit(rest, ckpt_path=tmp_path / "stop.ckpt", weights_only=True)
+    fit(rest, again, resume=tmp_path / "stop.ckpt", epochs=21)
     assert again.outcomes == first.outcomes
     assert part.rates + rest.rates == whole.rates
     for a, b in zip(whole.state_dict().values(), rest.state_dict().values(), strict=True):
@@ -171,8 +160,102 @@ def test_stopped_and_resumed_it_is_the_same_walk(tmp_path: Path, threshold: Any,
 def test_fit_again_is_a_new_walk() -> None:
     callback = L1Pruning(0.0, Budget("val/accuracy", 0.1, rounds=2), prune_at=0.5)
     for _ in range(2):
-        trainer(callback, epochs=6).fit(Task(0.05))
+        fit(Needy(0.05), callback, epochs=6)
         assert len(callback.outcomes) == 3
+
+
+# ---- a plan of the user's own
+
+
+class First(Plan):
+    """Three stages, of which the first is the answer."""
+
+    ends = (1 / 3, 2 / 3, 1.0)
+
+    def __init__(self, goes_back: bool) -> None:
+        self.goes_back = goes_back
+
+    def threshold(self, outcomes: Sequence[Outcome]) -> Threshold | None:
+        return Sparsity((0.5, 0.8, 0.9)[min(len(outcomes), 2)])
+
+    def answer(self, outcomes: Sequence[Outcome]) -> int:
+        return 0
+
+
+class Alone:
+    """The same, derived from no class of ours."""
+
+    ends, gradual, scope = (1 / 3, 2 / 3, 1.0), True, None
+
+    def __init__(self, goes_back: bool) -> None:
+        self.goes_back = goes_back
+
+    def threshold(self, outcomes: Sequence[Outcome]) -> Threshold | None:
+        return Sparsity((0.5, 0.8, 0.9)[min(len(outcomes), 2)])
+
+    def answer(self, outcomes: Sequence[Outcome]) -> int:
+        return 0
+
+    def check(self, counts: list[int], sizes: list[int]) -> None:
+        return
+
+    def check_metrics(self, metrics: dict[str, float]) -> None:
+        return
+
+    def left_out(self, targets: Any) -> dict[str, str]:
+        return {}
+
+    def shortfall(self, outcomes: Sequence[Outcome]) -> str | None:
+        return f"{len(outcomes)} stages went by"
+
+
+both = pytest.mark.parametrize("plan", [First, Alone])
+
+
+@pytest.mark.filterwarnings("ignore:3 stages went by")
+@both
+def test_an_answer_of_the_first_stage_takes_the_model_back_to_its_network(plan: Any) -> None:
+    task = Needy(0.0)
+    callback = walked(plan(goes_back=True), task)
+    first, _ = task.seen[1:][2]  # validated after the third of nine epochs
+    assert torch.equal(task.net[0].weight, first)
+    assert callback.report and callback.report.nonzero == 150
+    assert sum(int((~mask).sum()) for mask in callback.masks.values()) == 150
+
+
+@pytest.mark.filterwarnings("ignore:3 stages went by")
+@both
+def test_of_a_plan_that_does_not_go_back_the_last_network_stays(plan: Any) -> None:
+    task = Needy(0.0)
+    callback = walked(plan(goes_back=False), task)
+    last, _ = task.seen[-1]
+    assert torch.equal(task.net[0].weight, last)
+    assert callback.report and callback.report.sparsity == 0.9
+    assert [outcome["sparsity"] for outcome in callback.outcomes] == [0.5, 0.8, 0.9]
+
+
+@pytest.mark.filterwarnings("ignore:3 stages went by")
+@both
+@pytest.mark.parametrize("goes_back", [True, False])
+def test_a_stage_begins_with_the_answer_so_far_where_the_plan_goes_back(
+    plan: Any, goes_back: bool
+) -> None:
+    """At its first step nothing of the stage has been cut: its zeros are those it began with."""
+    callback, begun = L1Pruning(0.0, plan(goes_back), prune_at=0.5), []
+
+    class Look(L.Callback):
+        def on_before_zero_grad(self, trainer: L.Trainer, *_: Any) -> None:
+            if trainer.global_step in (12, 24):  # of 36 steps in three stages
+                begun.append(sum(int((~mask).sum()) for mask in callback.masks.values()))
+
+    fit(Needy(0.0), callback, Look(), epochs=9)
+    assert begun == ([150, 150] if goes_back else [150, 240])
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+def test_what_a_plan_has_to_say_at_the_end_is_said() -> None:
+    with pytest.warns(UserWarning, match="3 stages went by"):
+        walked(Alone(goes_back=False), Needy(0.0))
 
 
 # ---- what is refused
@@ -190,7 +273,7 @@ def test_fit_again_is_a_new_walk() -> None:
 def test_what_cannot_be_walked_is_refused_before_training(
     threshold: Any, options: dict[str, Any], says: str
 ) -> None:
-    task = Task()
+    task = Needy()
     with pytest.raises(ValueError, match=says):
         walked(threshold, task, **options)
     assert not task.rates
@@ -199,12 +282,12 @@ def test_what_cannot_be_walked_is_refused_before_training(
 def test_a_budget_goes_without_averages() -> None:
     callback = L1Pruning(0.0, Budget("val/accuracy", 0.1, rounds=2), prune_at=0.5)
     with pytest.raises(ValueError, match="StochasticWeightAveraging does not follow"):
-        trainer(callback, StochasticWeightAveraging(0.01)).fit(Task())
+        fit(Needy(), callback, StochasticWeightAveraging(0.01), epochs=9)
 
 
 def test_steps_do_not_tell_where_in_a_stage_to_cut() -> None:
     with pytest.raises(ValueError, match="shares of each stage"):
-        trainer(L1Pruning(0.0, SparsityPath((0.5, 0.8)), prune_at=4)).fit(Task())
+        fit(Needy(), L1Pruning(0.0, SparsityPath((0.5, 0.8)), prune_at=4), epochs=9)
 
 
 def test_a_plain_run_is_one_stage_as_long_as_it_is() -> None:

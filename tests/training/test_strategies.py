@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import tempfile
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,9 @@ import torch
 import torch.distributed as dist
 from lightning.pytorch import callbacks as lightning_callbacks
 from lightning.pytorch.strategies import DeepSpeedStrategy, FSDPStrategy, ModelParallelStrategy
+from tasks import Task, examples, fit, layers
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, DistributedSampler, TensorDataset
+from torch.utils.data import DataLoader, DistributedSampler
 
 from l1prune import GroupL1, L1Pruning, Magnitude, Proximal, Sparsity, Subgradient, rounds
 from l1prune.cuts.scopes import LAMP, Global, PerLayer, Relative, Scope
@@ -35,41 +37,28 @@ EPOCHS = 4
 FORMS = {"metric": Proximal(OptimizerMetric()), "subgradient": Subgradient()}
 
 
-class Task(L.LightningModule):
+class Spread(Task):
     """A small regression; its layers do not divide evenly between two processes."""
 
     def __init__(self, batch_size: int = 5) -> None:
-        super().__init__()
-        torch.manual_seed(0)
-        self.net = nn.Sequential(nn.Linear(8, 31), nn.ReLU(), nn.Linear(31, 9), nn.Linear(9, 1))
-        self.batch_size = batch_size
+        super().__init__(
+            layers(8, 31, 9, 1), partial(torch.optim.Adam, lr=0.01), examples(40, 8, 1), batch_size
+        )
         self.zeros: list[int] = []  # seen by each forward pass, where the weights are whole
 
-    def training_step(self, batch: list[Tensor], batch_idx: int) -> Tensor:
-        return (self(batch[0]) - batch[1]).square().mean()
-
-    def forward(self, x: Tensor) -> Tensor:
-        y: Tensor = self.net(x)
-        return y
-
     def validation_step(self, batch: list[Tensor], batch_idx: int) -> None:
-        self.log("val/loss", (self(batch[0]) - batch[1]).square().mean(), sync_dist=True)
+        self.log("val/loss", self.loss(batch), sync_dist=True)
 
     def train_dataloader(self) -> DataLoader[Any]:
-        data = torch.Generator().manual_seed(1)
-        x, y = torch.randn(40, 8, generator=data), torch.randn(40, 1, generator=data)
-        examples, world = TensorDataset(x, y), self.trainer.world_size
+        world = self.trainer.world_size
         # In order, so that all processes' batches together are those of one process.
-        order = DistributedSampler(examples, world, self.global_rank, shuffle=False)
-        return DataLoader(examples, self.batch_size, sampler=order)
+        order = DistributedSampler(self.data, world, self.global_rank, shuffle=False)
+        return DataLoader(self.data, self.batch_size, sampler=order)
 
     val_dataloader = train_dataloader
 
-    def configure_optimizers(self) -> torch.optim.Optimizer:
-        return torch.optim.Adam(self.parameters(), lr=0.01)
 
-
-class Sharded(Task):
+class Sharded(Spread):
     """The same, its first layer and the rest sharded one by one, the rest by the outermost."""
 
     def configure_model(self) -> None:
@@ -85,14 +74,6 @@ class Sharded(Task):
     def _look(self, module: nn.Module, inputs: Any) -> None:
         if self.training:
             self.zeros.append(int((module.weight == 0).sum()))
-
-
-def trainer(
-    callback: L.Callback | list[L.Callback], epochs: int = EPOCHS, **options: Any
-) -> L.Trainer:
-    plan: dict[str, Any] = {"accelerator": "cpu", "logger": False, "enable_progress_bar": False}
-    plan |= {"enable_model_summary": False, "enable_checkpointing": False}
-    return L.Trainer(max_epochs=epochs, callbacks=callback, **(plan | options))
 
 
 class Saves(L.Callback):
@@ -127,7 +108,7 @@ def pruning(**options: Any) -> L1Pruning:
     return L1Pruning(**({"threshold": Sparsity(0.8), "prune_at": [0.25, 0.5]} | options))
 
 
-def outcome(task: Task, callback: L1Pruning) -> dict[str, Any]:
+def outcome(task: Spread, callback: L1Pruning) -> dict[str, Any]:
     """What a process knows at the end; sharded tensors are gathered."""
     with torch.no_grad():
         weights = {name: whole(w).clone() for name, w in task.named_parameters()}
@@ -140,11 +121,11 @@ def whole(tensor: Tensor) -> Tensor:
 
 
 def run(
-    task: Task, callback: L1Pruning, others: tuple[L.Callback, ...] = (), **options: Any
+    task: Spread, callback: L1Pruning, others: tuple[L.Callback, ...] = (), **options: Any
 ) -> Any:
     """A run to its end, or from a checkpoint to its end."""
     checkpoint = options.pop("checkpoint", None)
-    trainer([callback, *others], **options).fit(task, ckpt_path=checkpoint)
+    fit(task, callback, *others, resume=checkpoint, **options)
     return outcome(task, callback)
 
 
@@ -202,7 +183,7 @@ def largest_gathered(scope: Scope) -> int:
 
     callback = pruning(threshold=Sparsity(0.8, scope=scope))
     try:
-        trainer([Watch(), callback], strategy=fsdp(), devices=2).fit(Sharded())
+        fit(Sharded(), Watch(), callback, strategy=fsdp(), devices=2)
     finally:
         restore()
     return max(seen)
@@ -212,7 +193,7 @@ def work(out: Path) -> None:
     """What each of two processes does; run as a script."""
     made: dict[str, Any] = {}
     for name, task, strategy, resuming in (
-        ("ddp", Task, lambda: "ddp", lambda: "ddp"),
+        ("ddp", Spread, lambda: "ddp", lambda: "ddp"),
         ("fsdp", Sharded, fsdp, fsdp),
         ("fsdp sharded", Sharded, lambda: fsdp(True), lambda: fsdp(True)),
     ):
@@ -231,15 +212,15 @@ def work(out: Path) -> None:
         )
     if (out / "one.ckpt").exists():
         made["one resumed"] = run(
-            Task(), pruning(), strategy="ddp", devices=2, checkpoint=out / "one.ckpt"
+            Spread(), pruning(), strategy="ddp", devices=2, checkpoint=out / "one.ckpt"
         )
-    for start, task, strategy in (("ddp", Task, lambda: "ddp"), ("fsdp", Sharded, fsdp)):
+    for start, task, strategy in (("ddp", Spread, lambda: "ddp"), ("fsdp", Sharded, fsdp)):
         for name, form in FORMS.items():
             pressing = pruning(strength=0.02, form=form)
             made[f"{start} {name}"] = run(task(), pressing, strategy=strategy(), devices=2)
         clipped = {"strategy": strategy(), "devices": 2, "gradient_clip_val": 0.05}
         made[f"{start} clipped"] = run(task(), pruning(strength=0.02), **clipped)
-    made["constant"] = run(Task(), pruning(strength=0.05), strategy="ddp", devices=2)
+    made["constant"] = run(Spread(), pruning(strength=0.05), strategy="ddp", devices=2)
     for kind in ("plain", "ties", "earlier cut"):
         made[f"cuts, {kind}"] = cuts_of_shards(kind)
     made["gathered"] = {repr(s): largest_gathered(s) for s in (Global(), LAMP())}
@@ -247,7 +228,7 @@ def work(out: Path) -> None:
     made["averaged"] = refusal(Sharded(), pruning(), average, strategy=fsdp(), devices=2)
     made["refused"] = refusal(Sharded(), pruning(penalty=GroupL1()), strategy=fsdp(), devices=2)
     made["drifted"] = refusal(
-        Task(), pruning(strength=0.05), (Drifts(),), strategy="ddp", devices=2
+        Spread(), pruning(strength=0.05), (Drifts(),), strategy="ddp", devices=2
     )
     torch.save(made, out / f"rank{dist.get_rank()}.pt")
     dist.destroy_process_group()
@@ -265,7 +246,7 @@ def refusal(*arguments: Any, **options: Any) -> str:
 def made(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
     """What the first process and the second one made, and what one process alone does."""
     out = tmp_path_factory.mktemp("processes")
-    run(Task(10), pruning(), (Saves(out / "one.ckpt"),))
+    run(Spread(10), pruning(), (Saves(out / "one.ckpt"),))
     clean = {name: value for name, value in os.environ.items() if not name.startswith("LOCAL_")}
     paths = {"PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
@@ -324,22 +305,22 @@ def test_so_are_many_cuts_by_what_weights_are_worth(made: Any, name: str) -> Non
 
 
 def test_two_processes_train_what_one_trains_with_their_batches_together(made: Any) -> None:
-    one = run(Task(10), pruning())
+    one = run(Spread(10), pruning())
     close(made[0]["ddp"], one)
-    close(made[0]["constant"], run(Task(10), pruning(strength=0.05)))
+    close(made[0]["constant"], run(Spread(10), pruning(strength=0.05)))
 
 
 def test_a_run_goes_on_with_another_number_of_processes(made: Any) -> None:
-    one = run(Task(10), pruning())
+    one = run(Spread(10), pruning())
     close(made[0]["one resumed"], one)
-    close(run(Task(10), pruning(), checkpoint=made[0]["out"] / "ddp.ckpt"), one)
-    close(run(Task(10), pruning(), checkpoint=made[0]["out"] / "fsdp.ckpt"), one)
+    close(run(Spread(10), pruning(), checkpoint=made[0]["out"] / "ddp.ckpt"), one)
+    close(run(Spread(10), pruning(), checkpoint=made[0]["out"] / "fsdp.ckpt"), one)
 
 
 def test_the_progress_counts_in_epochs_when_their_length_changes(made: Any) -> None:
     callback = pruning()  # twice as many batches an epoch: the second cut is still to come
-    run(Task(5), callback, checkpoint=made[0]["out"] / "ddp.ckpt")
-    assert (callback.run.batches, callback.phase) == (32, "tune")
+    run(Spread(5), callback, checkpoint=made[0]["out"] / "ddp.ckpt")
+    assert (callback.run.clock.batches, callback.phase) == (32, "tune")
 
 
 @pytest.mark.parametrize("name", ["fsdp", "fsdp sharded"])
@@ -366,7 +347,7 @@ def test_a_cut_gathers_nothing_or_one_layer_at_a_time(made: Any) -> None:
 def test_full_checkpoints_hold_plain_weights_and_whole_masks(made: Any) -> None:
     for name in ("ddp", "fsdp"):
         saved = torch.load(made[0]["out"] / f"{name}.ckpt", weights_only=True)
-        Task().load_state_dict(saved["state_dict"])
+        Spread().load_state_dict(saved["state_dict"])
         for layer, packed in saved["callbacks"]["L1Pruning"]["masks"].items():
             weight = saved["state_dict"][layer]
             assert not weight[~unpack(packed, weight.shape)].any()
@@ -383,13 +364,13 @@ def test_groups_that_shards_would_split_are_refused(made: Any) -> None:
 
 
 def test_the_launching_process_knows_the_outcome_of_a_spawned_run(made: Any) -> None:
-    callback, task = pruning(), Task()
+    callback, task = pruning(), Spread()
     twin = copy.deepcopy(callback)
     before = set(Path(tempfile.gettempdir()).glob("l1prune-*"))
-    trainer([callback, Leaves()], strategy="ddp_spawn", devices=2).fit(task)
+    fit(task, callback, Leaves(), strategy="ddp_spawn", devices=2)
     assert twin.report is None
     assert str(callback.report) == made[0]["ddp"]["report"]
-    assert callback.phase == "tune" and callback.run.batches == 16
+    assert callback.phase == "tune" and callback.run.clock.batches == 16
     assert same(callback.masks, made[0]["ddp"]["masks"])
     assert same(dict(task.named_parameters()), made[0]["ddp"]["weights"])
     assert callback.state_dict()["rounds_done"] == 2

@@ -7,13 +7,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import lightning as L
 import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tasks import Task, examples, fit
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, TensorDataset
 
 import l1prune
 from l1prune import (
@@ -151,43 +150,27 @@ class Frozen(nn.Linear):
         self.requires_grad_(False)
 
 
-class Task(L.LightningModule):
+class Assembled(Task):
+    """Of any blocks; writes down the zeros before each step."""
+
     def __init__(self, blocks: tuple[int, ...], width: int, optimizer: int) -> None:
-        super().__init__()
         torch.manual_seed(0)
         body = [module for index in blocks for module in BLOCKS[index](width)]
-        self.net = nn.Sequential(*body, nn.Linear(width, 1))
-        self.optimizer, self.steps, self.zeros = optimizer, 0, [0]
+        net = nn.Sequential(*body, nn.Linear(width, 1))
+        super().__init__(net, OPTIMIZERS[optimizer], examples(16, width, 1), batch_size=4)
+        self.zeros = [0]
 
-    def training_step(self, batch: list[Tensor], batch_idx: int) -> Tensor:
-        self.steps += 1
+    def training_step(self, batch: list[Tensor], batch_idx: int) -> Tensor | None:
         self.zeros.append(sum(int((p == 0).sum()) for p in self.net.parameters()))
-        return (self.net(batch[0]) - batch[1]).square().mean()
-
-    def train_dataloader(self) -> DataLoader[Any]:
-        data = torch.Generator().manual_seed(1)
-        width = next(self.net[-1].parameters()).shape[1]
-        x, y = torch.randn(16, width, generator=data), torch.randn(16, 1, generator=data)
-        return DataLoader(TensorDataset(x, y), 4)
-
-    def configure_optimizers(self) -> torch.optim.Optimizer:
-        return OPTIMIZERS[self.optimizer](self.parameters())
+        return super().training_step(batch, batch_idx)
 
 
-def fit(task: Task, folder: Path, arguments: dict[str, Any]) -> L1Pruning:
+def train(task: Task, folder: Path, arguments: dict[str, Any]) -> L1Pruning:
     """Three epochs of four steps."""
     pruning = L1Pruning(**arguments)
-    trainer = L.Trainer(
-        max_epochs=3,
-        accelerator="cpu",
-        callbacks=[pruning, StepSeed(0), LastCheckpoint(folder)],
-        logger=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        enable_checkpointing=True,
-        limit_val_batches=0,
-    )
-    trainer.fit(task, ckpt_path=last_checkpoint(folder))
+    callbacks = (pruning, StepSeed(0), LastCheckpoint(folder))
+    resume = last_checkpoint(folder)
+    fit(task, *callbacks, resume=resume, epochs=3, limit_val_batches=0)
     return pruning
 
 
@@ -212,24 +195,24 @@ def test_a_run_is_right_or_refused_before_its_first_step(
     }
     blocks = tuple(data.draw(st.lists(st.integers(0, len(BLOCKS) - 1), max_size=4)))
     shape = (blocks, data.draw(st.integers(1, 9)), data.draw(st.integers(0, len(OPTIMIZERS) - 1)))
-    folder, task = tmp_path_factory.mktemp("run"), Task(*shape)
+    folder, task = tmp_path_factory.mktemp("run"), Assembled(*shape)
     names = list(task.state_dict())
     try:
-        pruning = fit(task, folder, arguments)
+        pruning = train(task, folder, arguments)
     except ValueError as refusal:
-        assert task.steps == 0, refusal
+        assert not task.losses, refusal
         assert "\n" not in str(refusal)
         assert list(folder.iterdir()) == []
         return
-    assert pruning.phase == "tune" and task.steps == 12
+    assert pruning.phase == "tune" and len(task.losses) == 12
     assert list(task.state_dict()) == names
     check_right(task, pruning, folder)
-    again = Task(*shape)
-    resumed = fit(again, folder, arguments)
-    assert again.steps == 0 and resumed.report == pruning.report
+    again = Assembled(*shape)
+    resumed = train(again, folder, arguments)
+    assert not again.losses and resumed.report == pruning.report
 
 
-def check_right(task: Task, pruning: L1Pruning, folder: Path) -> None:
+def check_right(task: Assembled, pruning: L1Pruning, folder: Path) -> None:
     """The zeros are exact, seen by every forward, counted right, and in the file."""
     report = pruning.report
     assert report is not None

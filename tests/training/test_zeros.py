@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,8 @@ import pytest
 import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.plugins import MixedPrecision
-from torch import Tensor, nn, optim
-from torch.utils.data import DataLoader, TensorDataset
+from tasks import Task, fit
+from torch import Tensor, optim
 
 from l1prune import Follow, L1Pruning, Proximal, Sparsity
 from l1prune.cuts import masks
@@ -24,36 +25,21 @@ EPOCHS, BATCHES = 4, 5
 CUT = EPOCHS * BATCHES // 2
 
 
-class Task(L.LightningModule):
+class Counting(Task):
     """Counts, at each forward after the cut, the removed weights that are not +0.0."""
 
     def __init__(self, pruning: L1Pruning | None, make: Callable[..., Any] = optim.SGD) -> None:
-        super().__init__()
-        torch.manual_seed(0)
-        self.net = nn.Sequential(nn.Linear(8, 30), nn.ReLU(), nn.Linear(30, 2))
-        self.pruning, self.make = pruning, make
+        super().__init__(optimizer=partial(make, lr=0.02))
+        self.pruning = pruning
         self.broken: list[int] = []
 
     def loss(self, batch: list[Tensor]) -> Tensor:
         if self.pruning is not None and self.pruning.phase == "tune":
-            self.broken.append(broken(dict(self.named_parameters()), self.pruning.masks))
-        return (self.net(batch[0]) - batch[1]).square().mean()
+            self.broken.append(self.spoilt(self.pruning))
+        return super().loss(batch)
 
-    def training_step(self, batch: list[Tensor], batch_idx: int) -> Tensor | None:
-        return self.loss(batch)
-
-    def validation_step(self, batch: list[Tensor], batch_idx: int) -> None:
-        self.log("val/loss", self.loss(batch))
-
-    def train_dataloader(self) -> DataLoader[Any]:
-        data = torch.Generator().manual_seed(1)
-        x, y = torch.randn(50, 8, generator=data), torch.randn(50, 2, generator=data)
-        return DataLoader(TensorDataset(x, y), 50 // BATCHES)
-
-    val_dataloader = train_dataloader
-
-    def configure_optimizers(self) -> Any:
-        return self.make(self.parameters(), lr=0.02)
+    def spoilt(self, pruning: L1Pruning) -> int:
+        return broken(dict(self.named_parameters()), pruning.masks)
 
 
 def broken(weights: dict[str, Tensor], kept: dict[str, Tensor]) -> int:
@@ -64,7 +50,7 @@ def broken(weights: dict[str, Tensor], kept: dict[str, Tensor]) -> int:
     return sum(int(((w != 0) | w.signbit()).sum()) for w in gone)
 
 
-class Spoiled(Task):
+class Spoiled(Counting):
     """Two batches after the cut, the loss is multiplied by `factor`."""
 
     factor = float("nan")
@@ -78,12 +64,12 @@ class Overflowing(Spoiled):
     factor = float("inf")
 
 
-class SkippingBatches(Task):
+class SkippingBatches(Counting):
     def training_step(self, batch: list[Tensor], batch_idx: int) -> Tensor | None:
         return None if batch_idx == 1 else self.loss(batch)
 
 
-class Manual(Task):
+class Manual(Counting):
     """Clips by itself."""
 
     automatic_optimization = False
@@ -96,7 +82,7 @@ class Manual(Task):
         optimizer.step()
 
 
-class Compiled(Task):
+class Compiled(Counting):
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
         self.net = torch.compile(self.net, backend="eager")
@@ -105,7 +91,7 @@ class Compiled(Task):
 @dataclass(frozen=True)
 class Regime:
     name: str
-    task: type[Task] = Task
+    task: type[Counting] = Counting
     make: Callable[..., Any] = optim.SGD
     options: dict[str, Any] = field(default_factory=dict)
 
@@ -151,21 +137,17 @@ def pruned() -> L1Pruning:
     return L1Pruning(0.01, Sparsity(0.8), prune_at=0.5)
 
 
-def fit(task: Task, *callbacks: L.Callback, ckpt_path: Path | None = None, **options: Any) -> None:
-    plan: dict[str, Any] = {"accelerator": "cpu", "logger": False, "enable_progress_bar": False}
-    plan |= {"enable_model_summary": False, "max_epochs": EPOCHS}
-    plan |= {"enable_checkpointing": any(isinstance(c, ModelCheckpoint) for c in callbacks)}
+def train(task: Counting, *callbacks: L.Callback, **options: Any) -> None:
     if "plugins" in options:
         options["plugins"] = options["plugins"]()
     pruning = [task.pruning] if task.pruning else []
-    trainer = L.Trainer(callbacks=[*pruning, *callbacks], **(plan | options))
-    trainer.fit(task, ckpt_path=ckpt_path, weights_only=True)
+    fit(task, *pruning, *callbacks, epochs=EPOCHS, **options)
 
 
 def weights(path: Path) -> dict[str, Tensor]:
     """A checkpoint's weights, by names that the bare model knows."""
     state: dict[str, Tensor] = torch.load(path, weights_only=True)["state_dict"]
-    Task(None).load_state_dict({k.replace("_orig_mod.", ""): w for k, w in state.items()})
+    Counting(None).load_state_dict({k.replace("_orig_mod.", ""): w for k, w in state.items()})
     return state
 
 
@@ -176,7 +158,7 @@ def test_zeros_are_held(regime: Regime, tmp_path: Path) -> None:
     pruning = pruned()
     task = regime.task(pruning, regime.make)
     saves = ModelCheckpoint(tmp_path, filename="{step}", save_top_k=-1, every_n_train_steps=1)
-    fit(task, saves, **regime.options)
+    train(task, saves, **regime.options)
     assert len(task.broken) > CUT  # the trainer's batches and those of two validations
     assert not any(task.broken)
     assert broken(dict(task.named_parameters()), pruning.masks) == 0
@@ -190,9 +172,11 @@ def test_zeros_are_held(regime: Regime, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("task", "options"), [(Task, {"gradient_clip_val": 0.01}), (Manual, {})], ids=["auto", "manual"]
+    ("task", "options"),
+    [(Counting, {"gradient_clip_val": 0.01}), (Manual, {})],
+    ids=["auto", "manual"],
 )
-def test_removed_weights_use_no_clip_budget(task: type[Task], options: dict[str, Any]) -> None:
+def test_removed_weights_use_no_clip_budget(task: type[Counting], options: dict[str, Any]) -> None:
     norms: list[Tensor] = []
     pruning = pruned()
 
@@ -210,7 +194,7 @@ def test_removed_weights_use_no_clip_budget(task: type[Task], options: dict[str,
                 ]
                 norms.append(torch.cat([g.flatten() for g in kept]).norm())
 
-    fit(Watched(pruning), **options)
+    train(Watched(pruning), **options)
     assert len(norms) == CUT
     torch.testing.assert_close(torch.stack(norms), torch.full((CUT,), 0.01), rtol=1e-3, atol=0)
 
@@ -219,7 +203,7 @@ def test_best_and_weights_only_files_hold_their_zeros(tmp_path: Path) -> None:
     pruning = pruned()
     best = ModelCheckpoint(tmp_path, "best", "params/nonzero", mode="min")
     last = ModelCheckpoint(tmp_path, "last", save_weights_only=True)
-    fit(Task(pruning), best, last)
+    train(Counting(pruning), best, last)
     for name in ("best", "last"):
         assert broken(weights(tmp_path / f"{name}.ckpt"), pruning.masks) == 0
 
@@ -243,7 +227,7 @@ def test_a_file_saved_on_an_exception_holds_its_zeros_and_goes_on(
 ) -> None:
     pruning, mask_ = pruned(), masks.mask_
 
-    class Stopping(Task):
+    class Stopping(Counting):
         def training_step(self, batch: list[Tensor], batch_idx: int) -> Tensor | None:
             if where == "forward" and len(self.broken) == 3:
                 raise error
@@ -268,11 +252,11 @@ def test_a_file_saved_on_an_exception_holds_its_zeros_and_goes_on(
         monkeypatch.setattr(masks, "mask_", stopping_mask_)
     saves = ModelCheckpoint(tmp_path, "stopped", every_n_train_steps=100, save_on_exception=True)
     with pytest.raises(SystemExit if error is KeyboardInterrupt else error):
-        fit(Stopping(pruning), saves)
+        train(Stopping(pruning), saves)
     (path,) = tmp_path.iterdir()
     assert broken(weights(path), pruning.masks) == 0
-    resumed = Task(pruned(), optim.AdamW)
-    fit(resumed, ckpt_path=path)
+    resumed = Counting(pruned(), optim.AdamW)
+    train(resumed, resume=path)
     assert resumed.pruning is not None and resumed.pruning.report is not None
     assert resumed.pruning.report.sparsity == 0.8
     assert not any(resumed.broken)
@@ -288,9 +272,9 @@ def test_compiled_models_are_compiled_no_more_often_than_dense_ones() -> None:
     def count(pruning: L1Pruning | None) -> int:
         torch._dynamo.reset()
         graphs.clear()
-        task = Task(pruning)
+        task = Counting(pruning)
         task.net = torch.compile(task.net, backend=backend)
-        fit(task)
+        train(task)
         return len(graphs)
 
     rounds = L1Pruning(0.01, Sparsity(0.8), prune_at=[0.2, 0.3, 0.4, 0.5])
@@ -302,15 +286,13 @@ def test_compiled_models_are_compiled_no_more_often_than_dense_ones() -> None:
 @pytest.mark.parametrize("strength", [Follow(), Constant(20.0)], ids=["controlled", "constant"])
 @pytest.mark.parametrize("sparsity", [0.5, 0.9])
 def test_no_zero_is_negative(strength: Constant | Follow, sparsity: float) -> None:
-    class Signs(Task):
-        def loss(self, batch: list[Tensor]) -> Tensor:
-            if self.pruning is not None and self.pruning.phase == "tune":
-                self.broken.append(sum(negative(w) for w in self.parameters()))
-            return (self.net(batch[0]) - batch[1]).square().mean()
+    class Signs(Counting):
+        def spoilt(self, pruning: L1Pruning) -> int:
+            return sum(negative(w) for w in self.parameters())
 
     def negative(w: Tensor) -> int:
         return int((w.signbit() & (w == 0)).sum())
 
     task = Signs(L1Pruning(strength, Sparsity(sparsity), prune_at=0.5, form=Proximal()))
-    fit(task)
+    train(task)
     assert not any(task.broken)

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from l1prune.weights.report import Layer, SparsityReport, read_layers
+from l1prune.weights.report import Layer, SparsityReport, layers_of
 
 
 def model() -> nn.Sequential:
@@ -53,10 +53,25 @@ def test_the_file_says_what_the_report_says(tmp_path: Path) -> None:
 def test_the_file_is_read_as_it_was_written(tmp_path: Path) -> None:
     layers = (*SparsityReport.of(model()).layers, Layer('odd, "λ"', (), 1, 0))
     SparsityReport(layers, 20).to_csv(tmp_path / "report.csv")
-    assert read_layers(tmp_path / "report.csv") == layers
-    (tmp_path / "report.csv").write_text("name,shape\na,2x\n")
-    with pytest.raises(ValueError, match="not a table of layers"):
-        read_layers(tmp_path / "report.csv")
+    with open(tmp_path / "report.csv", newline="", encoding="utf-8") as file:
+        assert layers_of(csv.reader(file)) == layers
+
+
+@pytest.mark.parametrize(
+    ("rows", "complaint"),
+    [
+        ([["name", "shape"], ["a", "2x"]], "no column is called 'total'"),
+        ([[*"nst"], ["a", "2"]], "shorter"),
+        ([["name", "shape", "total", "nonzero"], ["a", "2", "2", "3"]], "no layer has a,2,2,3"),
+        ([["name", "shape", "total", "nonzero"], ["a", "2", "-2", "-3"]], "no layer has"),
+        ([["name", "shape", "total", "nonzero"], ["a", "-2", "2", "2"]], "no layer has"),
+        ([["name", "shape", "total", "nonzero"], ["a", "2", "9" * 99, "2"]], "no layer has"),
+        ([["name", "shape", "total", "nonzero"], ["a", "2", "two", "2"]], "two"),
+    ],
+)
+def test_what_is_no_table_of_layers_is_refused(rows: list[list[str]], complaint: str) -> None:
+    with pytest.raises(ValueError, match=complaint):
+        layers_of(rows)
 
 
 def test_the_table_names_every_layer_and_the_whole() -> None:

@@ -8,22 +8,11 @@ from itertools import pairwise
 import lightning as L
 import pytest
 import torch
+from tasks import trainer
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from l1prune.zoo import Classifier, HoldThenDecay
-
-
-def trainer(epochs: int = 2) -> L.Trainer:
-    return L.Trainer(
-        max_epochs=epochs,
-        accelerator="cpu",
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        num_sanity_val_steps=0,
-    )
 
 
 class Rates(L.Callback):
@@ -73,8 +62,7 @@ def test_training_lowers_the_loss_and_logs_it() -> None:
 
 def test_the_rate_is_held_and_then_falls_to_nothing_step_by_step() -> None:
     rates = Rates()
-    run = trainer(epochs=4)
-    run.callbacks.append(rates)  # type: ignore[attr-defined]
+    run = trainer(rates, epochs=4)
     run.fit(model(lr=0.1), loader(), loader())  # 5 steps an epoch, 20 in all, 12 of them held
     assert rates.seen[:13] == [0.1] * 13
     falls = [before - after for before, after in pairwise(rates.seen[12:])]

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 import pytest
 import torch
-from torch import Tensor
 
 from l1prune.zoo.examples import Examples
 from l1prune.zoo.images import ImageData
@@ -123,10 +122,3 @@ def test_impossible_sizes_are_refused_at_once(name: str, value: float, message: 
 def test_images_other_than_declared_are_refused(data: Counted, remedy: str) -> None:
     with pytest.raises(ValueError, match=remedy):
         data.setup("fit")
-
-
-def test_one_image_is_one_row() -> None:
-    images = Examples(torch.rand(3, 1, 2, 2), torch.tensor([4, 5, 6]))
-    image: Tensor = images[1][0]
-    assert torch.equal(image, images.inputs[1])
-    assert images[1][1] == 5

@@ -1,6 +1,8 @@
 "use strict";
 
 const { recipes, settings, networks, runs } = JSON.parse(document.getElementById("data").textContent);
+// What runs call their settings and figures may be the name of what every object has.
+for (const names of [settings, ...runs.flatMap((run) => [run.settings, run.history])]) Object.setPrototypeOf(names, null);
 const $ = (id) => document.getElementById(id);
 const front = runs.filter((run) => run.best).sort((a, b) => a.nonzero - b.nonzero);
 const narrow = matchMedia("(max-width: 640px)");
@@ -22,8 +24,8 @@ const mixed = (one, other, share) => `#${[1, 3, 5].map((at) => Math.round(
 ).toString(16).padStart(2, "0")).join("")}`;
 // The colours are made for paper; on a dark screen they need some light.
 const colour = (recipe) => mixed(recipes[recipe].colour ?? css("--ink"), css("--ink"), dark.matches ? 0.25 : 0);
-// Plotly reads a little HTML in its texts; what a run is called must stay what it is called.
-const plain = (text) => String(text).replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/>/g, "&gt;");
+// Plotly reads a little HTML in its texts, and %{…} in its templates; what a run is called must stay what it is called.
+const plain = (text) => String(text).replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/>/g, "&gt;").replace(/%\{/g, "&#37;{");
 const short = (text, length = 48) => (text.length > length ? `${text.slice(0, length - 1)}…` : text);
 const told = (run) => Object.entries(settings).filter(([key]) => key in run.settings)
   .map(([key, name]) => `${name} ${run.settings[key]}`);
@@ -150,9 +152,10 @@ function drawLayers() {
   show("no-layers", "layers", ours.length, chosen.length
     ? "None of the chosen runs has left a report.csv." : "Choose a run to see what is left of its layers.");
   const names = [...new Set(ours.flatMap((run) => networks[run.network].map(([name]) => name)))];
+  const places = new Map(ours.map((run) => [run, new Map(networks[run.network].map(([name], at) => [name, at]))]));
   const cell = (name, run) => {
-    const at = networks[run.network].findIndex(([layer]) => layer === name);
-    if (at < 0) return { z: null, text: "", hover: "no such layer" };
+    const at = places.get(run).get(name);
+    if (at === undefined) return { z: null, text: "", hover: "no such layer" };
     const [, shape, total] = networks[run.network][at];
     const left = run.left[at];
     const zeros = percent(total ? 1 - left / total : 0, left && left < total / 200 ? 2 : 1);

@@ -11,7 +11,9 @@ import html
 import json
 import math
 import re
+from array import array
 from base64 import b64encode
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from importlib.resources import files
@@ -23,6 +25,8 @@ from l1prune.runs.points import DENSE, Point, differing
 
 SYMBOLS = ("circle", "square", "triangle-up", "diamond", "triangle-down", "cross", "x")
 """Plotly's names of `frontier.MARKERS`."""
+SETTINGS = 100
+"""The most columns of settings in the table."""
 
 
 def render(points: Sequence[Point]) -> str:
@@ -72,8 +76,8 @@ def content(points: Sequence[Point]) -> dict[str, Any]:
     points = sorted(points, key=lambda p: (-p.nonzero, p.accuracy, p.name))
     front = {id(point) for point in pareto(points)}
     recipes = sorted({point.recipe for point in points} - {DENSE})
-    keys = differing(points)
-    networks = list(dict.fromkeys(map(_network, points)))
+    keys = _most_told(differing(points), points)
+    networks = {network: n for n, network in enumerate(dict.fromkeys(map(_network, points)))}
     return {
         "recipes": {
             **{
@@ -85,7 +89,7 @@ def content(points: Sequence[Point]) -> dict[str, Any]:
             DENSE: {"colour": None, "symbol": "star"},
         },
         "settings": dict(zip(keys, short_names(keys), strict=True)),
-        "networks": networks,
+        "networks": list(networks),
         "runs": [
             {
                 "name": point.name,
@@ -95,9 +99,9 @@ def content(points: Sequence[Point]) -> dict[str, Any]:
                 "times": point.times,
                 "best": id(point) in front,
                 "settings": {key: point.settings[key] for key in keys if key in point.settings},
-                "network": networks.index(_network(point)),
+                "network": networks[_network(point)],
                 "left": [layer.nonzero for layer in point.layers],
-                "history": {name: _drawn(column) for name, column in point.history.items()},
+                "history": {name: array("d", column) for name, column in point.history.items()},
             }
             for point in points
         ],
@@ -110,27 +114,36 @@ def short_names(keys: Sequence[str]) -> list[str]:
     >>> short_names(["seed", "prune.threshold.sparsity", "model.lr", "data.lr"])
     ['seed', 'sparsity', 'model.lr', 'data.lr']
     """
-    names = []
-    for key in keys:
-        parts = key.split(".")
-        ends = (".".join(parts[-n:]) for n in range(1, len(parts) + 1))
-        alone = (e for e in ends if sum(f".{other}".endswith(f".{e}") for other in keys) == 1)
-        names.append(next(alone, key))
-    return names
+    names: dict[str, str] = {}
+    parts = {key: key.split(".") for key in keys}
+    for n in range(1, max(map(len, parts.values()), default=0) + 1):
+        ends = {key: ".".join(words[-n:]) for key, words in parts.items()}
+        counts = Counter(ends.values())
+        names |= {key: end for key, end in ends.items() if counts[end] == 1}
+        parts = {key: words for key, words in parts.items() if key not in names}
+    return [names.get(key, key) for key in keys]
+
+
+def _most_told(keys: Sequence[str], points: Sequence[Point]) -> list[str]:
+    """As many settings as a table has room for, those that most runs have."""
+    told = Counter(key for point in points for key in point.settings)
+    chosen = set(sorted(keys, key=lambda key: -told[key])[:SETTINGS])
+    return [key for key in keys if key in chosen]
 
 
 def _network(point: Point) -> tuple[tuple[str, str, int], ...]:
     return tuple((one.name, "×".join(map(str, one.shape)), one.total) for one in point.layers)
 
 
-def _drawn(column: Sequence[float | None]) -> list[float | None]:
-    """More digits than a curve shows would be half of the file."""
-    return [None if x is None else float(f"{x:.6g}") for x in column]
+def _drawn(column: array[float]) -> list[float | None]:
+    """A curve's numbers as JSON has them; more digits than it shows would be half of the file."""
+    return [float(f"{x:.6g}") if math.isfinite(x) else None for x in column]
 
 
 def _json(value: Any) -> str:
     """JSON that can stand in a script element: no character of it starts or ends markup."""
-    text = json.dumps(_finite(value), separators=(",", ":"))
+    # Curves become lists when their turn comes, each for a moment: they are most of what there is.
+    text = json.dumps(_finite(value), separators=(",", ":"), default=_drawn)
     return text.replace("<", r"\u003c").replace(">", r"\u003e").replace("&", r"\u0026")
 
 

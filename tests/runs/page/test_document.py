@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import random
 import re
 from base64 import b64encode
@@ -68,7 +69,7 @@ def some_runs(count: int = 12) -> list[Point]:
             {"params/prunable": 10},
             {"seed": i},
             LAYERS if i % 2 else LAYERS[:1],
-            {"epoch": [0.0, 1.0], "loss": [0.123456789, None]},
+            {"epoch": [0.0, 1.0], "loss": [0.123456789, math.nan]},
         )
         for i in range(count)
     ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,55 +10,41 @@ import lightning as L
 import pytest
 import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
-from torch import Tensor, nn
+from tasks import Task, examples, fit
+from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from l1prune import ElasticNet, L1Pruning, Sparsity, Subgradient
 from l1prune.training.run import saved_fields
 
+EPOCHS = 6
+
 # A run is often resumed here without the callback that saved its checkpoint.
 pytestmark = pytest.mark.filterwarnings("ignore:Be aware that when using `ckpt_path`:UserWarning")
 
 
-class Task(L.LightningModule):
+class Random(Task):
     """Shuffled data, dropout and BatchNorm: all that draws random numbers or keeps statistics."""
 
     def __init__(self, width: int = 16, depth: int = 1, early: bool = False) -> None:
-        super().__init__()
         torch.manual_seed(0)
         layers: list[nn.Module] = [nn.Linear(8, width), nn.BatchNorm1d(width), nn.ReLU()]
         layers += [nn.Sequential(nn.Linear(width, width), nn.Dropout(0.3)) for _ in range(depth)]
-        self.net = nn.Sequential(*layers, nn.Linear(width, 1))
-        self.steps, self.early = 0, early
-
-    def training_step(self, batch: list[Tensor], batch_idx: int) -> Tensor:
-        self.steps += 1
-        return (self.net(batch[0]) - batch[1]).square().mean()
-
-    def validation_step(self, batch: list[Tensor], batch_idx: int) -> None:
-        self.log("val/loss", (self.net(batch[0]) - batch[1]).square().mean())
+        net = nn.Sequential(*layers, nn.Linear(width, 1))
+        super().__init__(net, partial(torch.optim.Adam, lr=0.01), examples(40, 8, 1))
+        self.early = early
 
     def train_dataloader(self) -> DataLoader[Any]:
-        data = torch.Generator().manual_seed(1)
-        x, y = torch.randn(40, 8, generator=data), torch.randn(40, 1, generator=data)
-        return DataLoader(TensorDataset(x, y), 10, shuffle=True)
+        return DataLoader(self.data, self.batch_size, shuffle=True)
 
     def val_dataloader(self) -> DataLoader[Any]:
         return DataLoader(TensorDataset(torch.ones(4, 8), torch.ones(4, 1)), 2)
 
     def configure_optimizers(self) -> Any:
-        optimizer = torch.optim.Adam(self.parameters(), lr=0.01)
+        optimizer = super().configure_optimizers()
         # Estimating makes the loaders, before their states and that of the generators are there.
         steps = int(self.trainer.estimated_stepping_batches) if self.early else 24
         return [optimizer], [torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)]
-
-
-def trainer(*callbacks: L.Callback, epochs: int = 6, **options: Any) -> L.Trainer:
-    plan: dict[str, Any] = {"accelerator": "cpu", "logger": False, "enable_progress_bar": False}
-    plan["enable_checkpointing"] = any(isinstance(c, ModelCheckpoint) for c in callbacks)
-    return L.Trainer(
-        max_epochs=epochs, callbacks=list(callbacks), enable_model_summary=False, **(plan | options)
-    )
 
 
 def pruning(**options: Any) -> L1Pruning:
@@ -72,8 +59,7 @@ def every_epoch(folder: Path, **options: Any) -> ModelCheckpoint:
 def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A checkpoint after the first of six epochs, whole and as weights alone."""
     folder = tmp_path_factory.mktemp("saved")
-    run = trainer(pruning(), every_epoch(folder), limit_val_batches=0)
-    run.fit(Task())
+    run = fit(Random(), pruning(), every_epoch(folder), epochs=EPOCHS, limit_val_batches=0)
     run.save_checkpoint(folder / "weights.ckpt", weights_only=True)
     return folder
 
@@ -89,22 +75,21 @@ def test_stock_loaders_dropout_and_batchnorm_go_on_from_any_epoch_end(
     def callbacks() -> list[L.Callback]:
         return [pruning(), every_epoch(tmp_path, save_on_train_epoch_end=on_train_epoch_end)]
 
-    whole = Task(early=early)
-    trainer(*callbacks()).fit(whole)
+    whole = Random(early=early)
+    fit(whole, *callbacks(), epochs=EPOCHS)
     for epoch in range(5):
-        resumed = Task(early=early)
+        resumed = Random(early=early)
         torch.manual_seed(99 + epoch)  # another process, another state
-        trainer(*callbacks()).fit(resumed, ckpt_path=tmp_path / f"{epoch=}.ckpt")
+        fit(resumed, *callbacks(), resume=tmp_path / f"{epoch=}.ckpt", epochs=EPOCHS)
         for a, b in zip(whole.state_dict().values(), resumed.state_dict().values()):
             assert torch.equal(a, b), epoch
 
 
 def test_a_run_that_had_ended_is_what_it_was(saved: Path, tmp_path: Path) -> None:
-    callback, task = pruning(), Task()
-    run = trainer(callback)
-    run.fit(task, ckpt_path=saved / "epoch=5.ckpt")
+    callback, task = pruning(), Random()
+    run = fit(task, callback, resume=saved / "epoch=5.ckpt", epochs=EPOCHS)
     run.save_checkpoint(tmp_path / "again.ckpt")
-    assert task.steps == 0 and callback.report is not None and callback.report.sparsity == 0.8
+    assert not task.losses and callback.report is not None and callback.report.sparsity == 0.8
     before, after = (
         torch.load(path, weights_only=True)["callbacks"]["L1Pruning"]["masks"]
         for path in (saved / "epoch=5.ckpt", tmp_path / "again.ckpt")
@@ -117,10 +102,10 @@ def test_a_run_that_had_ended_is_what_it_was(saved: Path, tmp_path: Path) -> Non
 
 
 def test_more_epochs_are_welcome(saved: Path) -> None:
-    callback, task = pruning(), Task()
-    trainer(callback, epochs=9).fit(task, ckpt_path=saved / "epoch=5.ckpt")
+    callback, task = pruning(), Random()
+    fit(task, callback, resume=saved / "epoch=5.ckpt", epochs=9)
     assert callback.report is not None and callback.report.sparsity >= 0.8
-    assert task.steps == 3 * 4
+    assert len(task.losses) == 3 * 4
 
 
 @pytest.mark.parametrize(
@@ -139,16 +124,15 @@ def test_more_epochs_are_welcome(saved: Path) -> None:
 def test_other_arguments_than_the_run_began_with_are_refused(
     saved: Path, other: dict[str, Any], says: str
 ) -> None:
-    task = Task()
+    task = Random()
     with pytest.raises(ValueError, match=says):
-        trainer(pruning(**other)).fit(task, ckpt_path=saved / "epoch=1.ckpt")
-    assert task.steps == 0
+        fit(task, pruning(**other), resume=saved / "epoch=1.ckpt", epochs=EPOCHS)
+    assert not task.losses
 
 
 def test_a_test_from_a_checkpoint_leaves_the_outcome_alone(saved: Path) -> None:
-    callback, task = pruning(), Task()
-    run = trainer(callback)
-    run.fit(task)
+    callback, task = pruning(), Random()
+    run = fit(task, callback, epochs=EPOCHS)
     report = callback.report
     run.validate(task, ckpt_path=saved / "epoch=1.ckpt", verbose=False)
     assert callback.report is report is not None
@@ -177,7 +161,7 @@ def damaged(data: bytes, how: str) -> bytes:
 def test_a_broken_file_is_refused_by_name(saved: Path, tmp_path: Path, how: str) -> None:
     file = tmp_path / "broken.ckpt"
     file.write_bytes(damaged((saved / "epoch=1.ckpt").read_bytes(), how))
-    refused(file, Task(), r"broken\.ckpt: (not a whole checkpoint|damaged)")
+    refused(file, Random(), r"broken\.ckpt: (not a whole checkpoint|damaged)")
 
 
 @pytest.mark.parametrize(
@@ -187,40 +171,42 @@ def test_a_broken_file_is_refused_by_name(saved: Path, tmp_path: Path, how: str)
 )
 def test_a_file_of_something_else_is_refused(tmp_path: Path, content: Any) -> None:
     torch.save(content, tmp_path / "other.ckpt")
-    refused(tmp_path / "other.ckpt", Task(), "not a checkpoint of Lightning")
+    refused(tmp_path / "other.ckpt", Random(), "not a checkpoint of Lightning")
 
 
 def test_weights_alone_are_refused_with_what_is_missing(saved: Path) -> None:
     missing = "not callbacks, optimizer_states .*phase nor masks.*load_state_dict"
-    refused(saved / "weights.ckpt", Task(), missing)
+    refused(saved / "weights.ckpt", Random(), missing)
 
 
 def test_another_model_is_refused_by_its_first_difference(saved: Path) -> None:
     file = saved / "epoch=1.ckpt"
-    refused(file, Task(width=12), r"net\.0\.weight has the shape \(16, 8\) there, and \(12, 8\)")
-    refused(file, Task(depth=2), r"parameters of this one are not in it, such as net\.4\.0\.weight")
+    refused(file, Random(width=12), r"net\.0\.weight has the shape \(16, 8\) there, and \(12, 8\)")
+    refused(
+        file, Random(depth=2), r"parameters of this one are not in it, such as net\.4\.0\.weight"
+    )
 
 
 def test_masks_of_another_model_are_refused(saved: Path, tmp_path: Path) -> None:
     checkpoint = torch.load(saved / "epoch=3.ckpt", weights_only=True)
     checkpoint["callbacks"]["L1Pruning"]["masks"]["net.0.weight"] = torch.ones(3).byte()
     torch.save(checkpoint, tmp_path / "foreign.ckpt")
-    refused(tmp_path / "foreign.ckpt", Task(), "mask of .* another model")
+    refused(tmp_path / "foreign.ckpt", Random(), "mask of .* another model")
 
 
 def test_what_another_callback_of_this_name_left_is_refused(saved: Path, tmp_path: Path) -> None:
     checkpoint = torch.load(saved / "epoch=1.ckpt", weights_only=True)
     checkpoint["callbacks"]["L1Pruning"] = {"pruned": True}
     torch.save(checkpoint, tmp_path / "foreign.ckpt")
-    refused(tmp_path / "foreign.ckpt", Task(), "state of another L1Pruning")
+    refused(tmp_path / "foreign.ckpt", Random(), "state of another L1Pruning")
 
 
 def test_what_a_checkpoint_must_hold_is_what_is_saved() -> None:
     assert pruning().state_dict().keys() == {"arguments", *saved_fields()}
 
 
-def refused(file: Path, task: Task, says: str) -> None:
+def refused(file: Path, task: Random, says: str) -> None:
     with pytest.raises(ValueError, match=says) as caught:
-        trainer(pruning()).fit(task, ckpt_path=file)
-    assert task.steps == 0
+        fit(task, pruning(), resume=file, epochs=EPOCHS)
+    assert not task.losses
     assert "\n" not in str(caught.value)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ import lightning as L
 import numpy as np
 import pytest
 import torch
+from tasks import Task, examples, fit
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
@@ -20,17 +20,15 @@ from l1prune import L1Pruning, Sparsity, rounds
 from l1prune.training.resume.last import LAST, LastCheckpoint, last_checkpoint
 from l1prune.training.resume.loader import ResumableLoader, Shuffle
 from l1prune.training.resume.randomness import StepSeed
-from l1prune.weights.files import replace
 
 BATCHES, EPOCHS = 6, 4
 
 
-class Noisy(Dataset[tuple[Tensor, Tensor]]):
+class Augmented(Dataset[tuple[Tensor, Tensor]]):
     """Examples that are augmented at random each time they are read."""
 
     def __init__(self) -> None:
-        data = torch.Generator().manual_seed(1)
-        self.x, self.y = torch.randn(48, 8, generator=data), torch.randn(48, 1, generator=data)
+        self.x, self.y = examples(48, 8, 1).tensors
 
     def __len__(self) -> int:
         return len(self.x)
@@ -40,41 +38,28 @@ class Noisy(Dataset[tuple[Tensor, Tensor]]):
         return self.x[index] + 0.1 * noise, self.y[index]
 
 
-class Task(L.LightningModule):
+class Noisy(Task):
     """Dropout, BatchNorm and a learning rate that changes each step."""
 
     def __init__(self, workers: int = 0) -> None:
-        super().__init__()
         torch.manual_seed(0)
-        self.net = nn.Sequential(
-            nn.Linear(8, 16), nn.BatchNorm1d(16), nn.ReLU(), nn.Dropout(0.3), nn.Linear(16, 1)
-        )
+        first = nn.Sequential(nn.Linear(8, 16), nn.BatchNorm1d(16), nn.ReLU())
+        net = nn.Sequential(*first, nn.Dropout(0.3), nn.Linear(16, 1))
+        super().__init__(net, data=Augmented())
         self.workers = workers
-        self.losses: list[float] = []
-
-    def training_step(self, batch: list[Tensor], batch_idx: int) -> Tensor:
-        loss = (self.net(batch[0]) - batch[1]).square().mean()
-        self.losses.append(loss.item())
-        return loss
-
-    def validation_step(self, batch: list[Tensor], batch_idx: int) -> None:
-        self.log("val/loss", (self.net(batch[0]) - batch[1]).square().mean())
 
     def train_dataloader(self) -> DataLoader[Any]:
         order = Shuffle(48, seed=3)
-        return ResumableLoader(Noisy(), 8, sampler=order, num_workers=self.workers)
+        return ResumableLoader(self.data, 8, sampler=order, num_workers=self.workers)
 
     def val_dataloader(self) -> DataLoader[Any]:
-        return DataLoader(Noisy(), 24)
+        return DataLoader(self.data, 24)
 
     def configure_optimizers(self) -> Any:
-        optimizer = torch.optim.AdamW(self.parameters(), lr=0.01)
+        optimizer = super().configure_optimizers()
         steps = int(self.trainer.estimated_stepping_batches)
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 0.02, total_steps=steps)
-        return {
-            "optimizer": optimizer,
-            "lr_scheduler": {"scheduler": schedule, "interval": "step"},
-        }
+        return [optimizer], [{"scheduler": schedule, "interval": "step"}]
 
 
 class Keep(LastCheckpoint):
@@ -85,14 +70,11 @@ class Keep(LastCheckpoint):
         shutil.copy(self.folder / LAST, self.folder / f"{trainer.global_step}.ckpt")
 
 
-def run(task: Task, last: LastCheckpoint, start: Path | None = None, **options: Any) -> Task:
+def run(task: Noisy, last: LastCheckpoint, start: Path | None = None, **options: Any) -> Noisy:
     torch.manual_seed(int.from_bytes(os.urandom(4), "little"))  # as another process would be
-    plan: dict[str, Any] = {"accelerator": "cpu", "logger": False, "enable_progress_bar": False}
-    plan |= {"enable_model_summary": False, "max_epochs": EPOCHS}
     # Many rounds, so that the cuts remember what the gradients were like at the one before.
     pruning = L1Pruning(threshold=Sparsity(0.8), prune_at=rounds(0.2, 0.6, 10))
-    trainer = L.Trainer(callbacks=[pruning, StepSeed(5), last], **(plan | options))
-    trainer.fit(task, ckpt_path=start)
+    fit(task, pruning, StepSeed(5), last, resume=start, epochs=EPOCHS, **options)
     return task
 
 
@@ -112,33 +94,33 @@ def run(task: Task, last: LastCheckpoint, start: Path | None = None, **options: 
 def test_stopped_at_any_step_a_run_ends_in_the_same_bits(
     tmp_path: Path, options: dict[str, Any]
 ) -> None:
-    whole = run(Task(), Keep(tmp_path, 1), **options)
+    whole = run(Noisy(), Keep(tmp_path, 1), **options)
     kept = sorted((p for p in tmp_path.glob("[0-9]*.ckpt")), key=lambda p: int(p.stem))
     steps = len(whole.losses) // options.get("accumulate_grad_batches", 1)
     assert len(kept) >= steps // options.get("val_check_interval", 1)
     for start in kept[:: 5 if options else 1]:
-        resumed = run(Task(), LastCheckpoint(tmp_path / "again", 3), start, **options)
+        resumed = run(Noisy(), LastCheckpoint(tmp_path / "again", 3), start, **options)
         assert resumed.losses == whole.losses[len(whole.losses) - len(resumed.losses) :]
         for a, b in zip(whole.state_dict().values(), resumed.state_dict().values()):
             assert torch.equal(a, b), start
 
 
 def test_workers_augment_as_they_would_have(tmp_path: Path) -> None:
-    whole = run(Task(workers=1), Keep(tmp_path, 4))
+    whole = run(Noisy(workers=1), Keep(tmp_path, 4))
     for step in (4, BATCHES, BATCHES + 4):
         resumed = run(
-            Task(workers=1), LastCheckpoint(tmp_path / "again"), tmp_path / f"{step}.ckpt"
+            Noisy(workers=1), LastCheckpoint(tmp_path / "again"), tmp_path / f"{step}.ckpt"
         )
         assert resumed.losses == whole.losses[step:]
 
 
 def test_a_chain_of_resumed_runs_is_one_run(tmp_path: Path) -> None:
-    whole = run(Task(), LastCheckpoint(tmp_path / "whole"))
+    whole = run(Noisy(), LastCheckpoint(tmp_path / "whole"))
 
     class StopError(Exception):
         pass
 
-    class Mortal(Task):
+    class Mortal(Noisy):
         lives = 5
 
         def training_step(self, batch: list[Tensor], batch_idx: int) -> Tensor:
@@ -158,9 +140,9 @@ def test_a_chain_of_resumed_runs_is_one_run(tmp_path: Path) -> None:
 
 
 def test_ctrl_c_saves_the_step_that_it_interrupts(tmp_path: Path) -> None:
-    whole = run(Task(), LastCheckpoint(tmp_path / "whole"))
+    whole = run(Noisy(), LastCheckpoint(tmp_path / "whole"))
 
-    class Interrupted(Task):
+    class Interrupted(Noisy):
         def training_step(self, batch: list[Tensor], batch_idx: int) -> Tensor:
             if len(self.losses) == BATCHES + 2:
                 os.kill(os.getpid(), signal.SIGINT)
@@ -170,63 +152,21 @@ def test_ctrl_c_saves_the_step_that_it_interrupts(tmp_path: Path) -> None:
     with pytest.raises((KeyboardInterrupt, SystemExit)):
         run(task, LastCheckpoint(tmp_path))
     assert signal.getsignal(signal.SIGINT) is before
-    resumed = run(Task(), LastCheckpoint(tmp_path), last_checkpoint(tmp_path))
+    resumed = run(Noisy(), LastCheckpoint(tmp_path), last_checkpoint(tmp_path))
     assert task.losses + resumed.losses == whole.losses
 
 
 # ---- the file
 
 
-def test_whatever_moment_is_the_last_there_is_a_whole_file(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for folder in (False, True):  # a file, or the folder of a sharded checkpoint
-        home = tmp_path / str(folder)
-        home.mkdir()
-        for number in range(3):
-            for fatal in range(12):
-                write(home / "last.ckpt.part", f"{number}.{fatal}", folder)
-                with monkeypatch.context() as patch:
-                    die_at(patch, fatal)
-                    with suppress(KeyboardInterrupt):
-                        replace(home / "last.ckpt.part", home / LAST)
-                if number or fatal > 4:
-                    last = last_checkpoint(home)
-                    assert last is not None
-                    assert ((last / "shard") if folder else last).read_text()
+def test_a_folder_that_was_just_put_aside_for_the_next_is_found(tmp_path: Path) -> None:
+    assert last_checkpoint(tmp_path) is None
+    (tmp_path / f"{LAST}.old").mkdir()
+    assert last_checkpoint(tmp_path) == tmp_path / f"{LAST}.old"
+    (tmp_path / LAST).mkdir()
+    assert last_checkpoint(tmp_path) == tmp_path / LAST
 
 
-def write(part: Path, text: str, folder: bool) -> None:
-    shutil.rmtree(part, ignore_errors=True)
-    if folder:
-        part.mkdir()
-    ((part / "shard") if folder else part).write_text(text)
-
-
-def die_at(patch: pytest.MonkeyPatch, moment: int) -> None:
-    """Let the process be killed before the so-manieth thing that it does to the disk."""
-    left = [moment]
-
-    def fatal(function: Any) -> Any:
-        def wrapper(*args: Any, **options: Any) -> Any:
-            left[0] -= 1
-            if left[0] == 0:
-                raise KeyboardInterrupt
-            return function(*args, **options)
-
-        return wrapper
-
-    for owner, name in ((os, "fsync"), (Path, "rename"), (Path, "replace"), (shutil, "rmtree")):
-        patch.setattr(owner, name, fatal(getattr(owner, name)))
-
-
-@pytest.mark.parametrize(
-    ("make", "says"),
-    [
-        (lambda: StepSeed(-1), "seed=-1"),
-        (lambda: LastCheckpoint("x", 0), "every_n_steps=0"),
-    ],
-)
-def test_what_makes_no_sense_is_refused(make: Any, says: str) -> None:
-    with pytest.raises(ValueError, match=says):
-        make()
+def test_a_step_of_no_length_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="every_n_steps=0"):
+        LastCheckpoint(tmp_path, 0)

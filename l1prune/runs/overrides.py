@@ -1,0 +1,60 @@
+"""Overrides: the settings of a command line, in Hydra's notation."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override, OverrideType
+from hydra.errors import HydraException
+
+MULTIRUN = ("-m", "--multirun")
+
+
+def for_jobs(arguments: Sequence[str], conf: Path) -> list[str]:
+    """Let settings wait for the jobs of a sweep that chooses what they belong to.
+
+    Hydra applies the settings with one value to a configuration of the sweep itself as well, which
+    is composed without what the sweep chooses: it knows no `prune.threshold` beside
+    `+prune=l1,gradual`. As a choice among one they reach the jobs alone, where they are checked.
+
+    Args:
+        arguments: of the command line.
+        conf: has a folder for each group that can be chosen from.
+
+    >>> for_jobs(["-m", "+prune=l1,l2", "prune.strength=0.1", "seed=1"], Path("conf"))
+    ['-m', '+prune=l1,l2', 'prune.strength=choice(0.1)', 'seed=1']
+    """
+    parsed = {argument: one for argument in arguments if (one := _parsed(argument))}
+    swept = {one.key_or_group for one in parsed.values() if one.is_sweep_override()}
+    if not set(MULTIRUN) & set(arguments) or not any((conf / group).is_dir() for group in swept):
+        return list(arguments)
+    waiting = {given: _waiting(given, one) for given, one in parsed.items() if _waits(one)}
+    return [waiting.get(argument, argument) for argument in arguments]
+
+
+def _waits(override: Override) -> bool:
+    below = "." in override.key_or_group and not override.is_hydra_override()
+    return below and override.type is OverrideType.CHANGE and not override.is_sweep_override()
+
+
+def _waiting(argument: str, override: Override) -> str:
+    """A choice among one that gives the jobs the same value; Hydra quotes a null, and loses quotes.
+
+    Where there is none, the setting is left as it is, and Hydra says what it thinks of it.
+    """
+    name, _, value = argument.partition("=")
+    for choice in (f"{name}=choice({value})", f"{name}=choice('{value}')"):
+        if (one := _parsed(choice)) and one.is_sweep_override():
+            (chosen,) = one.sweep_string_iterator()
+            if (given := _parsed(f"{name}={chosen}")) and given.value() == override.value():
+                return choice
+    return argument
+
+
+def _parsed(argument: str) -> Override | None:
+    try:
+        return OverridesParser.create().parse_overrides([argument])[0]
+    except HydraException:
+        return None

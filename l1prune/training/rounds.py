@@ -1,0 +1,90 @@
+"""Rounds: when cuts are due, as shares of the run or optimizer steps."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any
+
+
+def rounds(start: float, stop: float, count: int) -> tuple[float, ...]:
+    """Evenly spaced shares of the run, for `L1Pruning(prune_at=rounds(0.1, 0.6, 20))`.
+
+    >>> rounds(0.2, 0.6, 3)
+    (0.2, 0.4, 0.6)
+    """
+    if not (0 < start < stop < 1 and count >= 2):
+        raise ValueError(
+            f"rounds(start={start}, stop={stop}, count={count}): needs 0 < start < stop < 1, "
+            "shares of the run, and at least two rounds"
+        )
+    step = (stop - start) / (count - 1)
+    return tuple(round(start + index * step, 9) for index in range(count))
+
+
+def as_rounds(prune_at: float | Sequence[float]) -> tuple[float, ...]:
+    """`prune_at` as rising shares of the run, or rising optimizer steps.
+
+    Raises:
+        ValueError: it is neither.
+
+    >>> as_rounds(0.6), as_rounds([100, 200])
+    ((0.6,), (100, 200))
+    """
+    several = isinstance(prune_at, Sequence) and not isinstance(prune_at, str | bytes)
+    given: tuple[Any, ...] = tuple(prune_at) if several else (prune_at,)  # type: ignore[arg-type]
+    shares = all(isinstance(at, float) and 0 < at < 1 for at in given)
+    steps = all(isinstance(at, int) and not isinstance(at, bool) and at >= 1 for at in given)
+    if not (given and (shares or steps)) or any(a >= b for a, b in pairwise(given)):
+        raise ValueError(
+            "prune_at must be a share of the run between 0 and 1, an optimizer step ≥ 1, or a "
+            f"rising list of either, got {prune_at!r}; 0.6 cuts after 60 % of the run"
+        )
+    return given
+
+
+def due(at: Sequence[float], share: float, steps: int) -> int:
+    """How many rounds are due when this share of a stage is done, and so many steps of the run.
+
+    >>> due((0.2, 0.4), share=0.3, steps=10), due((5, 20), share=0.3, steps=10)
+    (1, 1)
+    """
+    return sum(one <= (steps if isinstance(one, int) else share) for one in at)
+
+
+def pressed(at: Sequence[float], share: float, steps: int) -> float:
+    """How much of the time until the last round has gone, in [0, 1].
+
+    >>> pressed((0.2, 0.4), share=0.2, steps=10), pressed((5, 20), share=0.3, steps=10)
+    (0.5, 0.5)
+    """
+    last = at[-1]
+    return min((steps if isinstance(last, int) else share) / last, 1.0)
+
+
+def as_shares(at: Sequence[float], steps: float) -> tuple[float, ...]:
+    """Rounds as shares of a run, or of a stage, of so many steps.
+
+    >>> as_shares((100, 200), steps=400.0)
+    (0.25, 0.5)
+    """
+    return tuple(one / steps if isinstance(one, int) else one for one in at)
+
+
+def check_fits(at: Sequence[float], steps: float) -> None:
+    """Refuse rounds that do not fit a run, or its shortest stage, of so many steps.
+
+    Raises:
+        ValueError: it is too short for a step of pressure before the last cut and one of
+            fine-tuning after it.
+    """
+    if math.isinf(steps):
+        return  # it will be seen
+    last = as_shares(at, steps)[-1]
+    if last >= 1 or math.ceil(last * steps) >= steps or last * steps < 1:
+        raise ValueError(
+            f"prune_at={at[-1]} does not fit a run of {steps:.0f} steps: it needs at least "
+            "one step under pressure before the cut and one of fine-tuning after it; train longer, "
+            "or give an earlier share of the run between 0 and 1"
+        )

@@ -1,0 +1,230 @@
+"""Session: a run in the hands of a trainer, with all that hangs on its model and optimizers."""
+
+from __future__ import annotations
+
+import lightning.pytorch as pl
+from lightning.pytorch.utilities import rank_zero_warn
+
+from l1prune.cuts import masks
+from l1prune.training import loggers, rates, strategies
+from l1prune.training.averages import hold_averages_
+from l1prune.training.clock import planned_steps
+from l1prune.training.cut import cut_
+from l1prune.training.hooks import Attached, clips_gradients
+from l1prune.training.lightning import callbacks_of
+from l1prune.training.recipe import Recipe
+from l1prune.training.rounds import as_shares, check_fits, due, pressed
+from l1prune.training.run import Run
+from l1prune.training.strength import Moment
+from l1prune.training.targets import Changes, announce, joined, targets_of
+from l1prune.training.zeros import Zeros
+from l1prune.weights import shards
+from l1prune.weights.report import SparsityReport
+
+
+class Session:
+    """One fit of one model: what a run does to it, step by step.
+
+    Args:
+        recipe: what the run is asked to do.
+        run: what it has come to; changed as it goes on.
+        module: the model, on which nothing hangs yet.
+
+    Raises:
+        ValueError: there is no weight to prune, or they cannot be cut as asked for.
+    """
+
+    def __init__(self, recipe: Recipe, run: Run, module: pl.LightningModule) -> None:
+        self._recipe, self._run = recipe, run
+        shards.reshard(module)
+        self.targets = targets_of(module, recipe.targets, recipe.plan, cut=run.masks.names)
+        strategies.check_units(self.targets, recipe.penalty)
+        masks.check(self.targets, recipe.penalty, recipe.plan)
+        self._attached = Attached((), (), recipe.penalty, None, {})
+        self._zeros = Zeros(self.targets, run.masks)
+        self._shares: tuple[float, ...] = recipe.prune_at
+
+    # ---- training starts
+
+    def begin(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        """Hang on the optimizers what presses and holds.
+
+        Raises:
+            ValueError: the trainer gives the run no time, or its optimizers nothing to go by.
+        """
+        recipe, run = self._recipe, self._run
+        run.clock.begin(trainer)
+        run.stages.check(trainer, self.targets, recipe.prune_at)
+        steps = planned_steps(trainer)
+        if not trainer.fast_dev_run:  # type: ignore[attr-defined]
+            check_fits(recipe.prune_at, steps * run.stages.shortest)
+        self._shares = as_shares(recipe.prune_at, steps)
+        if not run.rates and (recipe.rewind is not None or run.stages.several):
+            run.rates = rates.recorded(trainer)
+        self._find(trainer, module)
+        announce(self.targets)
+        self.hold(trainer, module)
+        presses_small = run.strength.presses_small
+        run.criterion.settle(recipe.plan, run.rounds, presses_small, trainer.optimizers)
+        self._attach(trainer, module)
+        self._zeros.begin(trainer, module)
+
+    def _find(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        """Take what is to be pruned from the model as it is now."""
+        recipe = self._recipe
+        self._changes = Changes(module, trainer.optimizers)
+        self.targets = targets_of(
+            module, recipe.targets, recipe.plan, trainer.optimizers, self._run.masks.names
+        )
+        self._run.masks.unpack(self.targets)
+        self._zeros.targets = self.targets
+
+    def _attach(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        self._attached.remove()
+        run, recipe = self._run, self._recipe
+        form = run.strength.form(recipe.form)
+        self._attached = Attached(
+            trainer.optimizers, self.targets, recipe.penalty, form, run.masks, run.steps
+        )
+        if run.phase == "press":
+            run.criterion.watch(module, self.targets)
+
+    # ---- it goes on
+
+    def begin_batch(
+        self, trainer: pl.Trainer, module: pl.LightningModule, first_of_epoch: bool
+    ) -> None:
+        """Cut what is due, and set λ and the learning rate for the coming step."""
+        run, at = self._run, self._recipe.prune_at
+        run.clock.begin_batch(trainer)
+        self._look_again(trainer, module, first_of_epoch)
+        done = run.clock.progress(trainer)
+        if run.stages.waits:
+            self._next_stage(trainer, module, done)
+        within, steps = run.stages.within(done), sum(self._attached.steps)
+        rounds = due(at, within, steps)
+        if run.phase == "press" and rounds > run.rounds_done:
+            self.cut(trainer, module, rounds)
+        if run.phase == "press":
+            passes = run.clock.passes(trainer)
+            moment = Moment(pressed(at, within, steps), run.clock.batches, passes)
+            run.strength.advance(moment, self.targets, run.masks)
+        self._attached.press(run.pressure)
+        if run.rates:
+            parts = run.stages.parts if run.stages.several else (*self._shares, 1.0)
+            where = rates.position(done, parts, self._recipe.rewind or 0.0)
+            rates.set_rates(trainer.optimizers, run.rates, where)
+        self._zeros.begin_batch()
+
+    def end_batch(self) -> None:
+        """Count."""
+        self._run.clock.end_batch()
+        self._run.steps = self._attached.steps
+
+    def after_backward(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        """Keep removed weights out of what is clipped."""
+        if clips_gradients(trainer, module):
+            masks.hold_gradients_(self.targets, self._run.masks)
+
+    def cut(self, trainer: pl.Trainer, module: pl.LightningModule, rounds: int) -> None:
+        """Make the cut that is due after so many rounds."""
+        run = self._run
+        cut_(run, self._recipe.penalty, self.targets, trainer, rounds / run.rounds)
+        self.hold(trainer, module)
+        run.rounds_done = rounds
+        if run.phase == "tune":
+            run.release()
+            report = self.count(module)
+            loggers.log_layers(trainer.loggers, report)
+            if report.starved:
+                names = ", ".join(report.starved)
+                rank_zero_warn(f"the cut left a single weight of {names}: cut less")
+
+    def _next_stage(self, trainer: pl.Trainer, module: pl.LightningModule, done: float) -> None:
+        """Go on from the best network so far, with all that a stage counts at its beginning."""
+        run = self._run
+        self._go_back(trainer, module)
+        run.stages.go_on(done)
+        run.rounds_done = 0
+        run.strength = self._recipe.begin_strength()
+        self._attach(trainer, module)
+
+    def _go_back(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        if self._run.stages.go_back_(module, self.targets, self._run.masks):
+            for optimizer in trainer.optimizers:
+                optimizer.state.clear()  # its moments are those of a network that is gone
+            self._run.criterion.reset()
+
+    # ---- weights that come later, and others that are moved
+
+    def _look_again(
+        self, trainer: pl.Trainer, module: pl.LightningModule, first_of_epoch: bool
+    ) -> None:
+        if first_of_epoch:
+            self.inspect(trainer, module)
+        if not self._changes.any(module, trainer.optimizers, thorough=first_of_epoch):
+            return
+        before = self.targets
+        try:
+            self._find(trainer, module)
+        except ValueError as error:  # the run is under way: go on with what was found before
+            rank_zero_warn(f"the model has changed, and its new weights are left alone: {error}")
+            return
+        new = joined(before, self.targets)
+        for name in {target.name for target in before}.intersection(new):
+            self._run.masks.pop(name, None)  # it is another weight
+        gone = {target.name for target in before} - {target.name for target in self.targets}
+        for name in gone:
+            self._run.masks.pop(name, None)
+        if new and self._run.phase == "tune" and not self._run.stages.waits:
+            rank_zero_warn(
+                f"{', '.join(new)} joined the training after the last cut: left dense; let what is "
+                "to be pruned train from the start, or cut later"
+            )
+        self._attach(trainer, module)
+
+    def inspect(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        """See that removed weights are zero, and make them so."""
+        shards.reshard(module)
+        self._zeros.inspect(trainer, module)
+
+    def expect_moves(self) -> None:
+        """Others have had their turn: hold where the next batch begins."""
+        self._zeros.expect_moves()
+
+    def hold(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        """Write the zeros into the weights, and into their running averages."""
+        shards.reshard(module)
+        self._zeros.hold()
+        hold_averages_(callbacks_of(trainer), self._run.masks)
+
+    def is_of(self, module: pl.LightningModule) -> bool:
+        """Whether a model is the one that was trained, with the weights that it was left with."""
+        own = {id(parameter) for parameter in module.parameters()}
+        there = all(id(target.parameter) in own for target in self.targets)
+        return there and not masks.moved(self.targets, self._run.masks)
+
+    # ---- it ends
+
+    def end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        """Training is over: what is left to cut in a smoke test is cut, and all is let go."""
+        run = self._run
+        if run.phase == "press" and trainer.fast_dev_run:  # type: ignore[attr-defined]
+            self.cut(trainer, module, run.rounds)
+        elif run.phase == "press":
+            left = run.rounds - run.rounds_done
+            rank_zero_warn(f"the run ended before {left} of its cuts: train on, or cut earlier")
+        self._go_back(trainer, module)
+        run.stages.conclude()
+        self.inspect(trainer, module)
+        self.hold(trainer, module)
+        self.close()
+
+    def close(self) -> bool:
+        """Take off model and optimizers what hangs there; whether there was anything."""
+        self._run.criterion.close()
+        return self._attached.remove()
+
+    def count(self, module: pl.LightningModule) -> SparsityReport:
+        """What is left of the model as it is now."""
+        return SparsityReport.of(module, self.targets, str(self._run.criterion))

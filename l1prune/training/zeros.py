@@ -1,0 +1,122 @@
+"""Zeros: removed weights stay zero against whatever moves weights.
+
+An optimizer's step is followed by a hook. But weights are moved elsewhere too: by steps that are
+not called `step`, as those of sharpness-aware minimisation; by optimizers that swap weights for a
+validation; by averages that a callback puts in place; by noise. So zeros are written again where a
+batch, a validation and a test begin, and where the run ends; and who moved them is asked for once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import lightning.pytorch as pl
+from torch import Tensor
+
+from l1prune.cuts.masks import hold_, moved
+from l1prune.training.lightning import callbacks_of
+from l1prune.weights.shards import warn
+from l1prune.weights.targets import Target
+
+BETWEEN_STEPS = ("on_train_batch_start", "on_train_batch_end", "optimizer_step")
+"""Hooks in which weights may be moved between an optimizer's step and the next forward pass."""
+
+ELSEWHERE = (
+    "on_train_start",
+    "on_train_epoch_start",
+    "on_train_epoch_end",
+    "on_validation_start",
+    "on_validation_epoch_start",
+    "on_validation_epoch_end",
+    "on_validation_end",
+    "on_train_end",
+    "on_fit_end",
+)
+"""Hooks in which they may be moved around epochs and validations."""
+
+OURS = ("l1prune.", "lightning.", "pytorch_lightning.")
+
+
+class Zeros:
+    """Holds the masks of a run outside the steps of its optimizers.
+
+    Args:
+        targets: the weights.
+        masks: by name; what is later added to this mapping is held too.
+    """
+
+    def __init__(self, targets: Sequence[Target], masks: Mapping[str, Tensor]) -> None:
+        self.targets, self._masks = targets, masks
+        self._told = False
+        self._each_batch = True
+        self._next_batch = True
+
+    def begin(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        """Training starts: find out whether anything can move weights between steps."""
+        self._told = False
+        self._each_batch = not moves_by_steps_alone(trainer, module)
+        self._next_batch = True
+
+    def expect_moves(self) -> None:
+        """Others have had their turn, as in a validation: hold where the next batch begins."""
+        self._next_batch = True
+
+    def begin_batch(self) -> None:
+        """Before the forward pass of training."""
+        if self._each_batch or self._next_batch:
+            hold_(self.targets, self._masks)
+            self._next_batch = False
+
+    def hold(self) -> None:
+        """Write the zeros into the weights."""
+        hold_(self.targets, self._masks)
+
+    def inspect(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        """Hold, and warn once if something else than a step had moved removed weights."""
+        names = [] if self._told else moved(self.targets, self._masks)
+        if names:
+            self._told = self._each_batch = True
+            warn(warning_of(names, callbacks_of(trainer), module))
+        self.hold()
+
+
+def moves_by_steps_alone(trainer: pl.Trainer, module: pl.LightningModule) -> bool:
+    """Whether nothing but optimizers of torch, and by their steps, can move weights in an epoch."""
+    plain = all(type(o).__module__.startswith("torch.optim") for o in trainer.optimizers)
+    strategy = type(trainer.strategy).__module__.startswith(OURS)
+    return (
+        module.automatic_optimization
+        and plain
+        and strategy
+        and not _suspects(callbacks_of(trainer), module, BETWEEN_STEPS)
+    )
+
+
+def warning_of(
+    names: Sequence[str], callbacks: Iterable[pl.Callback], module: pl.LightningModule
+) -> str:
+    """What is said of removed weights, by name, that were moved: by whom it may be.
+
+    >>> warning_of(["head.weight"], [], pl.LightningModule())[:72]
+    'removed weights of head.weight were moved by something else than optimiz'
+    """
+    by = _suspects(callbacks, module, BETWEEN_STEPS + ELSEWHERE)
+    listed = ", ".join(names[:4]) + (", …" if len(names) > 4 else "")
+    return (
+        f"removed weights of {listed} were moved by something else than optimizer.step(), perhaps "
+        f"by {' or '.join(by) or 'an optimizer that moves weights outside it'}; they are set to "
+        "zero again where a batch, a validation and a test begin, and at the end"
+    )
+
+
+def _suspects(
+    callbacks: Iterable[pl.Callback], module: pl.LightningModule, hooks: Sequence[str]
+) -> list[str]:
+    """The hooks of the user's own, of callbacks and of the module."""
+    users = [one for one in callbacks if not type(one).__module__.startswith(OURS)]
+    return [
+        f"{type(one).__name__}.{hook}"
+        for one, base in [*((one, pl.Callback) for one in users), (module, pl.LightningModule)]
+        for hook in hooks
+        if getattr(type(one), hook, None) is not getattr(base, hook, None)
+    ]

@@ -1,0 +1,54 @@
+"""What a sweep chooses, its settings wait for; all else is as it was typed."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from l1prune.runs.overrides import for_jobs
+
+ROOT = Path(__file__).parents[2]
+CONF = ROOT / "conf"
+
+
+@pytest.mark.parametrize(
+    ("group", "given", "waiting"),
+    [
+        ("+prune=l1,l2", "prune.threshold.sparsity=0.9", "choice(0.9)"),
+        ("+prune=choice(l1,l2)", "prune.prune_at=[0.1,0.5]", "choice([0.1,0.5])"),
+        ("+prune=glob(*)", "prune.targets={head: 2}", "choice({head: 2})"),
+        ("experiment=a,b", "prune.strength='0,1'", "choice('0,1')"),
+        ("data=digits,mnist", "data.path=null", "choice('null')"),
+    ],
+)
+def test_a_setting_below_what_is_chosen_waits(group: str, given: str, waiting: str) -> None:
+    name = given.partition("=")[0]
+    assert for_jobs([given, "-m", group], CONF) == [f"{name}={waiting}", "-m", group]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["+prune=l1", "prune.strength=1"],
+        ["+prune=l1,l2", "prune.strength=1"],  # Hydra asks for -m
+        ["-m", "+prune=l1", "prune.strength=1", "seed=0,1"],
+        ["-m", "+prune=l1,l2", "seed=1", "prune.strength=1,2", "+prune.a=1", "~prune.b"],
+        ["-m", "+prune=l1,l2", "hydra.sweep.dir=a/b", "-h", "--cfg", "job"],
+        ["-m", "+prune=l1,l2", "prune.strength=(", "prune.a='1'", "=", "", "\udcff"],
+    ],
+)
+def test_all_else_is_as_it_was_typed(arguments: list[str]) -> None:
+    assert for_jobs(arguments, CONF) == arguments
+
+
+def test_a_sweep_over_recipes_takes_a_setting_of_all(tmp_path: Path) -> None:
+    options = ["-m", "+prune=l1,gradual", "prune.threshold.sparsity=0.9", "logger=none"]
+    options += ["trainer.max_epochs=1", "hydra.sweep.dir=runs"]
+    command = [sys.executable, str(ROOT / "scripts" / "train.py"), *options]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    rows = [line.split("|")[2].strip() for line in done.stdout.splitlines() if "|" in line]
+    assert sorted(rows[-2:]) == ["gradual", "l1"]

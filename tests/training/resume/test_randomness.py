@@ -1,0 +1,138 @@
+"""Randomness: taken down and put back, or drawn from the step alone."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from tasks import Task, fit
+
+from l1prune.training.resume import randomness
+from l1prune.training.resume.loader import ResumableLoader, Shuffle
+from l1prune.training.resume.randomness import Generators, StepSeed, captured, mixed, restore
+
+
+def drawn() -> tuple[float, ...]:
+    """One number from each generator."""
+    return (torch.rand(1).item(), random.random(), float(np.random.rand()), random.gauss(0, 1))
+
+
+def test_all_generators_go_on_from_where_they_were() -> None:
+    randomness.seed(3)
+    drawn()  # `gauss` keeps a number for the next call: that too is state
+    state = captured()
+    first = [drawn() for _ in range(3)]
+    restore(state)
+    assert [drawn() for _ in range(3)] == first
+
+
+def test_a_state_is_of_tensors_and_plain_types(tmp_path: Path) -> None:
+    randomness.seed(3)
+    torch.save(captured(), tmp_path / "state.pt")
+    first = drawn()
+    restore(torch.load(tmp_path / "state.pt", weights_only=True))
+    assert drawn() == first
+
+
+@given(st.lists(st.integers(0, 2**40), min_size=1, max_size=4))
+def test_a_mixed_seed_depends_on_each_part_and_is_one_for_every_generator(parts: list[int]) -> None:
+    made = mixed(*parts)
+    assert 0 <= made < 2**32 and made == mixed(*parts)
+    for index in range(len(parts)):
+        other = [part + (at == index) for at, part in enumerate(parts)]
+        assert mixed(*other) != made
+
+
+# ---- an entry of a run's state
+
+
+def test_what_was_loaded_is_put_back_twice_until_training_goes_on() -> None:
+    randomness.seed(3)
+    state = Generators().state_dict()
+    first = drawn()
+    again = Generators()
+    again.load_state_dict(state)
+    assert drawn() == first
+    again.restore_again()
+    assert drawn() == first
+    again.go_on()
+    again.restore_again()
+    assert drawn() != first
+
+
+def test_with_another_number_of_processes_the_generators_are_left_alone() -> None:
+    randomness.seed(3)
+    (own,) = Generators().state_dict()["states"]
+    first = drawn()
+    Generators().load_state_dict({"states": [own, own]})
+    assert drawn() != first
+
+
+# ---- the seed of a step
+
+
+class Drawing(Task):
+    """Writes down a number drawn in each step."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.drawn: list[tuple[float, ...]] = []
+
+    def training_step(self, batch: list[torch.Tensor], batch_idx: int) -> torch.Tensor | None:
+        self.drawn.append(drawn())
+        return super().training_step(batch, batch_idx)
+
+    def train_dataloader(self) -> ResumableLoader[Any]:
+        return ResumableLoader(self.data, self.batch_size, sampler=Shuffle(len(self.data), seed=0))
+
+
+class Draws(L.Callback):
+    """Draws a number wherever a callback may, from one generator or another."""
+
+    def on_train_batch_end(self, *_: Any) -> None:
+        drawn()
+
+    on_validation_batch_end = on_train_epoch_end = on_train_batch_end
+
+
+def numbers(*callbacks: L.Callback, **options: Any) -> list[tuple[float, ...]]:
+    task = Drawing()
+    fit(task, *callbacks, **options)
+    return task.drawn
+
+
+def test_what_is_drawn_in_a_step_depends_on_seed_and_step_alone() -> None:
+    plain = numbers(StepSeed(5))
+    torch.manual_seed(99)
+    assert numbers(StepSeed(5), limit_val_batches=0) == plain
+    assert numbers(Draws(), StepSeed(5)) == plain
+    assert len({*plain}) == len(plain)
+    assert not {*numbers(StepSeed(6))} & {*plain}
+
+
+def test_the_count_of_steps_goes_along_in_a_checkpoint(tmp_path: Path) -> None:
+    class Save(L.Callback):
+        def on_train_epoch_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
+            if trainer.current_epoch == 1:
+                trainer.save_checkpoint(tmp_path / "half.ckpt")
+
+    whole = numbers(StepSeed(5), Save())
+    assert numbers(StepSeed(5), resume=tmp_path / "half.ckpt") == whole[10:]
+
+
+def test_a_second_fit_begins_anew() -> None:
+    seeds = StepSeed(5)
+    assert numbers(seeds) == numbers(seeds)
+
+
+@pytest.mark.parametrize("seed", [-1, 0.5, "x", True])
+def test_what_is_no_seed_is_refused(seed: Any) -> None:
+    with pytest.raises(ValueError, match=f"seed={seed!r}"):
+        StepSeed(seed)

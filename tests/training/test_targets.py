@@ -1,0 +1,176 @@
+"""Weights that come later take part in what is still to come, or are named."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import pytest
+import torch
+from lightning.pytorch.callbacks import BackboneFinetuning
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+
+from l1prune import L1Pruning
+
+
+class Task(L.LightningModule):
+    """A backbone and a head, of which only the head may train at first."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.backbone, self.head = nn.Sequential(nn.Linear(8, 64)), nn.Linear(64, 8)
+
+    def training_step(self, x: Tensor, i: int) -> Tensor:
+        return (self.head(self.backbone(x)) - x).square().mean()
+
+    def configure_optimizers(self) -> Any:
+        return torch.optim.Adam([w for w in self.parameters() if w.requires_grad], lr=0.01)
+
+    def train_dataloader(self) -> DataLoader[Any]:
+        return DataLoader(torch.randn(160, 8, generator=torch.Generator().manual_seed(1)), 8)
+
+
+class Replace(L.Callback):
+    """Gives the model another head when an epoch begins."""
+
+    def __init__(self, epoch: int, outputs: int = 8) -> None:
+        self.epoch, self.outputs = epoch, outputs
+
+    def on_train_epoch_start(self, trainer: L.Trainer, module: Any) -> None:
+        if trainer.current_epoch == self.epoch:
+            module.head = nn.Linear(64, self.outputs)
+            trainer.optimizers[0].add_param_group({"params": module.head.parameters()})
+
+
+def fit(
+    task: Task, *callbacks: L.Callback, file: Path | None = None, epochs: int = 6
+) -> tuple[L1Pruning, list[str], L.Trainer]:
+    pruning = next((c for c in callbacks if isinstance(c, L1Pruning)), None)
+    order = list(callbacks)
+    if pruning is None:
+        pruning = L1Pruning()
+        order.append(pruning)
+    trainer = L.Trainer(max_epochs=epochs, accelerator="cpu", barebones=True, callbacks=order)
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        trainer.fit(task, ckpt_path=file, weights_only=True if file else None)
+    return pruning, [str(one.message) for one in told], trainer
+
+
+def zeros(weight: Tensor) -> int:
+    return int((weight == 0).sum())
+
+
+@pytest.mark.parametrize("first", [True, False], ids=["listed first", "listed last"])
+def test_a_backbone_that_is_unfrozen_is_pruned_with_the_rest(first: bool) -> None:
+    task, pruning, unfreeze = Task(), L1Pruning(), BackboneFinetuning(1, verbose=False)
+    order = [pruning, unfreeze] if first else [unfreeze, pruning]
+    fit(task, *order)
+    assert pruning.report is not None
+    assert [layer.name for layer in pruning.report.layers] == ["backbone.0.weight", "head.weight"]
+    assert pruning.report.sparsity >= 0.95
+    assert zeros(task.backbone[0].weight) == int((~pruning.masks["backbone.0.weight"]).sum()) > 256
+
+
+def test_what_is_unfrozen_after_the_last_cut_is_named_and_stays() -> None:
+    task = Task()
+    _, said, _ = fit(task, BackboneFinetuning(5, verbose=False))
+    assert any("backbone.0.weight joined the training after the last cut" in one for one in said)
+    assert zeros(task.backbone[0].weight) == 0
+
+
+@pytest.mark.parametrize("outputs", [8, 4])
+def test_a_head_that_is_replaced_is_the_one_that_is_cut_and_counted(outputs: int) -> None:
+    task = Task()
+    if outputs != 8:
+        task.training_step = lambda x, batch_idx: task.head(task.backbone(x)).square().mean()  # type: ignore[method-assign]
+    pruning, _, _ = fit(task, Replace(1, outputs))
+    left = int(task.head.weight.count_nonzero() + task.backbone[0].weight.count_nonzero())
+    assert pruning.report is not None
+    assert pruning.report.nonzero == left <= 0.05 * 64 * (8 + outputs)
+    assert pruning.masks["head.weight"].shape == (outputs, 64)
+
+
+def test_a_head_that_is_replaced_after_the_last_cut_is_counted_as_it_is() -> None:
+    task = Task()
+    pruning, said, _ = fit(task, Replace(5))
+    assert any("head.weight joined the training after the last cut" in one for one in said)
+    assert pruning.report is not None
+    head = next(layer for layer in pruning.report.layers if layer.name == "head.weight")
+    assert head.nonzero == int(task.head.weight.count_nonzero()) == 512
+
+
+def test_what_no_optimizer_moves_is_left_alone_and_said() -> None:
+    class Taught(Task):
+        """With a teacher inside that nobody trains, though it could be."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.teacher = nn.Linear(8, 8)
+
+        def configure_optimizers(self) -> Any:
+            return torch.optim.Adam([*self.backbone.parameters(), *self.head.parameters()])
+
+    task = Taught()
+    before = task.teacher.weight.detach().clone()
+    pruning, said, _ = fit(task)
+    assert torch.equal(task.teacher.weight, before)
+    assert any("no optimizer moves teacher.weight: left alone" in one for one in said)
+    assert pruning.report is not None
+    assert pruning.report.skipped["teacher.weight"] == "no optimizer moves it"
+
+
+def test_experts_that_no_module_calls_a_weight_are_pruned_each_as_a_layer_and_it_is_said() -> None:
+    class Mixture(Task):
+        def __init__(self) -> None:
+            super().__init__()
+            self.gate = nn.Linear(8, 4)
+            self.down_proj = nn.Parameter(torch.randn(4, 8, 8) / 3)
+
+        def training_step(self, x: Tensor, i: int) -> Tensor:
+            experts = torch.einsum("be,eio,bi->bo", self.gate(x).softmax(1), self.down_proj, x)
+            return (experts - x).square().mean() + super().training_step(x, i)
+
+    task = Mixture()
+    pruning, said, _ = fit(task)
+    assert any("down_proj" in one and "stack of matrices" in one for one in said)
+    assert pruning.report is not None
+    assert pruning.report.sparsity >= 0.95
+    assert zeros(task.down_proj) > 128
+    # Each expert keeps the unit that every layer keeps.
+    assert all(bool(expert.any()) for expert in task.down_proj)
+
+
+def test_a_layer_outside_the_loss_keeps_its_share_and_no_more() -> None:
+    class Idle(Task):
+        def __init__(self) -> None:
+            super().__init__()
+            self.idle = nn.Linear(64, 64)
+
+    pruning, _, _ = fit(Idle(), epochs=20)
+    assert pruning.report is not None
+    left = {layer.name: layer for layer in pruning.report.layers}
+    share = left["idle.weight"].nonzero / pruning.report.nonzero
+    assert 0 < share <= left["idle.weight"].total / pruning.report.prunable
+
+
+@pytest.mark.parametrize("stop", [1, 2, 3])
+def test_resumed_after_weights_have_joined_it_has_their_masks(tmp_path: Path, stop: int) -> None:
+    class Save(L.Callback):
+        def on_train_epoch_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
+            if trainer.current_epoch == stop - 1:
+                trainer.save_checkpoint(tmp_path / "stop.ckpt")
+
+    fit(Task(), BackboneFinetuning(1, verbose=False), Save())
+    saved = torch.load(tmp_path / "stop.ckpt", weights_only=True)["callbacks"]["L1Pruning"]
+    again = Task()
+    pruning, _, _ = fit(again, BackboneFinetuning(1, verbose=False), file=tmp_path / "stop.ckpt")
+    assert pruning.phase == "tune"
+    assert set(saved["masks"]) <= set(pruning.masks)
+    assert pruning.report is not None
+    left = sum(int(w.count_nonzero()) for n, w in again.named_parameters() if n in pruning.masks)
+    assert pruning.report.nonzero == left
