@@ -30,6 +30,24 @@ def innermost(optimizer: Optimizer) -> list[Optimizer]:
     return list({id(one): one for one in found}.values())
 
 
+def hooked(optimizer: Optimizer) -> list[Optimizer]:
+    """This one, if torch calls hooks when it steps; or the outermost within it of which it does.
+
+    Raises:
+        ValueError: there is none.
+    """
+    if _has_hooks(optimizer):
+        return [optimizer]
+    within = _within(optimizer)
+    if not within:
+        raise ValueError(
+            f"optimizer: {type(optimizer).__name__} has no hooks, for it never calls "
+            "Optimizer.__init__, and holds no optimizer that moves all of its weights; call "
+            "super().__init__(params, defaults) in it, or give the optimizer within it"
+        )
+    return [one for inner in within for one in hooked(inner)]
+
+
 def after_steps(optimizer: Optimizer, act: Callable[[Optimizer], None]) -> list[RemovableHandle]:
     """Have `act` called with each innermost optimizer that has stepped, once its step is over.
 
@@ -39,23 +57,15 @@ def after_steps(optimizer: Optimizer, act: Callable[[Optimizer], None]) -> list[
     Raises:
         ValueError: torch calls no hooks for this one, and it holds none that it calls them for.
     """
-    within = _within(optimizer)
-    if not _has_hooks(optimizer):
-        if not within:
-            name = type(optimizer).__name__
-            raise ValueError(
-                f"optimizer: {name} has no hooks, for it never calls Optimizer.__init__, and holds "
-                "no optimizer that moves all of its weights; call super().__init__(params, "
-                "defaults) in it, or give the optimizer within it"
-            )
-        return [handle for inner in within for handle in after_steps(inner, act)]
-    inner = innermost(optimizer)
-    telling = [one for one in inner if _has_hooks(one)]
-    steps = _Steps(act, silent=[one for one in inner if not _has_hooks(one)])
-    handles = [one.register_step_post_hook(steps.note) for one in telling]
-    if within:
-        handles.append(optimizer.register_step_pre_hook(steps.begin))
-        handles.append(optimizer.register_step_post_hook(steps.end))
+    handles = []
+    for outer in hooked(optimizer):
+        inner = innermost(outer)
+        steps = _Steps(act, silent=[one for one in inner if not _has_hooks(one)])
+        telling = [one for one in inner if _has_hooks(one)]
+        handles += [one.register_step_post_hook(steps.note) for one in telling]
+        if inner != [outer]:
+            handles.append(outer.register_step_pre_hook(steps.begin))
+            handles.append(outer.register_step_post_hook(steps.end))
     return handles
 
 

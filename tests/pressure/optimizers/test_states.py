@@ -1,0 +1,109 @@
+"""What an optimizer remembers, where it is not what its kind remembers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.optim import (
+    Adam,
+    AdamW,
+)
+
+from l1prune import L1, OptimizerMetric, Pressure, Proximal, Saliency, find_targets
+from l1prune.pressure.optimizers import divisor
+
+
+class Renamed(AdamW):
+    """A parent's class with moments of its own names; or, without names, with none."""
+
+    names: tuple[str, ...] = ("m", "v")
+
+    @torch.no_grad()
+    def step(self, closure: Any = None) -> None:
+        for w in self.param_groups[0]["params"]:
+            for name in self.names:
+                self.state[w][name] = w.grad.clone()
+            w.sub_(w.grad.sign(), alpha=self.param_groups[0]["lr"])
+
+
+class Forgetful(Renamed):
+    names = ()
+
+
+class Projected(Renamed):
+    """Moments by the parent's names, but of a projection of the gradient."""
+
+    def step(self, closure: Any = None) -> None:
+        for w in self.param_groups[0]["params"]:
+            moment = torch.ones(1, w.shape[1])
+            self.state[w].update(step=torch.tensor(1.0), exp_avg=moment, exp_avg_sq=moment)
+
+
+@pytest.mark.parametrize("kind", [Renamed, Forgetful, Projected])
+def test_a_subclass_that_remembers_other_things_is_pressed_by_lr_times_strength(kind: Any) -> None:
+    model = nn.Sequential(nn.Linear(3, 3, bias=False), nn.Linear(3, 3, bias=False))
+    optimizer = kind(model.parameters(), lr=0.1)
+    Pressure(optimizer, find_targets(model), strength=0.5)
+    with pytest.warns(UserWarning, match=rf"the metric of {kind.__name__} is not known") as said:
+        for _ in range(3):
+            before = model[0].weight.detach().clone()
+            model[0].weight.grad = model[1].weight.grad = torch.zeros(3, 3)
+            optimizer.step()
+            pressed = L1().prox_(before, 0.05)
+            assert torch.equal(model[0].weight, pressed)
+    assert len(said) == 1
+
+
+def test_whoever_asks_for_a_metric_that_is_not_there_is_told() -> None:
+    layer = nn.Linear(2, 2, bias=False)
+    optimizer = Renamed(layer.parameters())
+    Pressure(optimizer, find_targets(layer), form=Proximal(OptimizerMetric()))
+    layer.weight.grad = torch.ones(2, 2)
+    with pytest.raises(ValueError, match=r"Renamed has no known metric; use Euclidean"):
+        optimizer.step()
+
+
+def test_saliency_without_readable_moments_goes_by_size_and_says_so_once() -> None:
+    torch.manual_seed(0)
+    layer = nn.Linear(3, 3, bias=False)
+    optimizer, saliency = Renamed(layer.parameters()), Saliency()
+    layer.weight.grad = torch.ones(3, 3)
+    optimizer.step()
+    saliency.check([optimizer])
+    with pytest.warns(UserWarning, match="what Renamed remembers of gradients") as said:
+        for _ in range(2):
+            (worth,) = saliency.weigh(find_targets(layer), [optimizer])
+    assert len(said) == 1
+    order = layer.weight.detach().abs().flatten().argsort()
+    assert torch.equal(worth.flatten().argsort(), order)
+
+
+class Eighths(Tensor):
+    """Few bits, with a scale: what stands there is told by `dequantize` alone."""
+
+    @staticmethod
+    def __new__(cls, codes: Tensor) -> Eighths:
+        return Tensor._make_subclass(cls, codes)
+
+    def dequantize(self) -> Tensor:
+        return self.as_subclass(Tensor) / 8
+
+
+def test_moments_of_few_bits_are_read_for_what_they_stand_for() -> None:
+    torch.manual_seed(0)
+    layer = nn.Linear(4, 3, bias=False)
+    layer.weight.grad = torch.randint(1, 9, (3, 4)).float()
+    optimizer = Adam(layer.parameters(), lr=0.0)
+    optimizer.step()
+    plain = divisor(optimizer, optimizer.param_groups[0], layer.weight)
+    targets = find_targets(layer)
+    (worth,) = Saliency().weigh(targets, [optimizer])
+    state = optimizer.state[layer.weight]
+    for name in ("exp_avg", "exp_avg_sq"):
+        state[name] = Eighths(state[name] * 8)
+    few = divisor(optimizer, optimizer.param_groups[0], layer.weight)
+    torch.testing.assert_close(few, plain)
+    torch.testing.assert_close(Saliency().weigh(targets, [optimizer])[0], worth)
