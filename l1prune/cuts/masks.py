@@ -19,13 +19,8 @@ from l1prune.cuts.plans import Plan
 from l1prune.cuts.thresholds import Threshold, as_threshold
 from l1prune.penalties import Penalty
 from l1prune.weights.bits import mask_, pack, unpack
-<<<<<<< HEAD
 from l1prune.weights.finite import check_finite
 from l1prune.weights.shards import is_sharded, local, over_shards, part_of, spread
-=======
-from l1prune.weights.blocks import blocks_of
-from l1prune.weights.shards import holders_of_parts, is_sharded, local, over_shards, part_of, spread
->>>>>>> h-optimizers
 from l1prune.weights.targets import Target
 
 

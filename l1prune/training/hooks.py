@@ -14,11 +14,7 @@ from l1prune.cuts.masks import hold_
 from l1prune.penalties import Penalty
 from l1prune.pressure.closures import Arguments, Closure, with_closure
 from l1prune.pressure.forms import Form
-<<<<<<< HEAD
-from l1prune.pressure.optimizers import after_steps, before_steps
-=======
 from l1prune.pressure.optimizers import after_steps, hooked
->>>>>>> h-optimizers
 from l1prune.pressure.pressure import Pressure
 from l1prune.training.lightning import overrides
 from l1prune.weights.targets import Target
@@ -43,11 +39,7 @@ class Hold:
         self._targets = [target for target in targets if id(target.parameter) in moved]
         self._masks = masks
         self._handles = [
-<<<<<<< HEAD
-            *before_steps(optimizer, self._before),
-=======
             *(one.register_step_pre_hook(self._before) for one in hooked(optimizer)),
->>>>>>> h-optimizers
             *after_steps(optimizer, self._after),
         ]
 

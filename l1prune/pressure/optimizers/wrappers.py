@@ -69,17 +69,6 @@ def after_steps(optimizer: Optimizer, act: Callable[[Optimizer], None]) -> list[
     return handles
 
 
-def before_steps(optimizer: Optimizer, hook: Callable[..., Any]) -> list[RemovableHandle]:
-    """Have a hook called before each step of the outermost optimizers that torch calls hooks for.
-
-    It gets the arguments of the step, and may give others, as `Optimizer.register_step_pre_hook`
-    says.
-    """
-    if _has_hooks(optimizer):
-        return [optimizer.register_step_pre_hook(hook)]
-    return [handle for inner in _within(optimizer) for handle in before_steps(inner, hook)]
-
-
 class _Steps:
     """The steps that innermost optimizers have taken, until what surrounds them is over.
 
