@@ -65,8 +65,11 @@ def train(config: DictConfig, folder: RunFolder) -> None:
         if not run.pruning:
             note_parameters(run.trainer, SparsityReport.of(run.model))
 
-    with failing(folder), resumable(folder):
-        with refusing(ValueError, trained=lambda: run.trainer.global_step > 0):
+    with failing(folder):
+        with (
+            refusing(ValueError, trained=lambda: run.trainer.global_step > 0),
+            resumable(folder),
+        ):
             run.trainer.fit(run.model, run.data, ckpt_path=folder.last)
             if not run.trainer.global_step:
                 raise ValueError(
@@ -74,7 +77,8 @@ def train(config: DictConfig, folder: RunFolder) -> None:
                     f"trainer.max_steps={config.trainer.max_steps}: that is no training at all; "
                     "give at least one epoch"
                 )
-        finish(run, folder, config.seed)
+        with resumable(folder):
+            finish(run, folder, config.seed)
 
 
 def resolved(config: DictConfig) -> Any:

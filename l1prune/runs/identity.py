@@ -60,7 +60,10 @@ class RunIdentity(pl.Callback):
         """Why the run cannot go on from a checkpoint; None if it can."""
         where = f"the checkpoint in {self.folder}"
         if "id" not in saved:
-            return f"{where} does not say which run it is of, so it may be of any: give {OTHER}"
+            return (
+                f"{where} does not say which run it is of, as those of earlier versions do not: "
+                f"give {OTHER}"
+            )
         if told := difference(saved, self.settings):
             return f"{where} is of a run that began with {told}; {SAME}"
         if self.id not in ("", saved["id"]):
