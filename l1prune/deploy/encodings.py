@@ -36,7 +36,7 @@ class Code:
 class Encoding(Protocol):
     """How the values of a tensor are stored; `save_sparse` takes any object that has this."""
 
-    def encode(self, w: Tensor) -> Code:
+    def code(self, w: Tensor) -> Code:
         """The code of a tensor on the CPU, of any dtype; exact where nothing else fits."""
         ...
 
@@ -45,11 +45,11 @@ class Encoding(Protocol):
 class Exact:
     """Every bit comes back, those of NaN and of −0.0 too.
 
-    >>> Exact().encode(torch.tensor([-0.0])).values
+    >>> Exact().code(torch.tensor([-0.0])).values
     tensor([-0.])
     """
 
-    def encode(self, w: Tensor) -> Code:
+    def code(self, w: Tensor) -> Code:
         return Code(w)
 
 
@@ -60,11 +60,11 @@ class PlainZeros:
     A weight masked by a product, as torch's own pruning does it, is −0.0 where it was negative;
     kept apart from 0.0, these take a bit for each weight that is gone.
 
-    >>> PlainZeros().encode(torch.tensor([-0.0, 1.0])).values
+    >>> PlainZeros().code(torch.tensor([-0.0, 1.0])).values
     tensor([0., 1.])
     """
 
-    def encode(self, w: Tensor) -> Code:
+    def code(self, w: Tensor) -> Code:
         return Code(_plain(w))
 
 
@@ -74,11 +74,11 @@ class Half:
 
     A tensor with a finite value beyond ±65504 stays exact; so do all other dtypes.
 
-    >>> Half().encode(torch.tensor([0.1, 2.0])).values
+    >>> Half().code(torch.tensor([0.1, 2.0])).values
     tensor([0.1000, 2.0000], dtype=torch.float16)
     """
 
-    def encode(self, w: Tensor) -> Code:
+    def code(self, w: Tensor) -> Code:
         if w.dtype not in (torch.float32, torch.float64):
             return Code(_plain(w))
         rounded = w.half()
@@ -97,21 +97,21 @@ class RowInt8:
     Args:
         others: the encoding of all that has no rows, `Half()` or `Exact()`.
 
-    >>> RowInt8().encode(torch.tensor([[0.5, 127.0], [0.0, 1.0]]))
+    >>> RowInt8().code(torch.tensor([[0.5, 127.0], [0.0, 1.0]]))
     Code(values=tensor([[  0, 127],
             [  0, 127]], dtype=torch.int8), scale=tensor([1.0000, 0.0079]))
     """
 
     others: Encoding = Half()
 
-    def encode(self, w: Tensor) -> Code:
+    def code(self, w: Tensor) -> Code:
         if w.ndim < 2 or w.numel() == 0 or not w.dtype.is_floating_point or w.itemsize < 2:
-            return self.others.encode(w)
+            return self.others.code(w)
         rows = w.flatten(1)
         scale = (rows.abs().amax(1).double() / _STEPS).float()
         # Zero for a row that is not zero: its values are too small for float32.
         if not scale.isfinite().all() or not torch.equal(scale > 0, (rows != 0).any(1)):
-            return self.others.encode(w)
+            return self.others.code(w)
         steps = rows / torch.where(scale > 0, scale, 1.0).unsqueeze(1)
         return Code(steps.round_().clamp_(-_STEPS, _STEPS).to(torch.int8).view(w.shape), scale)
 

@@ -67,7 +67,7 @@ def save_sparse(
     >>> report.compression > 12, torch.equal(state["weight"], model.weight)
     (True, True)
     """
-    check_object("values", values, ("encode",), "Half()")
+    check_object("values", values, ("code",), "Half()")
     file = Path(file)
     state = state_of(source)
     names = first_names(state)
@@ -163,7 +163,7 @@ def _signed_zeros(kept: Tensor, dtype: torch.dtype) -> int:
 
 
 def _code(name: str, w: Tensor, encoding: Encoding) -> Code:
-    code = encoding.encode(w)
+    code = encoding.code(w)
     rows = None if code.scale is None else (code.scale.dtype, code.scale.shape)
     if code.values.shape != w.shape or rows not in (None, (torch.float32, w.shape[:1])):
         raise ValueError(
