@@ -17,7 +17,7 @@ from torch import Tensor
 
 from l1prune.deploy.encodings import bits, rescaled_
 from l1prune.deploy.index import DTYPES, Entry, Index, dense, read
-from l1prune.deploy.positions import LAYOUTS, Bytes, scatter
+from l1prune.deploy.positions import LAYOUTS, Bytes, scatter_
 from l1prune.deploy.streams import inflated, unshuffled
 
 FORMAT = "l1prune"
@@ -141,6 +141,8 @@ class SparseArchive:
 
 def _tensor(entry: Entry, packed: Bytes, kept: Tensor, scale: Tensor | None) -> Tensor:
     dtype = DTYPES[entry.dtype]
-    numbers = bits(kept.to(dtype)).numpy()
-    flat = scatter(entry.layout, packed, numbers, entry.total)
-    return rescaled_(torch.from_numpy(flat).view(dtype).view(entry.shape), scale)
+    numbers = bits(kept.to(dtype))
+    # Not by numpy, which asks for huge pages: the first time they take many times as long.
+    flat = torch.zeros(entry.total, dtype=numbers.dtype)
+    scatter_(flat.numpy(), entry.layout, packed, numbers.numpy())
+    return rescaled_(flat.view(dtype).view(entry.shape), scale)

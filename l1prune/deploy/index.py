@@ -22,7 +22,7 @@ DTYPES: dict[str, torch.dtype] = {
 }
 """What safetensors stores, as far as this version of torch knows it."""
 
-WITHOUT_ZERO = ("float8_e8m0fnu", "float4_e2m1fn_x2")
+_WITHOUT_ZERO = ("float8_e8m0fnu", "float4_e2m1fn_x2")
 """Dtypes in which the bits 0 are not the number 0, or not one number."""
 
 _MOST_SIZES = 64  # dimensions; as many as numpy knows
@@ -94,7 +94,7 @@ class Entry:
         if self.stored == self.dtype and not self.scaled:
             return True
         after, before = DTYPES[self.stored], DTYPES[self.dtype]
-        odd = after.is_complex or {self.stored, self.dtype} & {*WITHOUT_ZERO}
+        odd = after.is_complex or {self.stored, self.dtype} & {*_WITHOUT_ZERO}
         return before.is_floating_point and after.itemsize <= before.itemsize and not odd
 
 

@@ -41,7 +41,7 @@ class Dense:
         return packed.size == 0 and kept == total
 
     def places(self, packed: Bytes) -> Iterator[Places]:
-        yield from ()  # nobody asks: the values are the tensor
+        yield from ()  # the values are the tensor
 
 
 class Mask:
@@ -125,16 +125,14 @@ def smallest(bits: npt.NDArray[Any]) -> tuple[str, Bytes]:
     return layout, LAYOUTS[layout].pack(bits)
 
 
-def scatter(layout: str, packed: Bytes, values: npt.NDArray[Any], total: int) -> npt.NDArray[Any]:
-    """A flat array of `total` weights: the values at their places, zero elsewhere."""
+def scatter_(flat: npt.NDArray[Any], layout: str, packed: Bytes, values: npt.NDArray[Any]) -> None:
+    """Put values to their places in a flat array of zeros."""
     if layout == "dense":
-        return values.copy()
-    flat = np.zeros(total, values.dtype)
+        flat[:] = values
     start = 0
     for places in LAYOUTS[layout].places(packed):
         flat[places] = values[start : start + places.size]
         start += places.size
-    return flat
 
 
 def _gaps(zeros: Places) -> Bytes:

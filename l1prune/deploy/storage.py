@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from l1prune.checks import check_object, is_whole
 from l1prune.deploy.archives import FORMAT, VERSION, opened
 from l1prune.deploy.encodings import Change, Code, Encoding, Exact, bits, change
-from l1prune.deploy.index import WITHOUT_ZERO, Entry, Index, dense, written
+from l1prune.deploy.index import Entry, Index, dense, written
 from l1prune.deploy.positions import Bytes, smallest
 from l1prune.deploy.states import State, check_fits, fill_, first_names, plain, state_of
 from l1prune.deploy.storage_report import StorageReport
@@ -198,10 +198,10 @@ def _write(own: State, names: Mapping[str, str], encoding: Encoding, file: Path)
 
 
 def _write_dense(own: State, file: Path, report: StorageReport) -> StorageReport:
-    """Write the plain file instead, if it is smaller than the sparse one, and can be read."""
+    """Write the plain file instead, if there is one and it is smaller than the sparse one."""
     entries = tuple(dense(name, w) for name, w in own.items())
-    if {entry.dtype for entry in entries} & {*WITHOUT_ZERO}:
-        return report  # safetensors writes these, but does not read them
+    if "__metadata__" in own:
+        return report  # a name that safetensors has taken
     content = save({name: w.clone() for name, w in own.items()})
     if len(content) >= report.nbytes:
         return report
