@@ -1,0 +1,157 @@
+"""Movements: operations whose outputs are some of their inputs' elements, in another place."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.fx import Node
+
+from l1prune.deploy.rules import Needs
+from l1prune.deploy.signals import Scene, Signal, Stored, differs, run
+
+aten = torch.ops.aten
+
+COPIES = (
+    *(aten.cat, aten.stack, aten.hstack, aten.vstack, aten.concat, aten.clone, aten.contiguous),
+    *(aten.reshape, aten.flatten, aten.unflatten, aten._unsafe_view, aten.repeat, aten.tile),
+    *(aten.flip, aten.roll, aten.pixel_shuffle, aten.pixel_unshuffle, aten.channel_shuffle),
+    *(aten.constant_pad_nd, aten.pad, aten.select_scatter, aten.slice_scatter),
+    *(aten.chunk, aten.tensor_split, aten.narrow, aten.movedim, aten.swapaxes),
+)
+NO_MOVEMENTS = ("as_strided", "real", "imag", "view_as_real", "view_as_complex", "_conj", "_neg_view")
+TRANSPOSITIONS = (aten.t.default, aten.transpose.int, aten.permute.default)
+
+
+def is_movement(target: Any) -> bool:
+    """Whether an operation only moves elements: all views do, and some that copy."""
+    if getattr(target, "overloadpacket", None) in COPIES:
+        return True
+    schema = getattr(target, "_schema", None)
+    if schema is None or schema.name.partition("::")[2] in NO_MOVEMENTS:
+        return False
+    aliases = [argument.alias_info for argument in schema.arguments if argument.alias_info]
+    return bool(aliases) and not any(alias.is_write for alias in aliases)
+
+
+class Movement:
+    """The operation is done on the places of the elements, which tells where each comes from."""
+
+    def forward(self, node: Node, scene: Scene) -> Any:
+        if (moved := _transposed(node, scene)) is not None:
+            return moved
+        if not _movable(node, scene):
+            return None
+        signals = {source: scene.read(source) for source in node.all_input_nodes}
+        places = _places(node, {source: signal.unit.shape for source, signal in signals.items()})
+        flat = [
+            torch.cat([_zero(parts[0]), *(part.flatten() for part in parts)])
+            for parts in (
+                [signal.varies for signal in signals.values()],
+                [signal.value for signal in signals.values()],
+                [signal.unit for signal in signals.values()],
+            )
+        ]
+        found = [Signal(*(part[place] for part in flat)) for place in _listed(places)]
+        if any((place == 0).any() for place in _listed(places)):
+            (signal,) = signals.values()
+            found = [Signal(one.varies, one.value, _padded(node, signal, one)) for one in found]
+        return found if isinstance(places, list) else found[0]
+
+    def needs(self, node: Node, need: Any, scene: Scene) -> Needs:
+        if isinstance(scene.known[node], Stored):
+            return []
+        signals = dict(scene.signals(node))
+        shapes = {source: signal.unit.shape for source, signal in signals.items()}
+        total = 1 + sum(shape.numel() for shape in shapes.values())
+        read = torch.zeros(total, dtype=torch.bool)
+        for place, wanted in zip(_listed(_places(node, shapes)), _listed(need), strict=True):
+            read[place[wanted]] = True
+        parts = read[1:].split([shape.numel() for shape in shapes.values()])
+        return [
+            (source, part.view(shape))
+            for (source, shape), part in zip(shapes.items(), parts, strict=True)
+        ]
+
+    def surviving(self, node: Node, twin: Node, scene: Scene, gone: Tensor) -> bool:
+        if isinstance(scene.known[node], Stored):
+            return True
+        signals = dict(scene.signals(node))
+        shapes = {source: signal.unit.shape for source, signal in signals.items()}
+        stay = [~gone[signal.unit] for signal in signals.values()]
+        renumbered = torch.cat([torch.ones(1, dtype=torch.bool), *(s.flatten() for s in stay)])
+        number = renumbered.long().cumsum(0) - 1
+        expected = [
+            number[place[~gone[signal.unit]]]
+            for place, signal in zip(
+                _listed(_places(node, shapes)), _listed(scene.known[node]), strict=True
+            )
+        ]
+        smaller = {one: one.meta["val"].shape for one in twin.all_input_nodes}
+        try:
+            found = _listed(_places(twin, smaller))
+        except RuntimeError:
+            return False
+        return len(found) == len(expected) and all(
+            torch.equal(one.flatten(), other) for one, other in zip(found, expected, strict=True)
+        )
+
+
+def _listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
+
+
+def _zero(part: Tensor) -> Tensor:
+    return torch.zeros(1, dtype=part.dtype)
+
+
+def _transposed(node: Node, scene: Scene) -> Stored | None:
+    """A parameter whose dimensions are put in another order is still that parameter."""
+    stored = scene.stored(node.args[0])
+    if stored is None or node.target not in TRANSPOSITIONS:
+        return None
+    sizes = torch.empty(tuple(range(len(stored.order))), device="meta")  # each dim has its own
+    moved = run(node, {node.all_input_nodes[0]: sizes}).shape
+    return Stored(stored.name, tuple(stored.order[size] for size in moved))
+
+
+def _movable(node: Node, scene: Scene) -> bool:
+    """Whether places can be moved like values: one kind of numbers, and no others filled in."""
+    values = [node.meta["val"], *(source.meta["val"] for source in node.all_input_nodes)]
+    tensors = [tensor for value in values for tensor in _listed_any(value)]
+    if len({tensor.dtype for tensor in tensors}) > 1 or tensors[0].is_complex():
+        return False
+    filled = {aten.constant_pad_nd.default: 2, aten.pad.default: 3}.get(node.target)
+    if filled is not None:
+        return not any(node.args[filled:]) and not node.kwargs.get("value")
+    return True
+
+
+def _listed_any(value: Any) -> list[Tensor]:
+    return list(value) if isinstance(value, tuple | list) else [value]
+
+
+def _places(node: Node, shapes: dict[Node, torch.Size]) -> Any:
+    """From which element of all the inputs, counted from 1, each of the output comes; 0: none."""
+    numbers, start = {}, 1
+    for source, shape in shapes.items():
+        count = shape.numel()
+        numbers[source] = torch.arange(start, start + count, dtype=torch.double).view(shape)
+        start += count
+    moved = run(node, numbers)
+    return [one.long() for one in moved] if isinstance(moved, tuple | list) else moved.long()
+
+
+def _padded(node: Node, source: Signal, moved: Signal) -> Tensor:
+    """Units of padding: those beside which it stands; fixed where it makes new ones."""
+    unit = moved.unit
+    for dim in range(unit.ndim):
+        size, longer = source.unit.shape[dim], unit.shape[dim]
+        if size != longer and differs(source.unit, dim):
+            return unit
+    reduced = source.unit
+    for dim in range(unit.ndim):
+        if reduced.shape[dim] != unit.shape[dim]:
+            reduced = reduced.narrow(dim, 0, 1)
+    return reduced.expand(unit.shape)
