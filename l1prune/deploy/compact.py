@@ -9,12 +9,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from l1prune.deploy.graph import Arguments, arguments, trace
+from l1prune.deploy.edges import edges
+from l1prune.deploy.graph import trace
+from l1prune.deploy.inputs import Arguments, arguments, variations
 from l1prune.deploy.liveness import Liveness, analyse
-from l1prune.deploy.proof import difference, disagreement, mismatch, outputs, references, variations
+from l1prune.deploy.proof import difference, disagreement, outputs, references
 from l1prune.deploy.refusals import check_plain
 from l1prune.deploy.report import CompactReport, Shortened
 from l1prune.deploy.surgery import Operation, operate
+from l1prune.deploy.twins import mismatch
 from l1prune.deploy.widths import Width, dead_but_kept, most, widths
 
 
@@ -69,7 +72,7 @@ def compact(model: nn.Module, example_input: Any) -> Compaction:
     parts = widths(liveness, liveness.gone(nothing))
     chosen, refused = most(parts, attempt.refusal)
     gone = attempt.gone(chosen)
-    if attempt.refusal(chosen) is not None:
+    if chosen != attempt.chosen and attempt.refusal(chosen) is not None:
         raise RuntimeError(
             f"compact: the smaller {type(model).__name__} does not compute the same; this is a "
             "fault of compact, please report it"
@@ -79,7 +82,7 @@ def compact(model: nn.Module, example_input: Any) -> Compaction:
         before=_count(model),
         after=_count(twin),
         shortened=tuple(_shortened(part, liveness, gone) for part in widths(liveness, gone)),
-        kept={name: dict(why) for name, why in dead_but_kept(liveness, gone).items()},
+        kept={name: dict(why) for name, why in dead_but_kept(liveness, gone, refused).items()},
         refused={str(part): reason for part, reason in refused.items()},
         difference64=attempt.difference,
         difference=_in_own_type(model, twin, call),
@@ -94,9 +97,10 @@ class _Attempt:
     def __init__(self, model: nn.Module, call: Arguments) -> None:
         self.model, self.call = model, call
         self.liveness: Liveness = analyse(trace(model, call))
-        self.expected = references(model, call)
+        self.expected = references(model, call, edges(model, call))
         self.parts = widths(self.liveness, ~self.liveness.needed)
         self.difference = 0.0
+        self.chosen: list[Width] | None = None
         self.last: Operation
 
     def gone(self, chosen: Sequence[Width]) -> Tensor:
@@ -109,7 +113,7 @@ class _Attempt:
 
     def refusal(self, chosen: Sequence[Width]) -> str | None:
         """Why these widths cannot be shortened together; None if they can, and `last` is it."""
-        gone = self.gone(chosen)
+        gone, self.chosen = self.gone(chosen), list(chosen)
         self.last = operate(self.model, self.liveness, gone)
         self.difference, reason = disagreement(self.last.model, self.expected)
         if reason is not None:
@@ -136,6 +140,6 @@ def _shortened(part: Width, liveness: Liveness, gone: Tensor) -> Shortened:
 def _in_own_type(model: nn.Module, twin: nn.Module, call: Arguments) -> float:
     """The largest relative difference in the models' own type, on random inputs like the example."""
     worst = 0.0
-    for variation, _ in zip(variations(call), range(3), strict=False):
+    for variation, _ in zip(variations(call, []), range(3), strict=False):
         worst = max(worst, difference(outputs(model, variation), outputs(twin, variation)))
     return worst

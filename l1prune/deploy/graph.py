@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,19 +14,7 @@ from torch import Tensor, nn
 from torch.export import ExportedProgram
 from torch.fx import Node
 
-Arguments = tuple[tuple[Any, ...], dict[str, Any]]
-
-
-def arguments(example_input: Any) -> Arguments:
-    """How `model` is called with an example: a mapping by keyword, a tuple by position.
-
-    >>> arguments(1), arguments((1, 2)), arguments({"x": 1})
-    (((1,), {}), ((1, 2), {}), ((), {'x': 1}))
-    """
-    if isinstance(example_input, Mapping):
-        return (), dict(example_input)
-    return (tuple(example_input) if isinstance(example_input, tuple | list) else (example_input,)), {}
-
+from l1prune.deploy.inputs import Arguments
 
 @dataclass(frozen=True, eq=False)
 class Graph:
@@ -57,16 +47,12 @@ def trace(model: nn.Module, call: Arguments) -> Graph:
         ValueError: it cannot be exported, or changes buffers or inputs.
     """
     kind = type(model).__name__
-    args, kwargs = call
     try:
-        with torch.no_grad(), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # torch's own, about itself
-            program = torch.export.export(model, args, kwargs, strict=False).run_decompositions({})
+        program = export(model, call).run_decompositions({})
     except Exception as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise ValueError(
             f"model: the forward of {kind} cannot be exported by torch.export, so nothing can be "
-            f"proved about it: {reason}"
+            f"proved about it: {first_line(error)}"
         ) from error
     signature = program.graph_signature
     if changed := {**signature.buffers_to_mutate, **signature.user_inputs_to_mutate}:
@@ -75,6 +61,24 @@ def trace(model: nn.Module, call: Arguments) -> Graph:
             "only a forward that changes nothing can be made smaller"
         )
     return _graph(model, program)
+
+
+def export(model: nn.Module, call: Arguments, sizes: Any = None) -> ExportedProgram:
+    """Without what torch.export warns of and logs: its errors say what matters.
+
+    Args:
+        model: in eval mode.
+        call: what its forward is given.
+        sizes: which sizes of the inputs may change, as torch.export wants it.
+    """
+    before = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    try:
+        with torch.no_grad(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return torch.export.export(model, *call, dynamic_shapes=sizes, strict=False)
+    finally:
+        logging.disable(before)
 
 
 def _graph(model: nn.Module, program: ExportedProgram) -> Graph:
@@ -103,6 +107,11 @@ def _constant(program: ExportedProgram, name: str) -> Tensor:
     value = program.constants[name]
     assert isinstance(value, Tensor)
     return value
+
+
+def first_line(error: Exception) -> str:
+    """What an error says, without its details."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
 def place(node: Node) -> str:

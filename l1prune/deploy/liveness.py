@@ -14,18 +14,19 @@ from l1prune.deploy import channels, contractions, movements, rules
 from l1prune.deploy.graph import Graph
 from l1prune.deploy.rules import Rule
 from l1prune.deploy.signals import Scene, Signal, Stored
-from l1prune.deploy.units import Couplings, Units
+from l1prune.deploy.units import FIXED, Couplings, Units
 
 aten = torch.ops.aten
 
 OPAQUE = rules.Opaque()
 ITEM = rules.Item()
+CONTRACT = contractions.Contract()
 POINTWISE = rules.Pointwise()
 MOVEMENT = movements.Movement()
 RULES: dict[Any, Rule] = {
     **dict.fromkeys(
         [*contractions.MATRICES, *contractions.CONVOLUTIONS, *contractions.TRANSPOSED],
-        contractions.Contract(),
+        CONTRACT,
     ),
     aten._native_batch_norm_legit_no_training: channels.Affine(),
     aten.prelu: channels.Slope(),
@@ -99,8 +100,10 @@ def analyse(graph: Graph) -> Liveness:
     OPAQUE.forward(graph.nodes[-1], scene)
     couplings = scene.units.couple()
     nothing = torch.zeros(scene.units.count, dtype=torch.bool)
-    idle = ~_wanted(scene, known_by, couplings, nothing)
-    needed = _closed(scene, known_by, couplings, couplings.fixed | _untouched(scene, couplings))
+    untouched = _untouched(scene, couplings)
+    idle = ~_wanted(scene, known_by, couplings, nothing) & ~untouched
+    idle[couplings.root == FIXED] = False
+    needed = _closed(scene, known_by, couplings, couplings.fixed | untouched)
     return Liveness(scene, known_by, couplings, idle, needed)
 
 
@@ -135,16 +138,27 @@ def _untouched(scene: Scene, couplings: Couplings) -> Tensor:
     return ~couplings.spread(seen)
 
 
+def _steady(scene: Scene, couplings: Couplings) -> Tensor:
+    """Units that are the same for all inputs wherever they occur."""
+    moves = torch.zeros(scene.units.count, dtype=torch.bool)
+    for known in scene.known.values():
+        for signal in _signals(known):
+            moves[signal.unit[signal.varies]] = True
+    return ~couplings.spread(moves)
+
+
 def _closed(
     scene: Scene, rules: Mapping[Node, Rule], couplings: Couplings, needed: Tensor
 ) -> Tensor:
     """What stays needs what it is computed from, and no dimension is left without a unit."""
     needed = couplings.spread(needed)
+    steady = _steady(scene, couplings)
     while True:
         wanted = needed | _wanted(scene, rules, couplings, needed)
         for start, size in scene.units.ranges():
             if size and not wanted[start : start + size].any():
-                wanted[start] = True
+                # One that needs nothing itself, if there is one.
+                wanted[start + int(steady[start : start + size].int().argmax())] = True
         wanted = couplings.spread(wanted)
         if torch.equal(wanted, needed):
             return needed
@@ -197,4 +211,4 @@ def _either(some: Tensor | None, others: Tensor) -> Tensor:
 
 def _any(need: Any) -> bool:
     parts = need if isinstance(need, list) else [need]
-    return need is None or any(bool(part.any()) for part in parts if part is not None)
+    return any(bool(part.any()) for part in parts if part is not None)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.fx import Node
 
+from l1prune.deploy.graph import place
 from l1prune.deploy.rules import Needs
 from l1prune.deploy.signals import Scene, Signal, Stored, differs, run
 
@@ -44,7 +45,10 @@ class Movement:
         if not _movable(node, scene):
             return None
         signals = {source: scene.read(source) for source in node.all_input_nodes}
-        places = _places(node, {source: signal.unit.shape for source, signal in signals.items()})
+        origins = _origins(node, {source: signal.unit.shape for source, signal in signals.items()})
+        if _leaves_some_out(origins, signals):
+            scene.units.fix(_cut_off(origins, signals), f"cut by {place(node)}")
+            signals = {n: _anywhere(signal) for n, signal in signals.items()}
         flat = [
             torch.cat([_zero(parts[0]), *(part.flatten() for part in parts)])
             for parts in (
@@ -53,11 +57,11 @@ class Movement:
                 [signal.unit for signal in signals.values()],
             )
         ]
-        found = [Signal(*(part[place] for part in flat)) for place in _listed(places)]
-        if any((place == 0).any() for place in _listed(places)):
+        found = [Signal(*(part[origin] for part in flat)) for origin in _listed(origins)]
+        if any((origin == 0).any() for origin in _listed(origins)):
             (signal,) = signals.values()
             found = [Signal(one.varies, one.value, _padded(node, signal, one)) for one in found]
-        return found if isinstance(places, list) else found[0]
+        return found if isinstance(origins, list) else found[0]
 
     def needs(self, node: Node, need: Any, scene: Scene) -> Needs:
         if isinstance(scene.known[node], Stored):
@@ -66,8 +70,8 @@ class Movement:
         shapes = {source: signal.unit.shape for source, signal in signals.items()}
         total = 1 + sum(shape.numel() for shape in shapes.values())
         read = torch.zeros(total, dtype=torch.bool)
-        for place, wanted in zip(_listed(_places(node, shapes)), _listed(need), strict=True):
-            read[place[wanted]] = True
+        for origin, wanted in zip(_listed(_origins(node, shapes)), _listed(need), strict=True):
+            read[origin[wanted]] = True
         parts = read[1:].split([shape.numel() for shape in shapes.values()])
         return [
             (source, part.view(shape))
@@ -83,14 +87,14 @@ class Movement:
         renumbered = torch.cat([torch.ones(1, dtype=torch.bool), *(s.flatten() for s in stay)])
         number = renumbered.long().cumsum(0) - 1
         expected = [
-            number[place[~gone[signal.unit]]]
-            for place, signal in zip(
-                _listed(_places(node, shapes)), _listed(scene.known[node]), strict=True
+            number[origin[~gone[signal.unit]]]
+            for origin, signal in zip(
+                _listed(_origins(node, shapes)), _listed(scene.known[node]), strict=True
             )
         ]
         smaller = {one: one.meta["val"].shape for one in twin.all_input_nodes}
         try:
-            found = _listed(_places(twin, smaller))
+            found = _listed(_origins(twin, smaller))
         except RuntimeError:
             return False
         return len(found) == len(expected) and all(
@@ -100,6 +104,35 @@ class Movement:
 
 def _listed(value: Any) -> list[Any]:
     return value if isinstance(value, list) else [value]
+
+
+def _leaves_some_out(origins: Any, signals: dict[Node, Signal]) -> bool:
+    read = torch.cat([origin.flatten() for origin in _listed(origins)]).unique()
+    return int((read > 0).sum()) < sum(signal.unit.numel() for signal in signals.values())
+
+
+def _cut_off(origins: Any, signals: dict[Node, Signal]) -> Tensor:
+    """Units of tables, that no input reaches, of which nothing is read at this length."""
+    units = torch.cat([signal.unit.flatten() for signal in signals.values()])
+    read = torch.cat([origin.flatten() for origin in _listed(origins)])
+    tables = [signal.unit.flatten() for signal in signals.values() if not signal.varies.any()]
+    whole = torch.cat([torch.empty(0, dtype=torch.long), *tables]).unique()
+    return whole[~torch.isin(whole, units[read[read > 0] - 1])]
+
+
+def _anywhere(signal: Signal) -> Signal:
+    """What is known of the elements wherever they are cut out: for longer inputs it is elsewhere.
+
+    A table of positions is cut to the length of the input: what is constant at the example's
+    length is so at others if it is the same all along.
+    """
+    steady = not signal.varies.any()
+    varies, value = signal.varies, signal.value
+    for dim in range(value.ndim):
+        if steady or not differs(signal.unit, dim):
+            alike = (value == value.narrow(dim, 0, 1)).all(dim, keepdim=True)
+            varies = varies | varies.any(dim, keepdim=True) | ~alike
+    return Signal(varies, value.masked_fill(varies, 0), signal.unit)
 
 
 def _zero(part: Tensor) -> Tensor:
@@ -132,7 +165,7 @@ def _listed_any(value: Any) -> list[Tensor]:
     return list(value) if isinstance(value, tuple | list) else [value]
 
 
-def _places(node: Node, shapes: dict[Node, torch.Size]) -> Any:
+def _origins(node: Node, shapes: dict[Node, torch.Size]) -> Any:
     """From which element of all the inputs, counted from 1, each of the output comes; 0: none."""
     numbers, start = {}, 1
     for source, shape in shapes.items():

@@ -121,15 +121,15 @@ class Pointwise:
         return Signal(varies, value, unit)
 
     def needs(self, node: Node, need: Any, scene: Scene) -> Needs:
-        signals = {n: s for n, s in scene.signals(node) if scene.stored(n) is None}
+        read = [source for source in node.all_input_nodes if scene.stored(source) is None]
         found = []
-        for source, signal in signals.items():
+        for source in read:
             mine = need
             if _is_product(node):
-                for other, factor in scene.signals(node):
+                for other in node.all_input_nodes:
                     if other is not source:
-                        mine = mine & ~factor.constant_zero
-            found.append((source, shrunk(mine, signal.varies.shape)))
+                        mine = mine & ~scene.constant_zero(other)
+            found.append((source, shrunk(mine, scene.signal(source).varies.shape)))
         return found
 
     def surviving(self, node: Node, twin: Node, scene: Scene, gone: Tensor) -> bool:
@@ -206,4 +206,4 @@ def shrunk(need: Tensor, shape: Sequence[int]) -> Tensor:
     """
     lead = need.ndim - len(shape)
     dims = [d for d in range(need.ndim) if d < lead or shape[d - lead] < need.shape[d]]
-    return (need.any(tuple(dims)) if dims else need).reshape(*shape)
+    return (need.any(tuple(dims)) if dims else need).reshape(torch.Size(shape))

@@ -32,9 +32,9 @@ class Signal:
     @classmethod
     def unknown(cls, shape: Sequence[int]) -> Signal:
         """Nothing is known, and it stays."""
-        varies = torch.ones((), dtype=torch.bool).expand(*shape)
-        value = torch.zeros((), dtype=torch.double).expand(*shape)
-        return cls(varies, value, torch.tensor(FIXED).expand(*shape))
+        varies = torch.ones((), dtype=torch.bool).expand(torch.Size(shape))
+        value = torch.zeros((), dtype=torch.double).expand(torch.Size(shape))
+        return cls(varies, value, torch.tensor(FIXED).expand(torch.Size(shape)))
 
     @classmethod
     def constant(cls, value: Tensor, unit: Tensor | None = None) -> Signal:
@@ -99,6 +99,11 @@ class Scene:
         assert isinstance(found, Signal), f"{node} has several outputs"
         return found
 
+    def constant_zero(self, node: Node) -> Tensor:
+        """Where a node's elements are proved to be 0."""
+        stored = self.stored(node)
+        return self.signal(node).constant_zero if stored is None else self.tensor(stored) == 0
+
     def read(self, node: Node) -> Signal:
         """The same for an operation that reads a parameter as it stands, with all its vectors."""
         signal = self.signal(node)
@@ -136,7 +141,7 @@ def along(vector: Tensor, dim: int, shape: Sequence[int]) -> Tensor:
             [2, 2, 2]])
     """
     dim %= len(shape)
-    return vector.view([-1 if d == dim else 1 for d in range(len(shape))]).expand(*shape)
+    return vector.view([-1 if d == dim else 1 for d in range(len(shape))]).expand(torch.Size(shape))
 
 
 def per_channel(tensor: Tensor, dim: int) -> Tensor:

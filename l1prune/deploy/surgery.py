@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from l1prune.deploy.contractions import Constants, contraction, contribution, dispensable
-from l1prune.deploy.liveness import Liveness
+from l1prune.deploy.liveness import CONTRACT, Liveness
 from l1prune.deploy.shapes import resize
 
 
@@ -81,8 +81,8 @@ def _fold(liveness: Liveness, gone: Tensor) -> dict[str, Tensor]:
     """Biases and weights with the constants of lost channels in them, whole, in float64."""
     scene = liveness.scene
     folded: dict[str, Tensor] = {}
-    for node in liveness.rules:
-        found = contraction(node, scene)
+    for node, rule in liveness.rules.items():
+        found = contraction(node, scene) if rule is CONTRACT else None
         if found is None or not found.folds(scene):
             continue
         constants = Constants.of(scene.signal(found.source), found.channel)

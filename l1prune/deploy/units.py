@@ -34,11 +34,13 @@ class Units:
     ties: list[Tensor] = field(default_factory=list)
     fixtures: list[tuple[Tensor, str]] = field(default_factory=list)
     whole: dict[str, str] = field(default_factory=dict)
+    coupled: bool = False
 
     def of(self, name: str, dim: int) -> Tensor:
         """The units of one dimension of a parameter or buffer, ``(size,)``."""
         size = self.tensors[name].shape[dim]
         if (name, dim) not in self.starts:
+            assert not self.coupled, f"{name} has got units after all were coupled"
             self.starts[name, dim] = self.count
             self.count += size
         return torch.arange(self.starts[name, dim], self.starts[name, dim] + size)
@@ -66,7 +68,8 @@ class Units:
         self.whole.setdefault(name, reason)
 
     def couple(self) -> Couplings:
-        """Follow all ties."""
+        """Follow all ties; from now on there are no more units."""
+        self.coupled = True
         for (name, dim), _ in self.starts.items():
             if name in self.whole:
                 self.fix(self.of(name, dim), self.whole[name])

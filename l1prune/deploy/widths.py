@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -76,19 +76,19 @@ def most(parts: Sequence[Width], refusal: Callable[[Sequence[Width]], str | None
     return chosen, refused
 
 
-def dead_but_kept(liveness: Liveness, gone: Tensor) -> dict[str, Counter[str]]:
+def dead_but_kept(liveness: Liveness, gone: Tensor, refused: Iterable[Width]) -> dict[str, Counter[str]]:
     """How many units that no output needs stay, by parameter and reason."""
     couplings, units = liveness.couplings, liveness.scene.units
     found: dict[str, Counter[str]] = {}
-    counted: set[int] = set()
+    counted = {unit for part in refused for unit in part.units.tolist()}
     for name, dim in units.starts:
         mine = units.of(name, dim)
         for unit in mine[(liveness.idle & ~gone)[mine]].tolist():
             root = int(couplings.root[unit])
-            if root in counted or dim > 1:
+            if root in counted:
                 continue
             counted.add(root)
             fixed = bool(couplings.fixed[unit])
-            reason = couplings.reason(unit) if fixed else "what stays is computed from it"
+            reason = couplings.reason(unit) if fixed else "needed by what stays"
             found.setdefault(name, Counter())[reason] += 1
     return found
