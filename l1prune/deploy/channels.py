@@ -10,13 +10,13 @@ from torch import Tensor
 from torch.fx import Node
 
 from l1prune.deploy.graph import place
-from l1prune.deploy.rules import Needs, plain_arguments
+from l1prune.deploy.rules import Needs, Rule
 from l1prune.deploy.signals import Scene, Signal, along, differs, shape_of
 
 aten = torch.ops.aten
 
 
-class Affine:
+class Affine(Rule):
     """Batch normalisation in eval mode: a scale and a shift for each channel."""
 
     def forward(self, node: Node, scene: Scene) -> Any:
@@ -28,9 +28,7 @@ class Affine:
         if len(stored) != len(given) or len(stored) < 2 or not isinstance(signal, Signal):
             return None
         for one in stored:
-            scene.units.tie(
-                signal.unit, along(scene.units_of(one, 0), 1, signal.unit.shape)
-            )
+            scene.units.tie(signal.unit, along(scene.units_of(one, 0), 1, signal.unit.shape))
         scale, shift = self._affine(node, scene)
         shape = signal.varies.shape
         value = signal.value * along(scale, 1, shape) + along(shift, 1, shape)
@@ -56,11 +54,8 @@ class Affine:
         assert isinstance(source, Node)
         return [(source, need & along(scale != 0, 1, need.shape))]
 
-    def surviving(self, node: Node, twin: Node, scene: Scene, gone: Tensor) -> bool:
-        return plain_arguments(node) == plain_arguments(twin)
 
-
-class Slope:
+class Slope(Rule):
     """PReLU: a slope for each channel, or one for all."""
 
     def forward(self, node: Node, scene: Scene) -> Any:
@@ -80,11 +75,8 @@ class Slope:
         assert isinstance(source, Node)
         return [(source, need)]
 
-    def surviving(self, node: Node, twin: Node, scene: Scene, gone: Tensor) -> bool:
-        return plain_arguments(node) == plain_arguments(twin)
 
-
-class Lookup:
+class Lookup(Rule):
     """An embedding: rows are chosen by inputs, columns are channels."""
 
     def forward(self, node: Node, scene: Scene) -> Any:
@@ -106,11 +98,8 @@ class Lookup:
         shape = scene.signal(index).varies.shape
         return [(index, torch.ones((), dtype=torch.bool).expand(shape))]
 
-    def surviving(self, node: Node, twin: Node, scene: Scene, gone: Tensor) -> bool:
-        return plain_arguments(node) == plain_arguments(twin)
 
-
-class Mix:
+class Mix(Rule):
     """Pools, means, softmax: elements mix along some dimensions, the others stay apart.
 
     Args:
@@ -162,9 +151,6 @@ class Mix:
         for dim in mixed if need.ndim < len(shape) else []:
             need = need.unsqueeze(dim)
         return [(source, need.any(tuple(mixed), keepdim=True).expand(shape))]
-
-    def surviving(self, node: Node, twin: Node, scene: Scene, gone: Tensor) -> bool:
-        return plain_arguments(node) == plain_arguments(twin)
 
 
 AVERAGES = (aten.avg_pool1d, aten.avg_pool2d, aten.avg_pool3d)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,12 +11,12 @@ from torch import Tensor, nn
 
 from l1prune.deploy.edges import edges
 from l1prune.deploy.graph import trace
-from l1prune.deploy.inputs import Arguments, arguments, variations
+from l1prune.deploy.inputs import Arguments, arguments
 from l1prune.deploy.liveness import Liveness, analyse
-from l1prune.deploy.proof import difference, disagreement, outputs, references
+from l1prune.deploy.proof import TOLERANCE, disagreement, exact_outputs, outputs, references
 from l1prune.deploy.refusals import check_plain
 from l1prune.deploy.report import CompactReport, Shortened
-from l1prune.deploy.surgery import Operation, operate
+from l1prune.deploy.surgery import operate
 from l1prune.deploy.twins import mismatch
 from l1prune.deploy.widths import Width, dead_but_kept, most, widths
 
@@ -49,7 +49,7 @@ def compact(model: nn.Module, example_input: Any) -> Compaction:
 
     Raises:
         ValueError: the model is in training mode, under masks of `torch.nn.utils.prune` or hooks,
-            quantised, sharded, or its forward cannot be exported.
+            quantised, sharded, random, or its forward cannot be exported.
         RuntimeError: the smaller model does not compute the same.
 
     >>> model = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2)).eval()
@@ -65,65 +65,85 @@ def compact(model: nn.Module, example_input: Any) -> Compaction:
     (58, 16)
     """
     check_plain(model)
-    call = arguments(example_input)
-    attempt = _Attempt(model, call)
-    liveness = attempt.liveness
-    nothing = torch.zeros_like(liveness.needed)
-    parts = widths(liveness, liveness.gone(nothing))
-    chosen, refused = most(parts, attempt.refusal)
-    gone = attempt.gone(chosen)
-    if chosen != attempt.chosen and attempt.refusal(chosen) is not None:
+    search = _Search(model, arguments(example_input))
+    chosen, refused = most(search.parts, lambda some: search.without(some).fault)
+    found = search.without(chosen)
+    if found.fault is not None:
         raise RuntimeError(
-            f"compact: the smaller {type(model).__name__} does not compute the same; this is a "
-            "fault of compact, please report it"
+            f"compact: the smaller {type(model).__name__} is not the same function: {found.fault}; "
+            "this is a fault of compact, please report it"
         )
-    twin = attempt.last.model
-    report = CompactReport(
-        before=_count(model),
-        after=_count(twin),
-        shortened=tuple(_shortened(part, liveness, gone) for part in widths(liveness, gone)),
-        kept={name: dict(why) for name, why in dead_but_kept(liveness, gone, refused).items()},
-        refused={str(part): reason for part, reason in refused.items()},
-        difference64=attempt.difference,
-        difference=_in_own_type(model, twin, call),
-        inputs=len(attempt.expected),
-    )
-    return Compaction(twin, report)
+    return Compaction(found.model, search.report(found, refused))
 
 
-class _Attempt:
-    """One model, and what becomes of it without some of its units."""
+@dataclass(frozen=True, eq=False)
+class _Smaller:
+    """A smaller form of a model, without some units, and what is wrong with it, if anything is."""
+
+    chosen: Sequence[Width]
+    gone: Tensor
+    model: nn.Module
+    difference64: float
+    difference: float
+    fault: str | None
+
+
+class _Search:
+    """The smaller forms of one model."""
 
     def __init__(self, model: nn.Module, call: Arguments) -> None:
         self.model, self.call = model, call
-        self.liveness: Liveness = analyse(trace(model, call))
-        self.expected = references(model, call, edges(model, call))
+        self.liveness = analyse(trace(model, call))
+        self.exact = references(model, call, exact_outputs, edges(model, call))
+        self.usual = references(model, call, outputs, None)
         self.parts = widths(self.liveness, ~self.liveness.needed)
-        self.difference = 0.0
-        self.chosen: list[Width] | None = None
-        self.last: Operation
+        self.last: _Smaller | None = None
 
-    def gone(self, chosen: Sequence[Width]) -> Tensor:
-        """The units that go when only some widths are shortened."""
+    def without(self, chosen: Sequence[Width]) -> _Smaller:
+        """The form in which only these widths are shorter, checked."""
+        if self.last is None or self.last.chosen != chosen:
+            self.last = self._without(list(chosen))
+        return self.last
+
+    def _without(self, chosen: Sequence[Width]) -> _Smaller:
         spared = torch.zeros_like(self.liveness.needed)
         for part in self.parts:
-            if not any(torch.equal(part.units, one.units) for one in chosen):
-                spared[part.units] = True
-        return self.liveness.gone(spared)
+            spared[part.units] = part not in chosen
+        gone = self.liveness.gone(spared)
+        operation = operate(self.model, self.liveness, gone)
+        exact, fault = disagreement(operation.model, self.exact, exact_outputs, TOLERANCE)
+        usual = float("nan")
+        if fault is None:
+            operation.round_()
+            rough = _precision(self.model) ** 0.5
+            usual, fault = disagreement(operation.model, self.usual, outputs, rough)
+        if fault is None:
+            fault = mismatch(self.liveness, operation.model, self.call, gone)
+        return _Smaller(chosen, gone, operation.model, exact, usual, fault)
 
-    def refusal(self, chosen: Sequence[Width]) -> str | None:
-        """Why these widths cannot be shortened together; None if they can, and `last` is it."""
-        gone, self.chosen = self.gone(chosen), list(chosen)
-        self.last = operate(self.model, self.liveness, gone)
-        self.difference, reason = disagreement(self.last.model, self.expected)
-        if reason is not None:
-            return reason
-        self.last.round_()
-        try:
-            twin = trace(self.last.model, self.call)
-        except ValueError as error:
-            return str(error)
-        return mismatch(self.liveness, twin, gone)
+    def report(self, found: _Smaller, refused: Mapping[Width, str]) -> CompactReport:
+        """What to say of the form that was found."""
+        kept = dead_but_kept(self.liveness, found.gone, refused)
+        return CompactReport(
+            before=_count(self.model),
+            after=_count(found.model),
+            shortened=tuple(
+                _shortened(part, self.liveness, found.gone)
+                for part in widths(self.liveness, found.gone)
+            ),
+            kept={name: dict(reasons) for name, reasons in kept.items()},
+            refused={str(part): reason for part, reason in refused.items()},
+            difference64=found.difference64,
+            difference=found.difference,
+            inputs=len(self.exact),
+        )
+
+
+def _precision(model: nn.Module) -> float:
+    """The relative distance of neighbours in the coarsest type of the weights."""
+    types = {tensor.dtype for tensor in model.parameters()}
+    floats = [dtype for dtype in types if dtype.is_floating_point or dtype.is_complex]
+    return max((torch.finfo(dtype).eps for dtype in floats), default=torch.finfo().eps)
 
 
 def _count(model: nn.Module) -> int:
@@ -135,11 +155,3 @@ def _shortened(part: Width, liveness: Liveness, gone: Tensor) -> Shortened:
     units = liveness.scene.units.of(name, dim)
     left = int((~gone[units]).sum())
     return Shortened(tuple(one for one, _ in part.dims), len(units), left)
-
-
-def _in_own_type(model: nn.Module, twin: nn.Module, call: Arguments) -> float:
-    """The largest relative difference in the models' own type, on random inputs like the example."""
-    worst = 0.0
-    for variation, _ in zip(variations(call, []), range(3), strict=False):
-        worst = max(worst, difference(outputs(model, variation), outputs(twin, variation)))
-    return worst

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.fx import Node
 
 from l1prune.deploy.graph import place
-from l1prune.deploy.rules import Needs, plain_arguments
+from l1prune.deploy.rules import Needs, Rule, plain_arguments
 from l1prune.deploy.signals import Scene, Signal, Stored, along, per_channel, shape_of
 from l1prune.deploy.units import FIXED
 
@@ -53,9 +53,7 @@ class Contraction:
 
     def folds_into_bias(self, scene: Scene) -> bool:
         """Whether a constant channel can be added to the bias for good."""
-        return (
-            not self.borders and self.bias is not None and scene.graph.uses(self.bias.name) == 1
-        )
+        return not self.borders and self.bias is not None and scene.graph.uses(self.bias.name) == 1
 
     def reach(self, scene: Scene) -> Tensor:
         """Which input of a group reaches which output of it, ``(groups, out, in)``."""
@@ -75,8 +73,14 @@ def contraction(node: Node, scene: Scene) -> Contraction | None:
         found = _transposed(node, scene)
     else:
         found = None
-    usable = found is not None and isinstance(scene.known[found.source], Signal)
-    return found if usable else None
+    return found if found is not None and _is_usable(found, scene) else None
+
+
+def _is_usable(found: Contraction, scene: Scene) -> bool:
+    """Whether the input is an activation, and the bias a vector with an element for each output."""
+    outputs = scene.units_of(found.weight, 0)
+    fits = found.bias is None or scene.units_of(found.bias, 0).shape == outputs.shape
+    return fits and isinstance(scene.known[found.source], Signal)
 
 
 def _matrix(node: Node, scene: Scene, at: tuple[int, int, int | None]) -> Contraction | None:
@@ -168,7 +172,7 @@ def dispensable(node: Node, scene: Scene) -> tuple[Tensor, int | None]:
     return without, carrier
 
 
-class Contract:
+class Contract(Rule):
     """The rule of contractions: a zero weight breaks a path."""
 
     def forward(self, node: Node, scene: Scene) -> Any:

@@ -62,5 +62,5 @@ def _symbols(program: ExportedProgram) -> list[tuple[tuple[int, int], str]]:
         ((number, dim), str(size))
         for number, shape in enumerate(shapes)
         for dim, size in enumerate(shape)
-        if not isinstance(size, int)
+        if isinstance(size, torch.SymInt)
     ]

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,6 +14,7 @@ from torch.export import ExportedProgram
 from torch.fx import Node
 
 from l1prune.deploy.inputs import Arguments
+
 
 @dataclass(frozen=True, eq=False)
 class Graph:

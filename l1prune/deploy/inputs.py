@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -22,7 +23,9 @@ def arguments(example_input: Any) -> Arguments:
     """
     if isinstance(example_input, Mapping):
         return (), dict(example_input)
-    return (tuple(example_input) if isinstance(example_input, tuple | list) else (example_input,)), {}
+    return (
+        tuple(example_input) if isinstance(example_input, tuple | list) else (example_input,)
+    ), {}
 
 
 def tensors(call: Arguments) -> list[Tensor]:
@@ -30,8 +33,10 @@ def tensors(call: Arguments) -> list[Tensor]:
     return [leaf for leaf in tree_leaves(call) if isinstance(leaf, Tensor)]
 
 
-def variations(call: Arguments, edges: list[Sizes], seed: int = 0) -> Iterator[Arguments]:
-    """An example, and random inputs like it, of its shape and of others.
+def variations(
+    call: Arguments, edges: Sequence[Sizes] | None, seed: int = 0
+) -> Iterator[Arguments]:
+    """Random inputs like an example, of its shape and of others.
 
     Floats are as large as the example's and ten times as large, whole numbers lie within its
     range. Other shapes are: batches of one and more, shorter and longer sequences, larger images;
@@ -39,19 +44,18 @@ def variations(call: Arguments, edges: list[Sizes], seed: int = 0) -> Iterator[A
 
     Args:
         call: the example.
-        edges: more sizes to try.
+        edges: more sizes to try; None: of its shape only.
         seed: of the randomness.
     """
     source = torch.Generator().manual_seed(seed)
-    yield call
     for scale in (1.0, 10.0):
-        yield tree_map(lambda leaf: _random(leaf, scale, source), call)
+        yield tree_map(partial(_random, scale=scale, source=source), call)
     seen = {_shapes(call)}
-    for sizes in [*_other_sizes(call), *edges]:
+    for sizes in [] if edges is None else [*_other_sizes(call), *edges]:
         changed = resized(call, sizes)
         if (shapes := _shapes(changed)) not in seen:
             seen.add(shapes)
-            yield tree_map(lambda leaf: _random(leaf, 1.0, source), changed)
+            yield tree_map(partial(_random, scale=1.0, source=source), changed)
 
 
 def resized(call: Arguments, sizes: Sizes) -> Arguments:

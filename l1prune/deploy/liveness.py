@@ -31,9 +31,7 @@ RULES: dict[Any, Rule] = {
     aten._native_batch_norm_legit_no_training: channels.Affine(),
     aten.prelu: channels.Slope(),
     aten.embedding: channels.Lookup(),
-    **dict.fromkeys(
-        [aten.mean, aten.amax, aten.amin], channels.Mix(channels.every)
-    ),
+    **dict.fromkeys([aten.mean, aten.amax, aten.amin], channels.Mix(channels.every)),
     **dict.fromkeys([aten.sum, aten.cumsum], channels.Mix(channels.zero)),
     **dict.fromkeys([aten.softmax, aten.log_softmax], channels.Mix(channels.none)),
     **{
@@ -187,7 +185,7 @@ def _wanted(
             mine = need[node] = _either(need.get(node), needed[known.unit])
             wanted[known.unit[mine]] = True
         elif isinstance(known, list):
-            mine = need[node] = [
+            need[node] = [
                 _either(part, torch.zeros(one.unit.shape, dtype=torch.bool)) if one else None
                 for one, part in zip(known, need.get(node, [None] * len(known)), strict=True)
             ]

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.fx import Node
 
 from l1prune.deploy.graph import place
-from l1prune.deploy.rules import Needs
+from l1prune.deploy.rules import Needs, Rule
 from l1prune.deploy.signals import Scene, Signal, Stored, differs, run
 
 aten = torch.ops.aten
@@ -21,7 +21,8 @@ COPIES = (
     *(aten.constant_pad_nd, aten.pad, aten.select_scatter, aten.slice_scatter),
     *(aten.chunk, aten.tensor_split, aten.narrow, aten.movedim, aten.swapaxes),
 )
-NO_MOVEMENTS = ("as_strided", "real", "imag", "view_as_real", "view_as_complex", "_conj", "_neg_view")
+NO_MOVEMENTS = ("as_strided", "real", "imag", "view_as_real", "view_as_complex", "_conj")
+PADDINGS = (aten.constant_pad_nd.default, aten.pad.default)
 TRANSPOSITIONS = (aten.t.default, aten.transpose.int, aten.permute.default)
 
 
@@ -36,7 +37,7 @@ def is_movement(target: Any) -> bool:
     return bool(aliases) and not any(alias.is_write for alias in aliases)
 
 
-class Movement:
+class Movement(Rule):
     """The operation is done on the places of the elements, which tells where each comes from."""
 
     def forward(self, node: Node, scene: Scene) -> Any:
@@ -72,7 +73,7 @@ class Movement:
         read = torch.zeros(total, dtype=torch.bool)
         for origin, wanted in zip(_listed(_origins(node, shapes)), _listed(need), strict=True):
             read[origin[wanted]] = True
-        parts = read[1:].split([shape.numel() for shape in shapes.values()])
+        parts = torch.split(read[1:], [shape.numel() for shape in shapes.values()])
         return [
             (source, part.view(shape))
             for (source, shape), part in zip(shapes.items(), parts, strict=True)
@@ -107,8 +108,10 @@ def _listed(value: Any) -> list[Any]:
 
 
 def _leaves_some_out(origins: Any, signals: dict[Node, Signal]) -> bool:
-    read = torch.cat([origin.flatten() for origin in _listed(origins)]).unique()
-    return int((read > 0).sum()) < sum(signal.unit.numel() for signal in signals.values())
+    read = torch.cat([origin.flatten() for origin in _listed(origins)])
+    return len(torch.unique(read[read > 0])) < sum(
+        signal.unit.numel() for signal in signals.values()
+    )
 
 
 def _cut_off(origins: Any, signals: dict[Node, Signal]) -> Tensor:
@@ -116,8 +119,8 @@ def _cut_off(origins: Any, signals: dict[Node, Signal]) -> Tensor:
     units = torch.cat([signal.unit.flatten() for signal in signals.values()])
     read = torch.cat([origin.flatten() for origin in _listed(origins)])
     tables = [signal.unit.flatten() for signal in signals.values() if not signal.varies.any()]
-    whole = torch.cat([torch.empty(0, dtype=torch.long), *tables]).unique()
-    return whole[~torch.isin(whole, units[read[read > 0] - 1])]
+    seen = torch.unique(units[read[read > 0] - 1])
+    return torch.cat([unit[~torch.isin(unit, seen)] for unit in [seen, *tables]])
 
 
 def _anywhere(signal: Signal) -> Signal:
@@ -155,10 +158,9 @@ def _movable(node: Node, scene: Scene) -> bool:
     tensors = [tensor for value in values for tensor in _listed_any(value)]
     if len({tensor.dtype for tensor in tensors}) > 1 or tensors[0].is_complex():
         return False
-    filled = {aten.constant_pad_nd.default: 2, aten.pad.default: 3}.get(node.target)
-    if filled is not None:
-        return not any(node.args[filled:]) and not node.kwargs.get("value")
-    return True
+    return node.target not in PADDINGS or not any(
+        isinstance(value, int | float) and value for value in node.args[2:]
+    )
 
 
 def _listed_any(value: Any) -> list[Tensor]:

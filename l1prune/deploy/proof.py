@@ -35,11 +35,11 @@ class Float64(TorchFunctionMode):
     def __enter__(self) -> Float64:
         self._default = torch.get_default_dtype()
         torch.set_default_dtype(torch.double)
-        super().__enter__()
+        super().__enter__()  # type: ignore[no-untyped-call]
         return self
 
     def __exit__(self, *error: Any) -> None:
-        super().__exit__(*error)
+        super().__exit__(*error)  # type: ignore[no-untyped-call]
         torch.set_default_dtype(self._default)
 
     def __torch_function__(
@@ -47,8 +47,10 @@ class Float64(TorchFunctionMode):
     ) -> Any:
         args, kwargs = tree_map(_exact, (args, kwargs or {}))
         name = getattr(func, "__name__", "")
-        return func(*args, **kwargs).double() if name in ("float", "half", "bfloat16") else func(
-            *args, **kwargs
+        return (
+            func(*args, **kwargs).double()
+            if name in ("float", "half", "bfloat16")
+            else func(*args, **kwargs)
         )
 
 
@@ -61,7 +63,8 @@ def _exact(value: Any) -> Any:
 def outputs(model: nn.Module, call: Arguments) -> list[Any]:
     """All that a model returns, tensors and others, in order."""
     args, kwargs = call
-    with torch.no_grad():
+    with torch.no_grad(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the model's own, said already when it was trained
         return list(tree_leaves(model(*args, **kwargs)))
 
 
@@ -79,7 +82,9 @@ def _difference(one: Any, other: Any) -> float:
         return float("inf")
     if not (one.is_floating_point() or one.is_complex()):
         return 0.0 if torch.equal(one, other) else float("inf")
-    one, other = (value.to(torch.promote_types(value.dtype, torch.double)) for value in (one, other))
+    one, other = (
+        value.to(torch.promote_types(value.dtype, torch.double)) for value in (one, other)
+    )
     finite = one.isfinite()
     same = (one == other) | (one.isnan() & other.isnan())
     if not same[~finite].all():
@@ -91,44 +96,60 @@ def _difference(one: Any, other: Any) -> float:
     return largest if largest == largest else float("inf")
 
 
-def references(
-    model: nn.Module, call: Arguments, edges: list[Sizes]
-) -> list[tuple[Arguments, list[Any]]]:
-    """Inputs that a model takes, and what it makes of them in float64.
-
-    Raises:
-        ValueError: it does not run in float64.
-    """
-    found: list[tuple[Arguments, list[Any]]] = []
-    for variation in variations(call, edges):
-        try:
-            found.append((variation, exact_outputs(model, variation)))
-        except Exception as error:
-            if not found:
-                raise ValueError(
-                    f"model: {type(model).__name__} does not run in float64, in which its smaller "
-                    f"form is compared with it: {first_line(error)}"
-                ) from error
-    return found
-
-
 def exact_outputs(model: nn.Module, call: Arguments) -> list[Any]:
     """What a model returns when all is computed in float64."""
-    with warnings.catch_warnings(), Float64():
-        warnings.simplefilter("ignore")  # the model's own, not of this run
+    with Float64():
         return outputs(model, tree_map(_exact, call))
 
 
+Run = Callable[[nn.Module, Arguments], list[Any]]
+Reference = tuple[Arguments, list[Any]]
+
+
+def references(
+    model: nn.Module, call: Arguments, run: Run, edges: list[Sizes] | None
+) -> list[Reference]:
+    """Inputs that a model takes, and what it makes of them.
+
+    Args:
+        model: in eval mode.
+        call: the example, which it has to take.
+        run: how the model is run.
+        edges: more sizes to try besides others; None: of the example's sizes only.
+
+    Raises:
+        ValueError: the model fails on the example, or returns something else each time.
+    """
+    kind = type(model).__name__
+    try:
+        found = [(call, run(model, call))]
+    except Exception as error:
+        raise ValueError(
+            f"model: {kind} cannot be run to compare its smaller form with it: {first_line(error)}"
+        ) from error
+    if difference(found[0][1], run(model, call)) > TOLERANCE:
+        raise ValueError(
+            f"model: {kind} returns something else each time that it gets the same input, so "
+            "that nothing can be compared with it"
+        )
+    for variation in variations(call, edges):
+        try:
+            found.append((variation, run(model, variation)))
+        except Exception:
+            continue  # it does not take inputs of this shape
+    return found
+
+
 def disagreement(
-    twin: nn.Module, expected: list[tuple[Arguments, list[Any]]]
+    twin: nn.Module, expected: list[Reference], run: Run, tolerance: float
 ) -> tuple[float, str | None]:
-    """The largest relative difference in float64, and what is wrong, if anything is."""
+    """The largest relative difference, and what is wrong, if anything is."""
     worst = 0.0
     for call, outs in expected:
         try:
-            worst = max(worst, difference(outs, exact_outputs(twin, call)))
+            worst = max(worst, difference(outs, run(twin, call)))
         except Exception as error:
             return float("inf"), f"without them it fails: {first_line(error)}"
-    if worst <= TOLERANCE:
+    if worst <= tolerance:
         return worst, None
     return worst, f"without them the outputs differ by {worst:.1e}"

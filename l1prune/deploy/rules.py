@@ -47,6 +47,7 @@ class Rule(Protocol):
             scene: what is known of the nodes of the original.
             gone: whether each unit is.
         """
+        return bool(plain_arguments(node) == plain_arguments(twin))
 
 
 def plain_arguments(node: Node) -> Any:
@@ -55,7 +56,7 @@ def plain_arguments(node: Node) -> Any:
     return [leaf for leaf in leaves if not isinstance(leaf, Node)]
 
 
-class Opaque:
+class Opaque(Rule):
     """Anything: nothing is known of what it does."""
 
     def forward(self, node: Node, scene: Scene) -> Any:
@@ -76,9 +77,6 @@ class Opaque:
             if isinstance(scene.known[source], Signal)
         ]
 
-    def surviving(self, node: Node, twin: Node, scene: Scene, gone: Tensor) -> bool:
-        return plain_arguments(node) == plain_arguments(twin)
-
 
 def _unknown(value: Any) -> Any:
     if isinstance(value, Tensor):
@@ -88,22 +86,20 @@ def _unknown(value: Any) -> Any:
     return None
 
 
-class Item:
+class Item(Rule):
     """One of several outputs."""
 
     def forward(self, node: Node, scene: Scene) -> Any:
         source, index = node.args
-        known = scene.known[source]  # type: ignore[index]
+        assert isinstance(source, Node) and isinstance(index, int)
+        known = scene.known[source]
         return known[index] if isinstance(known, list) else None
 
     def needs(self, node: Node, need: Any, scene: Scene) -> Needs:
         raise AssertionError("needs of items are gathered where the list is made")
 
-    def surviving(self, node: Node, twin: Node, scene: Scene, gone: Tensor) -> bool:
-        return bool(node.args[1] == twin.args[1])
 
-
-class Pointwise:
+class Pointwise(Rule):
     """Each element of the output depends on the elements in the same place, as broadcast."""
 
     def forward(self, node: Node, scene: Scene) -> Any:
@@ -115,7 +111,7 @@ class Pointwise:
         unit = _join(node, signals, scene, shape)
         value = torch.zeros((), dtype=torch.double).expand(shape)
         if not varies.all():
-            value = exact(run(node, {source: signal.value for source, signal in signals.items()}))
+            value = _value(node, signals)
             varies = varies | ~value.isfinite()
             value = value.masked_fill(varies, 0)
         return Signal(varies, value, unit)
@@ -132,8 +128,14 @@ class Pointwise:
             found.append((source, shrunk(mine, scene.signal(source).varies.shape)))
         return found
 
-    def surviving(self, node: Node, twin: Node, scene: Scene, gone: Tensor) -> bool:
-        return plain_arguments(node) == plain_arguments(twin)
+
+def _value(node: Node, signals: dict[Node, Signal]) -> Tensor:
+    """What the operation makes of the constants; nothing finite where it fails on all the rest."""
+    try:
+        value = run(node, {source: signal.value for source, signal in signals.items()})
+    except (RuntimeError, ZeroDivisionError):
+        return torch.full(shape_of(node), torch.nan, dtype=torch.double)
+    return exact(value)
 
 
 def _is_product(node: Node) -> bool:

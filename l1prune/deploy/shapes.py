@@ -27,7 +27,8 @@ def resize(module: nn.Module, before: Shapes) -> None:
     Linear(in_features=4, out_features=2, bias=True)
     """
     own: dict[str, Tensor | None] = {**module._parameters, **module._buffers}
-    if any(own[name] is None or own[name].shape != shape for name, shape in before.items()):
+    now = {name: tensor.shape for name, tensor in own.items() if tensor is not None}
+    if now != dict(before):
         _resize(module, before)
 
 

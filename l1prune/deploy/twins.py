@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.fx import Node
 
-from l1prune.deploy.graph import Graph, place
+from l1prune.deploy.graph import place, trace
+from l1prune.deploy.inputs import Arguments
 from l1prune.deploy.liveness import ITEM, Liveness
 from l1prune.deploy.signals import Signal, Stored
 
 
-def mismatch(liveness: Liveness, twin: Graph, gone: Tensor) -> str | None:
+def mismatch(liveness: Liveness, smaller: nn.Module, call: Arguments, gone: Tensor) -> str | None:
     """Where the operations of the smaller model are not those of the original, if they are not.
 
     Both graphs are walked side by side. Each operation of the smaller model has to be the same,
     of the shape of what survives, and to compute that from what survives of its inputs.
     """
     scene = liveness.scene
+    try:
+        twin = trace(smaller, call)
+    except ValueError as error:
+        return str(error)
     nodes, twins = scene.graph.nodes, twin.nodes
     if len(nodes) != len(twins):
         return "without them the model does other operations"

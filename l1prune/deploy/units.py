@@ -52,7 +52,8 @@ class Units:
 
     def tie(self, some: Tensor, others: Tensor) -> None:
         """What is in the same place goes together: both go, or none."""
-        pairs = torch.stack(torch.broadcast_tensors(some, others)).flatten(1)
+        shape = torch.broadcast_shapes(some.shape, others.shape)
+        pairs = torch.stack([some.expand(shape), others.expand(shape)]).flatten(1)
         pairs = pairs[:, pairs[0] != pairs[1]]
         if pairs.numel():
             self.ties.append(torch.unique(pairs, dim=1))

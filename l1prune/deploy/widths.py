@@ -51,9 +51,9 @@ def widths(liveness: Liveness, among: Tensor) -> list[Width]:
     return [Width(tuple(dims), torch.tensor(sorted(roots))) for roots, dims in groups]
 
 
-def most(parts: Sequence[Width], refusal: Callable[[Sequence[Width]], str | None]) -> tuple[
-    list[Width], dict[Width, str]
-]:
+def most(
+    parts: Sequence[Width], refusal: Callable[[Sequence[Width]], str | None]
+) -> tuple[list[Width], dict[Width, str]]:
     """As many of some widths as are not refused together, and why each other one is.
 
     Args:
@@ -76,7 +76,9 @@ def most(parts: Sequence[Width], refusal: Callable[[Sequence[Width]], str | None
     return chosen, refused
 
 
-def dead_but_kept(liveness: Liveness, gone: Tensor, refused: Iterable[Width]) -> dict[str, Counter[str]]:
+def dead_but_kept(
+    liveness: Liveness, gone: Tensor, refused: Iterable[Width]
+) -> dict[str, Counter[str]]:
     """How many units that no output needs stay, by parameter and reason."""
     couplings, units = liveness.couplings, liveness.scene.units
     found: dict[str, Counter[str]] = {}
