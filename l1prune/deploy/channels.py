@@ -160,7 +160,7 @@ def _padding(node: Node) -> list[int]:
     """The padding of an average, and its divisor where one is given."""
     padding = node.args[3] if len(node.args) > 3 else 0
     listed = padding if isinstance(padding, list) else [padding]
-    return [*listed, *(node.args[6:7] or ())]  # type: ignore[list-item]
+    return [*listed, *(node.args[6:7] or ())]
 
 
 def every(value: Tensor) -> Tensor:

@@ -208,7 +208,7 @@ class Contract(Rule):
         else:
             units.fix(columns, f"within the groups of {place(node)}")
             members = torch.cat([p.view(found.groups, -1) for p in (inputs, rows)], 1)
-            units.tie(members[:, :1], members)
+            units.tie(members, members[:, :1])
         return rows
 
     def needs(self, node: Node, need: Any, scene: Scene) -> Needs:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 from torch.utils._pytree import tree_map
 
-from l1prune.deploy.graph import export
+from l1prune.deploy.graph import export, quiet
 from l1prune.deploy.inputs import Arguments, Sizes
 
 LARGEST = 1 << 16
@@ -29,7 +29,8 @@ def edges(model: nn.Module, call: Arguments) -> list[Sizes]:
     # By name where there are names, by position otherwise, as the arguments are given.
     free = tree_map(_free, kwargs if kwargs else args)
     try:
-        program = export(model, call, free)
+        with quiet():
+            program = export(model, call, free)
     except Exception:
         return []
     ranges = {str(symbol): bounds for symbol, bounds in program.range_constraints.items()}
@@ -57,10 +58,10 @@ def _symbols(program: ExportedProgram) -> list[tuple[tuple[int, int], str]]:
     names = program.graph_signature.user_inputs
     places = {node.name: node for node in program.graph.nodes if node.op == "placeholder"}
     values = [places[name].meta["val"] for name in names if isinstance(name, str)]
-    shapes = [value.shape for value in values if isinstance(value, torch.Tensor)]
+    shapes: list[Any] = [value.shape for value in values if isinstance(value, torch.Tensor)]
     return [
         ((number, dim), str(size))
         for number, shape in enumerate(shapes)
         for dim, size in enumerate(shape)
-        if isinstance(size, torch.SymInt)
+        if not isinstance(size, int)
     ]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -48,7 +49,8 @@ def trace(model: nn.Module, call: Arguments) -> Graph:
     """
     kind = type(model).__name__
     try:
-        program = export(model, call).run_decompositions({})
+        with quiet():
+            program = export(model, call).run_decompositions({})  # nothing in place any more
     except Exception as error:
         raise ValueError(
             f"model: the forward of {kind} cannot be exported by torch.export, so nothing can be "
@@ -64,19 +66,27 @@ def trace(model: nn.Module, call: Arguments) -> Graph:
 
 
 def export(model: nn.Module, call: Arguments, sizes: Any = None) -> ExportedProgram:
-    """Without what torch.export warns of and logs: its errors say what matters.
+    """Export the forward of a model.
 
     Args:
         model: in eval mode.
         call: what its forward is given.
         sizes: which sizes of the inputs may change, as torch.export wants it.
     """
+    args, kwargs = call
+    with torch.no_grad():
+        return torch.export.export(model, args, kwargs, dynamic_shapes=sizes, strict=False)
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Without what torch.export warns of and logs: its errors say what matters."""
     before = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
     try:
-        with torch.no_grad(), warnings.catch_warnings():
+        with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return torch.export.export(model, *call, dynamic_shapes=sizes, strict=False)
+            yield
     finally:
         logging.disable(before)
 

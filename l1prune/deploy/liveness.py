@@ -28,6 +28,11 @@ RULES: dict[Any, Rule] = {
         [*contractions.MATRICES, *contractions.CONVOLUTIONS, *contractions.TRANSPOSED],
         CONTRACT,
     ),
+    **dict.fromkeys(
+        [aten.hardswish, aten.log_sigmoid, aten._to_copy, aten.to, aten.rsub, aten.masked_fill]
+        + [aten.where.ScalarSelf, aten.where.ScalarOther, aten.where.Scalar],
+        POINTWISE,
+    ),
     aten._native_batch_norm_legit_no_training: channels.Affine(),
     aten.prelu: channels.Slope(),
     aten.embedding: channels.Lookup(),
@@ -51,14 +56,14 @@ def rule_of(target: Any) -> Rule:
     """What is known of an operation; of most, nothing."""
     if getattr(target, "__name__", "") == "getitem":
         return ITEM
-    if (rule := RULES.get(getattr(target, "overloadpacket", None))) is not None:
-        return rule
+    for key in (target, getattr(target, "overloadpacket", None)):
+        if (rule := RULES.get(key)) is not None:
+            return rule
     if movements.is_movement(target):
         return MOVEMENT
     tags = getattr(target, "tags", ())
     random = torch.Tag.nondeterministic_seeded in tags
-    pointwise = torch.Tag.pointwise in tags or target is aten._to_copy.default
-    return POINTWISE if pointwise and not random else OPAQUE
+    return POINTWISE if torch.Tag.pointwise in tags and not random else OPAQUE
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,7 +74,7 @@ class Liveness:
         scene: what is known of each node.
         rules: the rule that knew it.
         couplings: which units go together.
-        idle: the units that no output needs, though they may have to stay.
+        idle: the units that no output needs or no input reaches, though they may have to stay.
         needed: those that stay: needed by an output, or by something that has to stay itself.
     """
 
@@ -99,8 +104,8 @@ def analyse(graph: Graph) -> Liveness:
     couplings = scene.units.couple()
     nothing = torch.zeros(scene.units.count, dtype=torch.bool)
     untouched = _untouched(scene, couplings)
-    idle = ~_wanted(scene, known_by, couplings, nothing) & ~untouched
-    idle[couplings.root == FIXED] = False
+    idle = ~_wanted(scene, known_by, couplings, nothing) | _steady(scene, couplings)
+    idle &= ~untouched & (couplings.root != FIXED)
     needed = _closed(scene, known_by, couplings, couplings.fixed | untouched)
     return Liveness(scene, known_by, couplings, idle, needed)
 

@@ -159,7 +159,8 @@ def _movable(node: Node, scene: Scene) -> bool:
     if len({tensor.dtype for tensor in tensors}) > 1 or tensors[0].is_complex():
         return False
     return node.target not in PADDINGS or not any(
-        isinstance(value, int | float) and value for value in node.args[2:]
+        isinstance(value, int | float) and value
+        for value in (*node.args[2:], *node.kwargs.values())
     )
 
 

@@ -20,13 +20,13 @@ def check_plain(model: nn.Module) -> None:
     kind = type(model).__name__
     if not isinstance(model, nn.Module):
         raise ValueError(f"model: {kind} is no torch.nn.Module")
+    for name, tensor in [*model.named_parameters(), *model.named_buffers()]:
+        if reason := _refusal_of_tensor(tensor):
+            raise ValueError(f"model: {name} is {reason}")
     for name, module in model.named_modules():
         where = f"{name or kind} ({type(module).__name__})"
         if reason := _refusal(module):
             raise ValueError(f"model: {where} {reason}")
-    for name, tensor in [*model.named_parameters(), *model.named_buffers()]:
-        if reason := _refusal_of_tensor(tensor):
-            raise ValueError(f"model: {name} is {reason}")
 
 
 def _refusal(module: nn.Module) -> str | None:

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.fx import Node, map_arg
+from torch.utils._pytree import tree_map_only
 
 from l1prune.deploy.graph import Graph
 from l1prune.deploy.units import FIXED, Units
@@ -164,7 +165,11 @@ def shape_of(node: Node) -> torch.Size:
 
 
 def run(node: Node, tensors: dict[Node, Tensor]) -> Any:
-    """Do a node's operation on other tensors."""
-    args = map_arg(node.args, lambda source: tensors[source])
-    kwargs = map_arg(node.kwargs, lambda source: tensors[source])
+    """Do a node's operation on other tensors, in float64 where it would be done in less."""
+    args, kwargs = map_arg((node.args, node.kwargs), lambda source: tensors[source])
+    args, kwargs = tree_map_only(torch.dtype, _double, (args, kwargs))
     return node.target(*args, **kwargs)  # type: ignore[operator]
+
+
+def _double(dtype: torch.dtype) -> torch.dtype:
+    return torch.double if dtype.is_floating_point else dtype

@@ -51,9 +51,13 @@ class Units:
             yield start, self.tensors[name].shape[dim]
 
     def tie(self, some: Tensor, others: Tensor) -> None:
-        """What is in the same place goes together: both go, or none."""
-        shape = torch.broadcast_shapes(some.shape, others.shape)
-        pairs = torch.stack([some.expand(shape), others.expand(shape)]).flatten(1)
+        """What is in the same place goes together: both go, or none.
+
+        Args:
+            some: units, in any shape.
+            others: in a shape that can be expanded to it.
+        """
+        pairs = torch.stack([some, others.expand_as(some)]).flatten(1)
         pairs = pairs[:, pairs[0] != pairs[1]]
         if pairs.numel():
             self.ties.append(torch.unique(pairs, dim=1))
