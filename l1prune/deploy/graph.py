@@ -126,6 +126,8 @@ def first_line(error: Exception) -> str:
 
 def place(node: Node) -> str:
     """Where in the model an operation is, for people: the module's name and the operation's."""
+    if node.op == "output":
+        return "whoever called the model"
     stack = node.meta.get("nn_module_stack") or {}
     path = list(stack.values())[-1][0] if stack else ""
     operation = str(node.target).removeprefix("aten.").partition(".")[0]

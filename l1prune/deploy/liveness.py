@@ -29,11 +29,12 @@ RULES: dict[Any, Rule] = {
         CONTRACT,
     ),
     **dict.fromkeys(
-        [aten.hardswish, aten.log_sigmoid, aten._to_copy, aten.to, aten.rsub, aten.masked_fill]
-        + [aten.where.ScalarSelf, aten.where.ScalarOther, aten.where.Scalar],
+        [aten.hardswish, aten.log_sigmoid, aten._to_copy, aten.to, aten.rsub, aten.masked_fill],
         POINTWISE,
     ),
+    **dict.fromkeys([aten.where.ScalarSelf, aten.where.ScalarOther, aten.where.Scalar], POINTWISE),
     aten._native_batch_norm_legit_no_training: channels.Affine(),
+    aten._assert_tensor_metadata: rules.Check(),
     aten.prelu: channels.Slope(),
     aten.embedding: channels.Lookup(),
     **dict.fromkeys([aten.mean, aten.amax, aten.amin], channels.Mix(channels.every)),

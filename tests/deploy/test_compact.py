@@ -6,6 +6,7 @@ import copy
 import subprocess
 import sys
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -43,7 +44,9 @@ def tied_embedding() -> nn.Module:
 def tied_layers() -> nn.Module:
     first, second = Linear(8, 8), Linear(8, 8)
     second.weight = first.weight
-    return nn.Sequential(Linear(6, 8), nn.Tanh(), first, nn.Sigmoid(), second, nn.ELU(), Linear(8, 3))
+    return nn.Sequential(
+        Linear(6, 8), nn.Tanh(), first, nn.Sigmoid(), second, nn.ELU(), Linear(8, 3)
+    )
 
 
 def used_twice() -> nn.Module:
@@ -336,7 +339,7 @@ def networks(draw: st.DrawFn) -> nn.Sequential:
     sizes = draw(st.lists(st.integers(1, 9), min_size=3, max_size=5))
     kinds = st.sampled_from([nn.ReLU, nn.Sigmoid, nn.Softplus, nn.GELU])
     layers: list[nn.Module] = []
-    for before, after in zip(sizes, sizes[1:]):
+    for before, after in pairwise(sizes):
         bias = draw(st.booleans())
         layers += [Linear(before, after, bias=bias), draw(kinds)()]
     model = nn.Sequential(*layers[:-1])

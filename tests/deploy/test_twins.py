@@ -113,7 +113,9 @@ def test_a_module_of_ones_own_may_write_its_sizes_down() -> None:
             return torch.addmm(self.bias, x.view(-1, self.inputs), self.weight).view(shape)
 
     torch.manual_seed(0)
-    model = Apply(lambda m, x: m.second(F.gelu(m.first(x))), first=Transposed(6, 24), second=Transposed(24, 4))
+    model = Apply(
+        lambda m, x: m.second(F.gelu(m.first(x))), first=Transposed(6, 24), second=Transposed(24, 4)
+    )
     model = with_dead_units(model).double()
     inputs = (torch.randn(2, 5, 6).double(),)
     smaller = compact(model, inputs).model
