@@ -62,7 +62,17 @@ def trace(model: nn.Module, call: Arguments) -> Graph:
             f"model: the forward of {kind} changes {', '.join(sorted(changed.values()))}; "
             "only a forward that changes nothing can be made smaller"
         )
+    if any(not _has_fixed_shape(node) for node in program.graph.nodes):
+        raise ValueError(
+            f"model: the forward of {kind} makes tensors whose sizes depend on values; only one "
+            "whose sizes depend on sizes can be made smaller"
+        )
     return _graph(model, program)
+
+
+def _has_fixed_shape(node: Node) -> bool:
+    value = node.meta.get("val")
+    return not isinstance(value, Tensor) or all(str(size).isdigit() for size in value.shape)
 
 
 def export(model: nn.Module, call: Arguments, sizes: Any = None) -> ExportedProgram:
@@ -127,7 +137,7 @@ def first_line(error: Exception) -> str:
 def place(node: Node) -> str:
     """Where in the model an operation is, for people: the module's name and the operation's."""
     if node.op == "output":
-        return "whoever called the model"
+        return "the caller"
     stack = node.meta.get("nn_module_stack") or {}
     path = list(stack.values())[-1][0] if stack else ""
     operation = str(node.target).removeprefix("aten.").partition(".")[0]

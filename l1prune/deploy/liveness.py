@@ -122,9 +122,15 @@ def _given(node: Node, scene: Scene) -> Signal | Stored:
 
 
 def _learn(node: Node, scene: Scene) -> tuple[Rule, Any]:
-    rule = rule_of(node.target)
+    rule = OPAQUE if _is_empty(node) else rule_of(node.target)
     known = rule.forward(node, scene)
     return (OPAQUE, OPAQUE.forward(node, scene)) if known is None else (rule, known)
+
+
+def _is_empty(node: Node) -> bool:
+    """Whether an operation has to do with tensors without any element."""
+    values = [one.meta.get("val") for one in (node, *node.all_input_nodes)]
+    return any(isinstance(value, Tensor) and not value.numel() for value in values)
 
 
 def _signals(known: Any) -> Iterator[Signal]:

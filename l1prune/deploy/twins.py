@@ -31,9 +31,17 @@ def mismatch(liveness: Liveness, smaller: nn.Module, call: Arguments, gone: Tens
         inputs = [pairs[source] for source in node.all_input_nodes]
         if node.target != other.target and node.op != "placeholder":
             return f"without them {place(node)} is another operation"
+        if not _same_constant(scene.graph.constants.get(node), twin.constants.get(other)):
+            return "a size is written into a tensor of the forward"
         if inputs != other.all_input_nodes or not _survives(node, other, liveness, gone):
             return f"a size is written down for {place(node)}"
     return None
+
+
+def _same_constant(one: Tensor | None, other: Tensor | None) -> bool:
+    if one is None or other is None:
+        return one is other
+    return one.dtype == other.dtype and torch.equal(one, other)
 
 
 def _survives(node: Node, other: Node, liveness: Liveness, gone: Tensor) -> bool:

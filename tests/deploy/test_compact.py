@@ -22,7 +22,7 @@ from l1prune.zoo import GPT, resnet20
 
 Linear, Conv = nn.Linear, nn.Conv2d
 SLOW = settings(
-    max_examples=8, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
+    max_examples=5, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
 )
 
 

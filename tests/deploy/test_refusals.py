@@ -68,6 +68,10 @@ REFUSED: dict[str, tuple[Callable[[], object], str]] = {
         lambda: Apply(lambda m, x: nn.functional.dropout(m.part(x)), part=layer()).eval(),
         "something else each time",
     ),
+    "sizes by values": (
+        lambda: Apply(lambda m, x: x[x > 0]).eval(),
+        "sizes depend on values",
+    ),
     "no module": (lambda: torch.relu, "is no torch.nn.Module"),
 }
 

@@ -56,7 +56,12 @@ def counted(m: Any, x: Tensor) -> Tensor:
     return m.second(hidden + torch.arange(hidden.shape[1]))  # type: ignore[no-any-return]
 
 
-SIZES = [checked, scaled, shuffled, written, halves, viewed, counted]
+def averaged(m: Any, x: Tensor) -> Tensor:
+    hidden = m.first(x).relu()
+    return m.second(hidden / torch.tensor(float(hidden.shape[1])))  # type: ignore[no-any-return]
+
+
+SIZES = [checked, scaled, shuffled, written, halves, viewed, counted, averaged]
 
 
 @pytest.mark.parametrize("call", SIZES, ids=lambda call: call.__name__)
