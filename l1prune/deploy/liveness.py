@@ -111,14 +111,14 @@ def analyse(graph: Graph) -> Liveness:
     return Liveness(scene, known_by, couplings, idle, needed)
 
 
-def _given(node: Node, scene: Scene) -> Signal | Stored:
-    """What is known of a placeholder."""
+def _given(node: Node, scene: Scene) -> Signal | Stored | None:
+    """What is known of a placeholder; of one that is no tensor, nothing, and nothing reads it."""
     if (name := scene.graph.stored.get(node)) is not None:
         return Stored(name, tuple(range(scene.graph.tensors[name].ndim)))
     if (value := scene.graph.constants.get(node)) is not None:
         return Signal.constant(value.detach().cpu())
     value = node.meta["val"]
-    return Signal.unknown(value.shape if isinstance(value, Tensor) else ())
+    return Signal.unknown(value.shape) if isinstance(value, Tensor) else None
 
 
 def _learn(node: Node, scene: Scene) -> tuple[Rule, Any]:

@@ -50,15 +50,10 @@ class Movement(Rule):
         if _leaves_some_out(origins, signals):
             scene.units.fix(_cut_off(origins, signals), f"cut by {place(node)}")
             signals = {n: _anywhere(signal) for n, signal in signals.items()}
-        flat = [
-            torch.cat([_zero(parts[0]), *(part.flatten() for part in parts)])
-            for parts in (
-                [signal.varies for signal in signals.values()],
-                [signal.value for signal in signals.values()],
-                [signal.unit for signal in signals.values()],
-            )
-        ]
-        found = [Signal(*(part[origin] for part in flat)) for origin in _listed(origins)]
+        varies = _flat([signal.varies for signal in signals.values()])
+        value = _flat([signal.value for signal in signals.values()])
+        unit = _flat([signal.unit for signal in signals.values()])
+        found = [Signal(varies[o], value[o], unit[o]) for o in _listed(origins)]
         if any((origin == 0).any() for origin in _listed(origins)):
             (signal,) = signals.values()
             found = [Signal(one.varies, one.value, _padded(node, signal, one)) for one in found]
@@ -138,8 +133,9 @@ def _anywhere(signal: Signal) -> Signal:
     return Signal(varies, value.masked_fill(varies, 0), signal.unit)
 
 
-def _zero(part: Tensor) -> Tensor:
-    return torch.zeros(1, dtype=part.dtype)
+def _flat(parts: list[Tensor]) -> Tensor:
+    """All elements in order, after one 0 for what is filled in."""
+    return torch.cat([torch.zeros(1, dtype=parts[0].dtype), *(part.flatten() for part in parts)])
 
 
 def _transposed(node: Node, scene: Scene) -> Stored | None:

@@ -158,6 +158,42 @@ def several_outputs() -> nn.Module:
     return Apply(call, first=Linear(6, 16), one=Linear(16, 4), other=Linear(16, 2))
 
 
+def whole_groups() -> nn.Module:
+    model = nn.Sequential(
+        *(Conv(3, 16, 1), nn.ReLU(), Conv(16, 16, 3, groups=4), nn.Sigmoid(), Conv(16, 4, 1))
+    )
+    model[4].weight.data[:, 4:8] = 0
+    return model
+
+
+def own_bias() -> nn.Module:
+    return Apply(
+        lambda m, x: m.out((m.conv(x) + m.bias.view(1, -1, 1, 1)).relu()),
+        conv=Conv(3, 12, 3, bias=False),
+        bias=table(12),
+        out=Conv(12, 4, 1),
+    )
+
+
+def modulated() -> nn.Module:
+    return Apply(
+        lambda m, x, y: m.out((m.conv(x) * m.scale(y)[..., None, None]).sigmoid()),
+        conv=Conv(3, 12, 3),
+        scale=Linear(5, 12),
+        out=Conv(12, 4, 1),
+    )
+
+
+def recurrent() -> nn.Module:
+    def call(m: Any, x: Tensor) -> Tensor:
+        state = torch.tanh(m.read(x[:, 0]))
+        for step in range(1, x.shape[1]):
+            state = torch.tanh(m.go_on(state) + m.read(x[:, step]))
+        return m.out(state)
+
+    return Apply(call, read=Linear(6, 16), go_on=Linear(16, 16), out=Linear(16, 3))
+
+
 def pooled() -> nn.Module:
     return nn.Sequential(
         *(Conv(3, 12, 3), nn.Sigmoid(), nn.AvgPool2d(3, 2, padding=1), Conv(12, 12, 3)),
@@ -223,6 +259,10 @@ SHORTENED: dict[str, tuple[Callable[[], nn.Module], tuple[Tensor, ...]]] = {
         ),
         (images(2, 3, 6, 6),),
     ),
+    "whole groups": (whole_groups, (images(2, 3, 6, 6),)),
+    "a bias of ones own": (own_bias, (images(2, 3, 6, 6),)),
+    "a scale for each image": (modulated, (images(2, 3, 6, 6), images(2, 5))),
+    "recurrent": (recurrent, (images(2, 4, 6),)),
     "layer norm": (
         lambda: nn.Sequential(
             *(Linear(6, 16), nn.LayerNorm(16), nn.ReLU(), Linear(16, 16), nn.Sigmoid()),
@@ -455,6 +495,18 @@ def test_the_smaller_model_goes_on() -> None:
     trained = copy.deepcopy(smaller).train()
     trained(images(4, 6)).square().sum().backward()
     assert trained[3].weight.grad is not None and trained[0].weight.grad is None
+
+
+def test_arguments_may_be_nested_and_no_tensors() -> None:
+    model = with_dead_units(
+        Apply(
+            lambda m, pair, factor, flag, none: m.out((m.first(pair[0]) * factor).relu()),
+            first=Linear(6, 16),
+            out=Linear(16, 3),
+        )
+    )
+    report = compact(model, ([images(2, 6), images(2, 6)], 2.5, True, None)).report
+    assert report.after < report.before
 
 
 def test_arguments_may_be_named() -> None:
