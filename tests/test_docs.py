@@ -22,10 +22,10 @@ def programs(file: Path) -> list[Any]:
     ]
 
 
-@pytest.mark.parametrize("program", programs(DOCS / "extending.md"))
-def test_what_extending_says_runs(program: str) -> None:
-    code = compile(program, "docs/extending.md", "exec", dont_inherit=True)
-    exec(code, {"__name__": "extending"})
+@pytest.mark.parametrize("program", programs(DOCS / "extending.md") + programs(DOCS / "deploy.md"))
+def test_what_the_documents_say_runs(program: str) -> None:
+    code = compile(program, "docs", "exec", dont_inherit=True)
+    exec(code, {"__name__": "docs"})
 
 
 def test_there_is_an_example_of_each_kind() -> None:

@@ -1,8 +1,11 @@
 """Deploy: networks made smaller, stored, and run elsewhere. Needs no Lightning."""
 
-from __future__ import annotations
-
-from l1prune.deploy.encodings import Exact, Half, PlainZeros, RowInt8
-from l1prune.deploy.storage import load_sparse, save_sparse
-
-__all__ = ["Exact", "Half", "PlainZeros", "RowInt8", "load_sparse", "save_sparse"]
+from l1prune.deploy.compact import Compaction as Compaction
+from l1prune.deploy.compact import compact as compact
+from l1prune.deploy.encodings import Exact as Exact
+from l1prune.deploy.encodings import Half as Half
+from l1prune.deploy.encodings import PlainZeros as PlainZeros
+from l1prune.deploy.encodings import RowInt8 as RowInt8
+from l1prune.deploy.shapes import load_compact as load_compact
+from l1prune.deploy.storage import load_sparse as load_sparse
+from l1prune.deploy.storage import save_sparse as save_sparse

@@ -1,0 +1,107 @@
+"""Inputs: how a model is called, and other inputs of the same kind."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._pytree import tree_leaves, tree_map
+
+Arguments = tuple[tuple[Any, ...], dict[str, Any]]
+Sizes = Mapping[tuple[int, int], int]
+"""A size by the index of a tensor among the inputs and its dimension."""
+
+
+def arguments(example_input: Any) -> Arguments:
+    """How a model is called with an example: a mapping by keyword, a tuple by position.
+
+    >>> arguments(1), arguments((1, 2)), arguments({"x": 1})
+    (((1,), {}), ((1, 2), {}), ((), {'x': 1}))
+    """
+    if isinstance(example_input, Mapping):
+        return (), dict(example_input)
+    return (
+        tuple(example_input) if isinstance(example_input, tuple | list) else (example_input,)
+    ), {}
+
+
+def tensors(call: Arguments) -> list[Tensor]:
+    """The tensors among the arguments, in order."""
+    return [leaf for leaf in tree_leaves(call) if isinstance(leaf, Tensor)]
+
+
+def variations(
+    call: Arguments, edges: Sequence[Sizes] | None, seed: int = 0
+) -> Iterator[Arguments]:
+    """Random inputs like an example, of its shape and of others.
+
+    Floats are as large as the example's and ten times as large, whole numbers lie within its
+    range. Other shapes are: batches of one and more, shorter and longer sequences, larger images;
+    a model need not take them.
+
+    Args:
+        call: the example.
+        edges: more sizes to try; None: of its shape only.
+        seed: of the randomness.
+    """
+    source = torch.Generator().manual_seed(seed)
+    for scale in (1.0, 10.0):
+        yield tree_map(partial(_random, scale=scale, source=source), call)
+    seen = {_shapes(call)}
+    for sizes in [] if edges is None else [*_other_sizes(call), *edges]:
+        changed = resized(call, sizes)
+        if (shapes := _shapes(changed)) not in seen:
+            seen.add(shapes)
+            yield tree_map(partial(_random, scale=1.0, source=source), changed)
+
+
+def resized(call: Arguments, sizes: Sizes) -> Arguments:
+    """An example with some sizes changed, its elements repeated."""
+    numbers = {id(leaf): number for number, leaf in enumerate(tensors(call))}
+
+    def change(leaf: Any) -> Any:
+        if not isinstance(leaf, Tensor):
+            return leaf
+        number = numbers[id(leaf)]
+        for dim in range(leaf.ndim):
+            if (size := sizes.get((number, dim))) is not None and leaf.shape[dim]:
+                index = torch.arange(size, device=leaf.device) % leaf.shape[dim]
+                leaf = leaf.index_select(dim, index)
+        return leaf
+
+    changed: Arguments = tree_map(change, call)
+    return changed
+
+
+def _shapes(call: Arguments) -> tuple[torch.Size, ...]:
+    return tuple(leaf.shape for leaf in tensors(call))
+
+
+def _random(leaf: Any, scale: float, source: torch.Generator) -> Any:
+    if not isinstance(leaf, Tensor) or not leaf.numel() or leaf.dtype is torch.bool:
+        return leaf
+    if leaf.is_floating_point() or leaf.is_complex():
+        noise = torch.randn(leaf.shape, generator=source, dtype=torch.double).to(leaf)
+        size = leaf.abs().square().mean().sqrt()
+        return noise * (size if size > 0 else 1.0) * scale
+    low, high = int(leaf.min()), int(leaf.max())
+    return torch.randint(low, high + 1, leaf.shape, generator=source).to(leaf)
+
+
+def _other_sizes(call: Arguments) -> Iterator[Sizes]:
+    """The batch is the first dimension of all tensors, the sequence the second, images the rest."""
+    shapes = dict(enumerate(_shapes(call)))
+    for factor, more in ((0, 1), (1, 1), (3, 2)):
+        yield {(i, 0): factor * shape[0] + more for i, shape in shapes.items() if shape}
+    for factor, more in ((0, 1), (1, 1), (4, 3)):
+        yield {(i, 1): factor * shape[1] + more for i, shape in shapes.items() if shape[1:]}
+    for factor, more in ((1, 1), (2, 1)):
+        yield {
+            (i, dim): factor * size + more
+            for i, shape in shapes.items()
+            for dim, size in enumerate(shape)
+            if dim > 1
+        }

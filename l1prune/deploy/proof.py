@@ -1,0 +1,155 @@
+"""Proof: two models run in float64 on the same inputs."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+from torch.utils._pytree import tree_leaves, tree_map
+
+from l1prune.deploy.graph import first_line
+from l1prune.deploy.inputs import Arguments, Sizes, variations
+
+TOLERANCE = 1e-9
+EXACT = {
+    **dict.fromkeys((torch.float32, torch.bfloat16, torch.float16), torch.double),
+    **dict.fromkeys((torch.complex64, torch.complex32), torch.complex128),
+}
+
+
+class Float64(TorchFunctionMode):
+    """All that is computed within is computed in float64, whatever type the model asks for.
+
+    No copy of the model is made: each weight is converted where it is used.
+
+    >>> layer = nn.Linear(2, 1)
+    >>> with Float64():
+    ...     layer(torch.ones(1, 2)).dtype
+    torch.float64
+    """
+
+    def __enter__(self) -> Float64:
+        self._default = torch.get_default_dtype()
+        torch.set_default_dtype(torch.double)
+        super().__enter__()  # type: ignore[no-untyped-call]
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        super().__exit__(*error)  # type: ignore[no-untyped-call]
+        torch.set_default_dtype(self._default)
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
+        args, kwargs = tree_map(_exact, (args, kwargs or {}))
+        name = getattr(func, "__name__", "")
+        return (
+            func(*args, **kwargs).double()
+            if name in ("float", "half", "bfloat16")
+            else func(*args, **kwargs)
+        )
+
+
+def _exact(value: Any) -> Any:
+    if isinstance(value, Tensor):
+        return value.to(EXACT[value.dtype]) if value.dtype in EXACT else value
+    return EXACT.get(value, value) if isinstance(value, torch.dtype) else value
+
+
+def outputs(model: nn.Module, call: Arguments) -> list[Any]:
+    """All that a model returns, tensors and others, in order."""
+    args, kwargs = call
+    with torch.no_grad(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the model's own, said already when it was trained
+        return list(tree_leaves(model(*args, **kwargs)))
+
+
+def difference(some: list[Any], others: list[Any]) -> float:
+    """The largest difference of two lists of outputs, over the largest value of each tensor."""
+    if len(some) != len(others):
+        return float("inf")
+    return max((_difference(*pair) for pair in zip(some, others, strict=True)), default=0.0)
+
+
+def _difference(one: Any, other: Any) -> float:
+    if not isinstance(one, Tensor):
+        return 0.0 if one is other or one == other else float("inf")
+    if not isinstance(other, Tensor) or one.shape != other.shape:
+        return float("inf")
+    if not (one.is_floating_point() or one.is_complex()):
+        return 0.0 if torch.equal(one, other) else float("inf")
+    one, other = (
+        value.to(torch.promote_types(value.dtype, torch.double)) for value in (one, other)
+    )
+    finite = one.isfinite()
+    same = (one == other) | (one.isnan() & other.isnan())
+    if not same[~finite].all():
+        return float("inf")
+    gap = (one - other)[finite].abs()
+    if not gap.numel() or not gap.max():
+        return 0.0
+    largest = float(gap.max() / one[finite].abs().max())
+    return largest if largest == largest else float("inf")
+
+
+def exact_outputs(model: nn.Module, call: Arguments) -> list[Any]:
+    """What a model returns when all is computed in float64."""
+    with Float64():
+        return outputs(model, tree_map(_exact, call))
+
+
+Run = Callable[[nn.Module, Arguments], list[Any]]
+Reference = tuple[Arguments, list[Any]]
+
+
+def references(
+    model: nn.Module, call: Arguments, run: Run, edges: list[Sizes] | None
+) -> list[Reference]:
+    """Inputs that a model takes, and what it makes of them.
+
+    Args:
+        model: in eval mode.
+        call: the example, which it has to take.
+        run: how the model is run.
+        edges: more sizes to try besides others; None: of the example's sizes only.
+
+    Raises:
+        ValueError: the model fails on the example, or returns something else each time.
+    """
+    kind = type(model).__name__
+    try:
+        found = [(call, run(model, call))]
+    except Exception as error:
+        raise ValueError(
+            f"model: {kind} cannot be run to compare its smaller form with it: {first_line(error)}"
+        ) from error
+    if difference(found[0][1], run(model, call)) > TOLERANCE:
+        raise ValueError(
+            f"model: {kind} returns something else each time that it gets the same input, so "
+            "that nothing can be compared with it"
+        )
+    for variation in variations(call, edges):
+        try:
+            found.append((variation, run(model, variation)))
+        except Exception:
+            continue  # it does not take inputs of this shape
+    return found
+
+
+def disagreement(
+    twin: nn.Module, expected: list[Reference], run: Run, tolerance: float
+) -> tuple[float, str | None]:
+    """The largest relative difference, and what is wrong, if anything is."""
+    worst = 0.0
+    for call, outs in expected:
+        try:
+            worst = max(worst, difference(outs, run(twin, call)))
+        except Exception as error:
+            return float("inf"), f"without them it fails: {first_line(error)}"
+    if worst <= tolerance:
+        return worst, None
+    return worst, f"without them the outputs differ by {worst:.1e}"

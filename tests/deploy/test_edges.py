@@ -1,0 +1,62 @@
+"""Edges: a forward that goes another way for other sizes is tried there too."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from dead_units import Apply, gap, with_dead_units
+from torch import Tensor, nn
+
+from l1prune.deploy import compact
+from l1prune.deploy.edges import edges
+
+
+def by_shape(m: Any, x: Tensor) -> Tensor:
+    hidden = m.first(x).relu()
+    return m.large(hidden) if x.shape[0] > 32 else m.small(hidden)  # type: ignore[no-any-return]
+
+
+def by_length(m: Any, x: Tensor) -> Tensor:
+    hidden = m.first(x).relu()
+    return m.large(hidden) if len(x) > 32 else m.small(hidden)  # type: ignore[no-any-return]
+
+
+def branching(call: Callable[..., Tensor]) -> nn.Module:
+    torch.manual_seed(0)
+    parts = {"first": nn.Linear(4, 16), "small": nn.Linear(16, 3), "large": nn.Linear(16, 3)}
+    return with_dead_units(Apply(call, **parts))
+
+
+def test_the_size_at_which_a_forward_branches_is_found() -> None:
+    found = edges(branching(by_shape), ((torch.randn(2, 4),), {}))
+    assert {(0, 0): 33} in found
+    assert {(0, 0): 33} not in edges(nn.Linear(4, 2), ((), {"input": torch.randn(2, 4)}))
+
+
+@pytest.mark.parametrize("call", [by_shape, by_length])
+def test_units_that_only_the_other_branch_needs_stay(call: Callable[..., Tensor]) -> None:
+    model = branching(call)
+    compaction = compact(model, torch.randn(2, 4))
+    for batch in (2, 32, 33, 50):
+        assert gap(model, compaction.model, (torch.randn(batch, 4),)) == 0
+
+
+def test_a_table_of_positions_is_not_judged_by_the_part_that_is_read() -> None:
+    """Zeros at the first four places only: for longer inputs the units are alive."""
+    torch.manual_seed(0)
+    mask = torch.cat([torch.zeros(4, 16), torch.ones(8, 16)])
+    model = with_dead_units(
+        Apply(
+            lambda m, x: m.second(m.first(x).sigmoid() * m.mask[: x.shape[1]]),
+            first=nn.Linear(6, 16),
+            second=nn.Linear(16, 3),
+        )
+    ).double()
+    model.register_buffer("mask", mask.double())
+    compaction = compact(model, torch.randn(2, 3, 6).double())
+    for length in (1, 3, 4, 5, 12):
+        inputs = (torch.randn(2, length, 6).double(),)
+        assert gap(model, compaction.model, inputs) < 1e-12

@@ -1,0 +1,101 @@
+"""Models of Hugging Face, sparse at random: the hidden units of their blocks go."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from dead_units import Apply, gap
+from torch import Tensor, nn
+
+from l1prune.deploy import compact, load_compact
+
+hub = pytest.importorskip("transformers", reason="Hugging Face's models are not installed")
+
+SIZE = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
+WORDS = {"vocab_size": 20, "max_position_embeddings": 16}
+
+
+def gpt2() -> Any:
+    config = hub.GPT2Config(
+        vocab_size=20,
+        n_positions=16,
+        n_embd=16,
+        n_layer=1,
+        n_head=2,
+        bos_token_id=0,
+        eos_token_id=0,
+    )
+    return hub.GPT2LMHeadModel(config)
+
+
+def bert() -> Any:
+    return hub.BertForMaskedLM(hub.BertConfig(intermediate_size=32, **SIZE, **WORDS))
+
+
+def llama() -> Any:
+    config = hub.LlamaConfig(
+        intermediate_size=32, num_key_value_heads=1, use_cache=False, **SIZE, **WORDS
+    )
+    return hub.LlamaForCausalLM(config)
+
+
+def vit() -> Any:
+    config = hub.ViTConfig(intermediate_size=32, image_size=8, patch_size=4, **SIZE)
+    return hub.ViTForImageClassification(config)
+
+
+def resnet() -> Any:
+    config = hub.ResNetConfig(
+        embedding_size=8, hidden_sizes=[8, 16], depths=[1, 1], layer_type="basic"
+    )
+    return hub.ResNetForImageClassification(config)
+
+
+def convnext() -> Any:
+    config = hub.ConvNextConfig(hidden_sizes=[8, 16], depths=[1, 1], num_stages=2)
+    return hub.ConvNextForImageClassification(config)
+
+
+# The model, and a name that its blocks' first layers share, with the dimension of their outputs.
+MODELS: dict[str, tuple[Callable[[], Any], str, int]] = {
+    "GPT-2": (gpt2, "c_fc.weight", 1),
+    "BERT": (bert, "intermediate.dense.weight", 0),
+    "Llama": (llama, "gate_proj.weight", 0),
+    "ViT": (vit, "fc1.weight", 0),
+    "ResNet": (resnet, "layers.0.layer.0.convolution.weight", 0),
+    "ConvNeXt": (convnext, "pwconv1.weight", 0),
+}
+
+
+def wrapped(make: Callable[[], Any]) -> nn.Module:
+    model = make().eval()
+    model.config.use_cache = False
+    return Apply(lambda m, x: m.model(x).logits, model=model).eval()
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_the_hidden_units_of_its_blocks_go(name: str) -> None:
+    make, part, dim = MODELS[name]
+    torch.manual_seed(0)
+    model = wrapped(make)
+    example: Tensor = torch.randint(20, (2, 7))
+    if name in ("ViT", "ResNet", "ConvNeXt"):
+        example = torch.randn(2, 3, 8 if name == "ViT" else 32, 8 if name == "ViT" else 32)
+    names = [one for one, _ in model.named_parameters() if one.endswith(part)]
+    for one in names:
+        weight = model.get_parameter(one)
+        dead = torch.arange(0, weight.shape[dim], 3)
+        weight.data.index_fill_(dim, dead, 0)
+    compaction = compact(model, example)
+    assert names and not compaction.report.refused
+    for one in names:
+        before, after = model.get_parameter(one), compaction.model.get_parameter(one)
+        # A third is dead; of constants that meet padding, one stays for all.
+        assert after.shape[dim] <= before.shape[dim] * 2 // 3 + 1
+    assert compaction.report.difference64 < 1e-12
+    assert gap(model, compaction.model, (example,)) < 1e-6
+    loaded = load_compact(wrapped(make), compaction.model.state_dict())
+    assert gap(compaction.model, loaded, (example,)) == 0
