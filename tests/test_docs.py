@@ -23,7 +23,10 @@ def programs(file: Path) -> list[Any]:
 
 
 @pytest.mark.parametrize("program", programs(DOCS / "extending.md") + programs(DOCS / "deploy.md"))
-def test_what_the_documents_say_runs(program: str) -> None:
+def test_what_the_documents_say_runs(
+    program: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
     code = compile(program, "docs", "exec", dont_inherit=True)
     exec(code, {"__name__": "docs"})
 

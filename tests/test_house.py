@@ -36,6 +36,16 @@ BELOW = {
 IN_WHOLE_RUNS = {"training.session"}
 """What joins all the others: tested with the callback, as test_moves, test_time and the like."""
 
+IN_WHOLE_MODELS = {
+    *(f"deploy.{room}" for room in ("channels", "contractions", "graph", "inputs", "movements")),
+    *(f"deploy.{room}" for room in ("report", "rules", "signals", "surgery", "widths")),
+    *(
+        f"deploy.{room}"
+        for room in ("encodings", "positions", "states", "storage_report", "streams")
+    ),
+}
+"""What `compact` and `save_sparse` are made of: tested by what those promise of whole models."""
+
 
 def rooms() -> dict[str, Path]:
     """Every module of the package by its name below it, as `cuts.masks`."""
@@ -72,7 +82,8 @@ def test_no_room_imports_from_a_wing_above_it(room: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "room", sorted(name for name in rooms().keys() - IN_WHOLE_RUNS if not is_wing(name))
+    "room",
+    sorted(name for name in rooms().keys() - IN_WHOLE_RUNS - IN_WHOLE_MODELS if not is_wing(name)),
 )
 def test_every_room_has_its_tests(room: str) -> None:
     *wings, name = room.split(".")
