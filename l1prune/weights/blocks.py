@@ -153,7 +153,7 @@ def split(
     parts: dict[int, Tensor] = {}
     for block, values in zip(blocks, flat, strict=True):
         shapes = [local(layers[number]).shape for number in block.layers]
-        some = values.split([shape.numel() for shape in shapes])
+        some = torch.split(values, [shape.numel() for shape in shapes])
         for number, part, shape in zip(block.layers, some, shapes, strict=True):
             parts[number] = part.view(shape)
     return [parts[number] for number in range(len(layers))]

@@ -213,7 +213,7 @@ class AdafactorRule(UpdateRule):
 
 def root_mean_square(values: Tensor) -> Tensor:
     """√(Σx²/n), 0-d."""
-    return values.norm(2) / max(values.numel(), 1) ** 0.5
+    return torch.linalg.vector_norm(values) / max(values.numel(), 1) ** 0.5
 
 
 class RMSpropRule(UpdateRule):
