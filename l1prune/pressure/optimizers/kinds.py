@@ -213,7 +213,8 @@ class AdafactorRule(UpdateRule):
 
 def root_mean_square(values: Tensor) -> Tensor:
     """√(Σx²/n), 0-d."""
-    return torch.linalg.vector_norm(values) / max(values.numel(), 1) ** 0.5
+    norm: Tensor = torch.linalg.vector_norm(values)
+    return norm / max(values.numel(), 1) ** 0.5
 
 
 class RMSpropRule(UpdateRule):
