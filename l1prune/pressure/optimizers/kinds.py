@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import singledispatch
 from typing import Any
 
@@ -214,7 +215,7 @@ class AdafactorRule(UpdateRule):
 def root_mean_square(values: Tensor) -> Tensor:
     """√(Σx²/n), 0-d."""
     norm: Tensor = torch.linalg.vector_norm(values)
-    return norm / max(values.numel(), 1) ** 0.5
+    return norm / math.sqrt(max(values.numel(), 1))
 
 
 class RMSpropRule(UpdateRule):
