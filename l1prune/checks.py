@@ -9,14 +9,22 @@ from numbers import Integral, Real
 from typing import Any
 
 
+class DivergenceError(ValueError):
+    """Training came to NaN or infinity, so that whatever follows is of no use."""
+
+
 def is_number(value: Any, low: float = -math.inf, high: float = math.inf) -> bool:
     """Whether a value is a finite number from `low` to `high`; a bool is none.
 
     >>> is_number(0.5, 0, 1), is_number(2, 0, 1), is_number("0.5"), is_number(True)
     (True, False, False, False)
     """
-    real = isinstance(value, Real) and not isinstance(value, bool)
-    return real and math.isfinite(value) and low <= value <= high
+    if isinstance(value, bool) or not isinstance(value, Real):
+        return False
+    try:
+        return math.isfinite(value) and bool(low <= value <= high)  # type: ignore[operator]
+    except OverflowError:  # a whole number beyond every float
+        return False
 
 
 def is_whole(value: Any, low: int) -> bool:

@@ -1,7 +1,7 @@
 """Measures what the library costs, whether it keeps its word, and how it compares.
 
 python scripts/benchmark.py pressure    ratios of work with and without it, in turns, in one process
-python scripts/benchmark.py resume      runs that are killed and started again, bit for bit
+python scripts/benchmark.py faults      runs that are killed, cut off and torn, and started again
 python scripts/benchmark.py frontier    accuracy at equal sparsity and training, rivals beside it
 """
 
@@ -22,7 +22,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # the profiler's own chatter
 
 import torch
-from benchmarks import frontier, pressure, resume
+from benchmarks import faults, frontier, pressure
 from benchmarks.measure import Row
 
 
@@ -75,18 +75,11 @@ def read(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     command.add_argument("--quick", action="store_true", help="see that it runs; figures are noise")
     command.set_defaults(command="pressure", measure=measure_pressure)
-    command = commands.add_parser("resume", help="kill runs, start them again, compare the bytes")
-    command.add_argument("--kills", type=frontier.count, default=20, help="how many (default: 20)")
-    command.add_argument("--seed", type=int, default=0, help="of the moments (default: 0)")
-    command.add_argument(
-        "options", nargs="*", default=["+prune=l1", "logger=none"], help="of scripts/train.py"
-    )
-    command.set_defaults(
-        command="resume", measure=measure_resume, device="cpu", threads=1, quick=False
-    )
-    for command in commands.choices.values():
-        command.add_argument("--output", type=Path, metavar="FILE", help="write the result as JSON")
-        command.set_defaults(run=measure)
+    command.add_argument("--output", type=Path, metavar="FILE", help="write the result as JSON")
+    command.set_defaults(run=measure)
+    command = commands.add_parser("faults", help="harm runs, start them again, compare the bytes")
+    faults.add_arguments(command)
+    command.set_defaults(run=faults.run)
     command = commands.add_parser("frontier", help="train rivals alike, and compare the accuracy")
     frontier.add_arguments(command)
     command.set_defaults(run=frontier.run)
@@ -97,10 +90,6 @@ def measure_pressure(options: argparse.Namespace, device: torch.device) -> Any:
     if options.quick:
         return pressure.measure(pressure.Scale(device, weights=10_000, rounds=2, quick=True))
     return pressure.measure(pressure.Scale(device, rounds=options.rounds))
-
-
-def measure_resume(options: argparse.Namespace, device: torch.device) -> Any:
-    return resume.measure(resume.Plan(options.kills, options.seed, tuple(options.options)))
 
 
 def circumstances(options: argparse.Namespace, device: torch.device) -> dict[str, Any]:

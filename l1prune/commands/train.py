@@ -8,7 +8,7 @@ import shlex
 import sys
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,17 +23,20 @@ from lightning.pytorch.callbacks import Timer
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import InterpolationKeyError
 
+from l1prune.checks import DivergenceError
 from l1prune.runs import sweep, wandb
 from l1prune.runs.best import BestCheckpoint
-from l1prune.runs.folder import RunFolder, is_first
+from l1prune.runs.folder import MODEL, RunFolder, is_first
 from l1prune.runs.history import History, Trajectory
+from l1prune.runs.identity import RunIdentity
 from l1prune.runs.path import PathCheckpoint, test_path
 from l1prune.runs.progress import RunProgress
-from l1prune.runs.summary import in_words, summarised
+from l1prune.runs.summary import in_words, summary_of
 from l1prune.training import loggers
 from l1prune.training.callback import L1Pruning
 from l1prune.training.resume.last import LastCheckpoint
 from l1prune.training.resume.randomness import StepSeed
+from l1prune.weights.finite import check_finite
 from l1prune.weights.report import SparsityReport
 
 CONF = Path(__file__).parents[2] / "conf"
@@ -45,27 +48,37 @@ CONF = Path(__file__).parents[2] / "conf"
 def main(config: DictConfig) -> None:
     """Train, or go on training; test once; leave the results in the run directory."""
     silence_advice()
-    folder = RunFolder(config.run_dir)
+    with closing(RunFolder(config.run_dir)) as folder:
+        train(config, folder)
+
+
+def train(config: DictConfig, folder: RunFolder) -> None:
+    """Train in a folder, unless it has this run already."""
     with refusing(Exception):
         settings = resolved(config)
         torch.set_num_threads(config.threads)
         if not folder.begin(settings):
             print(f"{folder.path} has this run already: {in_words(folder.summary())}")
             return
-        run = build(config, folder)
+        run = build(config, folder, RunIdentity(folder.path, settings))
         wandb.log_config(run.trainer.loggers, settings)
         if not run.pruning:
             note_parameters(run.trainer, SparsityReport.of(run.model))
 
-    with refusing(ValueError, trained=lambda: run.trainer.global_step > 0), resumable(folder):
-        run.trainer.fit(run.model, run.data, ckpt_path=folder.last)
-        if not run.trainer.global_step:
-            raise ValueError(
-                f"trainer.max_epochs={config.trainer.max_epochs}, "
-                f"trainer.max_steps={config.trainer.max_steps}: that is no training at all; give "
-                "at least one epoch"
-            )
-    finish(run, folder, config.seed)
+    with failing(folder):
+        with (
+            refusing(ValueError, trained=lambda: run.trainer.global_step > 0),
+            resumable(folder),
+        ):
+            run.trainer.fit(run.model, run.data, ckpt_path=folder.last)
+            if not run.trainer.global_step:
+                raise ValueError(
+                    f"trainer.max_epochs={config.trainer.max_epochs}, "
+                    f"trainer.max_steps={config.trainer.max_steps}: that is no training at all; "
+                    "give at least one epoch"
+                )
+        with resumable(folder):
+            finish(run, folder, config.seed)
 
 
 def resolved(config: DictConfig) -> Any:
@@ -92,15 +105,16 @@ class Run:
     """What takes part in a run, and what is asked of it at the end."""
 
     data: L.LightningDataModule
-    model: L.LightningModule
+    model: Any
     pruning: L1Pruning | None
     trainer: L.Trainer
+    identity: RunIdentity
     timer: Timer
     trajectory: Trajectory
     best: BestCheckpoint
 
 
-def build(config: DictConfig, folder: RunFolder) -> Run:
+def build(config: DictConfig, folder: RunFolder, identity: RunIdentity) -> Run:
     """Make what the configuration names."""
     data = instantiate(config.data)
     L.seed_everything(config.seed, workers=True, verbose=False)
@@ -108,8 +122,9 @@ def build(config: DictConfig, folder: RunFolder) -> Run:
     pruning = instantiate(config.get("prune"))
     timer, trajectory, best = Timer(), Trajectory(), BestCheckpoint(folder.path)
     callbacks = [RunProgress(), timer, StepSeed(config.seed), *([pruning] if pruning else [])]
-    # The last keeps what the others before it know.
+    # The identity settles in when all before it have agreed; the last keeps what they know.
     callbacks += [
+        identity,
         PathCheckpoint(folder.path),
         trajectory,
         best,
@@ -119,12 +134,16 @@ def build(config: DictConfig, folder: RunFolder) -> Run:
     trainer = instantiate(config.trainer, _partial_=True)(
         logger=instantiate(config.logger) or False, callbacks=callbacks
     )
-    return Run(data, model, pruning, trainer, timer, trajectory, best)
+    return Run(data, model, pruning, trainer, identity, timer, trajectory, best)
 
 
 def finish(run: Run, folder: RunFolder, seed: int) -> None:
-    """Test, and leave the results: in the folder first, then with the loggers."""
-    trainer = run.trainer
+    """Test, and leave the results: in the folder, with the loggers, and the summary last.
+
+    So a run that was stopped before the summary was there is finished by the next start.
+    """
+    trainer, network = run.trainer, run.model.network
+    check_finite(dict(network.named_parameters()), "before the end")
     # A run that was stopped after its last epoch has no figures of its own yet, and one that has
     # gone back to an earlier network those of a later one.
     gone_back = run.pruning and not run.pruning.arrived
@@ -137,17 +156,17 @@ def finish(run: Run, folder: RunFolder, seed: int) -> None:
     figures |= trainer.callback_metrics
 
     report = (run.pruning and run.pruning.report) or SparsityReport.of(run.model)
-    summary = summarised(figures, report, seed, run.timer.time_elapsed("train"))
-    network: Any = run.model.network
-    folder.end(network, report, summary)
+    summary = summary_of(figures, report, seed, run.timer.time_elapsed("train"))
+    run.identity.check_place(trainer)
+    folder.keep(network, report)
     end = (report.nonzero, summary["test/accuracy"])
     wandb.log_frontier(trainer.loggers, run.trajectory.points, end)
     if best := run.best.figures(report):
         wandb.log_model(trainer.loggers, run.best.best_model_path, best, "best")
-    wandb.log_model(trainer.loggers, folder.path / "model.safetensors", summary, "latest")
+    wandb.log_model(trainer.loggers, folder.path / MODEL, summary, "latest")
     loggers.summarise(trainer.loggers, report, summary)
     wandb.finish(trainer.loggers)
-    folder.close()
+    folder.end(summary)
     if is_first():
         print(f"\n{folder.path} has everything this run leaves.\n\n{report}\n{in_words(summary)}")
 
@@ -186,6 +205,25 @@ def refusing(
         while isinstance(cause, InstantiationException) and cause.__cause__:
             cause = cause.__cause__
         raise sweep.Refusal(f"Cannot train like this: {cause}") from None
+
+
+@contextmanager
+def failing(folder: RunFolder) -> Iterator[None]:
+    """End the program with the message alone when training diverged, or the disk failed it.
+
+    HYDRA_FULL_ERROR=1 keeps the traceback.
+    """
+    try:
+        yield
+    except (DivergenceError, OSError) as error:
+        if os.environ.get("HYDRA_FULL_ERROR") == "1":
+            raise
+        advice = (
+            "try a lower learning rate, in another folder"
+            if isinstance(error, DivergenceError)
+            else "when that is put right, the same command goes on from what was saved last"
+        )
+        raise sweep.Refusal(f"The run in {folder.path} has stopped: {error}; {advice}") from None
 
 
 def note_parameters(trainer: L.Trainer, report: SparsityReport) -> None:

@@ -19,8 +19,8 @@ from l1prune.cuts.plans import Plan
 from l1prune.cuts.thresholds import Threshold, as_threshold
 from l1prune.penalties import Penalty
 from l1prune.weights.bits import mask_, pack, unpack
-from l1prune.weights.blocks import blocks_of
-from l1prune.weights.shards import holders_of_parts, is_sharded, local, over_shards, part_of, spread
+from l1prune.weights.finite import check_finite
+from l1prune.weights.shards import is_sharded, local, over_shards, part_of, spread
 from l1prune.weights.targets import Target
 
 
@@ -110,7 +110,7 @@ def cut(
             by default its size.
 
     Raises:
-        ValueError: a weight is not finite, so that its size says nothing.
+        DivergenceError: a weight is not finite, so that its size says nothing.
 
     >>> from torch import nn; from l1prune import L1, Magnitude, find_targets
     >>> layer = nn.Linear(2, 1); _ = layer.weight.data.copy_(torch.tensor([[0.1, 2.0]]))
@@ -140,7 +140,7 @@ def _scores(
     worth: Sequence[Tensor],
 ) -> list[Tensor]:
     """What each target's units are worth, −1 where they were removed before."""
-    _check_finite(targets)
+    check_finite({target.name: target.parameter for target in targets}, "before the cut")
     scores = []
     for target, weights in zip(targets, worth, strict=True):
         units = penalty.score(weights)
@@ -148,32 +148,6 @@ def _scores(
             units = units.masked_fill(~_by_unit(local(masks[target.name]), units), -1.0)
         scores.append(part_of(units, target.parameter))
     return scores
-
-
-def _check_finite(targets: Sequence[Target]) -> None:
-    # All processes must find out together: one that raised alone would leave the others waiting.
-    alike: dict[object, list[Target]] = {}
-    for target in targets:
-        alike.setdefault(holders_of_parts(target.parameter), []).append(target)
-    groups = list(alike.values())
-    for group, wrong in zip(groups, _not_finite(groups), strict=True):
-        if wrong:
-            single = _not_finite([[target] for target in group])
-            name = next(target.name for target, bad in zip(group, single, strict=True) if bad)
-            raise ValueError(f"{name} holds NaN or infinity: training diverged before the cut")
-
-
-def _not_finite(groups: Sequence[Sequence[Target]]) -> list[bool]:
-    """Of each group of targets that are spread alike, whether one of them is not finite."""
-    wrong = []
-    for group in groups:
-        parts = [local(target.parameter.detach()) for target in group]
-        blocks = [block.values for block in blocks_of(parts, [None] * len(parts))]
-        bounds = [bound for values in blocks if values.numel() for bound in values.aminmax()]
-        good = [bound.isfinite() for bound in bounds] or [parts[0].new_ones(()).bool()]
-        wrong.append((~torch.stack(good)).sum())
-    likes = [group[0].parameter for group in groups]
-    return [bool(count) for count in over_shards(wrong, likes).tolist()]
 
 
 def _layers(targets: Sequence[Target], scores: Sequence[Tensor]) -> tuple[list[Tensor], list[int]]:

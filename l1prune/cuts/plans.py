@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from l1prune.checks import is_number, is_whole
+from l1prune.cuts.direction import higher_is_better
 from l1prune.cuts.scopes import Scope
 from l1prune.cuts.thresholds import Sparsity, Threshold, as_threshold
 from l1prune.weights.targets import Target, Targets
@@ -243,28 +243,6 @@ class Budget(Plan):
             f"no smaller network keeps {name} within {self.max_drop} of the dense network's "
             f"{dense[name]:.4g} ({found}): here is the dense one; allow more, or train longer"
         )
-
-
-HIGHER = {"acc", "accuracy", "auc", "auroc", "f1", "precision", "recall", "iou", "dice", "r2"}
-LOWER = {"loss", "error", "err", "perplexity", "ppl", "mse", "mae", "rmse", "nll", "bpc"}
-
-
-def higher_is_better(metric: str) -> bool:
-    """The direction of a metric, by the words of its name.
-
-    Raises:
-        ValueError: they do not say it, or say both.
-
-    >>> higher_is_better("val/accuracy"), higher_is_better("valid_loss")
-    (True, False)
-    """
-    words = set(re.split(r"[^a-z0-9]+", metric.lower()))
-    if bool(words & HIGHER) == bool(words & LOWER):
-        raise ValueError(
-            f"monitor={metric!r} does not say whether higher is better: give higher_is_better=True "
-            "or higher_is_better=False"
-        )
-    return bool(words & HIGHER)
 
 
 def cuttable(targets: Targets, plan: Plan) -> Targets:

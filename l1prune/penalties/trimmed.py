@@ -15,7 +15,7 @@ from l1prune.weights.pieces import pieces
 
 
 @dataclass(frozen=True, eq=False)
-class Trimmed(Penalty):
+class TrimmedPenalty(Penalty):
     """A penalty of one weight, whose step is shorter where entries are spared.
 
     Source: Bertsimas, Copenhaver & Mazumder, "The trimmed lasso: sparsity and robustness", 2017.
@@ -26,7 +26,7 @@ class Trimmed(Penalty):
         ease: the share of the step for spared entries, in [0, 1].
 
     >>> w, spared = torch.tensor([-0.3, 0.05, 1.0]), torch.tensor([False, False, True])
-    >>> Trimmed(L1(), spared, ease=0.0).prox_(w, 0.1)
+    >>> TrimmedPenalty(L1(), spared, ease=0.0).prox_(w, 0.1)
     tensor([-0.2000,  0.0000,  1.0000])
     """
 
@@ -47,7 +47,7 @@ class Trimmed(Penalty):
 
 
 @is_separable.register
-def _(penalty: Trimmed) -> bool:
+def _(penalty: TrimmedPenalty) -> bool:
     return False  # what is spared is known of the whole weight, not of its pieces
 
 

@@ -13,6 +13,7 @@ from torch.utils.hooks import RemovableHandle
 
 from l1prune.pressure.closures import Arguments, Closure, with_closure
 from l1prune.pressure.forms import Form, Step
+from l1prune.pressure.optimizers import hooked
 from l1prune.weights.shards import local
 
 Steps = Callable[[Optimizer], Iterator[Step]]
@@ -39,7 +40,7 @@ class Subgradient(Form):
                 _add(optimizer, steps)
             return changed
 
-        return [optimizer.register_step_pre_hook(before)]
+        return [one.register_step_pre_hook(before) for one in hooked(optimizer)]
 
     def after(self, step: Step) -> None:
         return

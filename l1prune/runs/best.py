@@ -9,6 +9,7 @@ from typing import Any
 import lightning as L
 import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.utilities import rank_zero_warn
 
 from l1prune.training.callback import pruning_of
 from l1prune.training.loggers import X_AXIS
@@ -59,11 +60,16 @@ class BestCheckpoint(ModelCheckpoint):
         """The figures of the network in the file: its ``monitor``, and its weights, counted there.
 
         Args:
-            report: which weights count. Empty is the answer while there is no file.
+            report: which weights count. Empty is the answer while there is no file, or a broken
+                one, of which it warns.
         """
         if not self.best_model_path or self.best_model_score is None:
             return {}
-        weights = torch.load(self.best_model_path, map_location="cpu", weights_only=True)
+        try:
+            weights = torch.load(self.best_model_path, map_location="cpu", weights_only=True)
+        except Exception:  # torch has many for a file that was cut off
+            rank_zero_warn(f"{self.best_model_path} is missing or broken: it is left out")
+            return {}
         layers = tuple(
             replace(layer, nonzero=int(weights["state_dict"][layer.name].count_nonzero()))
             for layer in report.layers

@@ -3,26 +3,26 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml  # type: ignore[import-untyped]
 from filelock import FileLock, Timeout
 from lightning.pytorch.utilities import rank_zero_only
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import nn
 
-from l1prune.checks import flat
-from l1prune.runs.files import read_json, read_yaml
-from l1prune.runs.points import CONFIG, SUMMARY
+from l1prune.runs.files import read_end, read_json, read_yaml
+from l1prune.runs.identity import OTHER, check_same_run
+from l1prune.runs.points import CONFIG, SUMMARY, settings
 from l1prune.training.resume.last import last_checkpoint
-from l1prune.weights.files import replace
+from l1prune.weights.files import write_whole
 from l1prune.weights.report import SparsityReport
 from l1prune.weights.shards import gathered
 
-DECIDE = ("data", "model", "prune", "seed")
-"""The settings that make it this run and no other."""
+MODEL = "model.safetensors"
+END = "...\n"
+"""What ends a document of YAML: a file without it may have been cut off."""
 
 
 class RunFolder:
@@ -34,23 +34,41 @@ class RunFolder:
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
+        self._lock = FileLock(self.path / ".lock")
 
-    def begin(self, settings: Mapping[str, Any]) -> bool:
-        """Take the folder for this process, and write down the settings.
+    def begin(self, given: Mapping[str, Any]) -> bool:
+        """Take the folder for this process, and see whose it is. Nothing there is changed.
 
         Args:
-            settings: of the run, plain values only.
+            given: the settings of the run, plain values only.
 
         Returns:
             whether there is something to train: not if the run ended with these very settings.
 
         Raises:
-            ValueError: another process trains here, or the run that began here is another.
+            ValueError: another process trains here, the run that began here is another, or it has
+                ended and left nothing to go on from.
         """
         if not is_first():
             return True  # the first process has looked
+        self._take()
+        before, is_whole = _settings(self.path / CONFIG)
+        if self.summary() and settings(before) == settings(given):
+            return False
+        if self.last is None and not (self.path / SUMMARY).exists():
+            return True  # nothing was trained
+        # One that may have been cut off tells nothing; the checkpoint will.
+        if before and is_whole:
+            check_same_run(before, given, self.path)
+        if self.last is None:
+            raise ValueError(
+                f"the run in {self.path} has ended, with other settings or another version, and "
+                f"left no checkpoint to go on from: give {OTHER}"
+            )
+        return True
+
+    def _take(self) -> None:
         self.path.mkdir(parents=True, exist_ok=True)
-        self._lock = FileLock(self.path / ".lock")
         try:
             self._lock.acquire(timeout=0)
         except Timeout:
@@ -58,57 +76,39 @@ class RunFolder:
                 f"{self.path}: another process is training in this folder; wait for it, or give "
                 "another, as hydra.run.dir=FOLDER"
             ) from None
-        before = self._before()
-        check_same_run(before, settings, self.path)
-        ended = (self.path / SUMMARY).exists()
-        if ended and flat(before).items() >= flat(settings).items():
-            return False
-        (self.path / SUMMARY).unlink(missing_ok=True)  # it will be another, or none if this fails
-        self._write(CONFIG, lambda file: file.write_text(yaml.safe_dump(dict(settings))))
-        return True
-
-    def _before(self) -> Mapping[str, Any]:
-        if self.last is None and not (self.path / SUMMARY).exists():
-            return {}  # nothing was trained
-        try:
-            before = read_yaml(self.path / CONFIG)
-        except (OSError, ValueError):
-            before = None
-        return before if isinstance(before, Mapping) else {}
 
     @property
     def last(self) -> Path | None:
         """The checkpoint to go on from; None at first."""
         return last_checkpoint(self.path)
 
-    def end(self, network: nn.Module, report: SparsityReport, summary: Mapping[str, Any]) -> None:
-        """Write what a run leaves, but for its checkpoints; the summary last, as it says so.
+    def keep(self, network: nn.Module, report: SparsityReport) -> None:
+        """Write the network that the run came to, and the counts of its layers.
 
         All processes call it together, the first one writes.
         """
         whole = {n: gathered(w).detach().cpu().clone() for n, w in network.state_dict().items()}
-        if not is_first():
-            return
-        self._write("report.csv", report.to_csv)
-        self._write("model.safetensors", lambda file: save_file(whole, str(file)))
-        text = json.dumps(summary, indent=2) + "\n"
-        self._write(SUMMARY, lambda file: file.write_text(text))
+        if is_first():
+            write_whole(self.path / "report.csv", report.to_csv)
+            write_whole(self.path / MODEL, lambda file: file.write_bytes(save(whole)))
+
+    def end(self, figures: Mapping[str, Any]) -> None:
+        """Write the summary: it says that nothing is left to do, here or for a logger."""
+        if is_first():
+            text = json.dumps(figures, indent=2, allow_nan=False) + "\n"
+            write_whole(self.path / SUMMARY, lambda file: file.write_text(text))
 
     def summary(self) -> dict[str, Any]:
-        """The figures of a run that has ended."""
-        figures: dict[str, Any] = read_json(self.path / SUMMARY)
-        return figures
+        """The figures of a run that has ended; empty if it has not."""
+        try:
+            figures = read_json(self.path / SUMMARY)
+        except (OSError, ValueError):
+            figures = None
+        return figures if isinstance(figures, dict) else {}
 
     def close(self) -> None:
         """Let other processes have the folder."""
-        if is_first():
-            self._lock.release()
-
-    def _write(self, name: str, write: Callable[[Path], Any]) -> None:
-        """A file is whole, or not there: whatever happens while it is written."""
-        part = self.path / f"{name}.part"
-        write(part)
-        replace(part, self.path / name)
+        self._lock.release()
 
 
 def is_first() -> bool:
@@ -116,29 +116,10 @@ def is_first() -> bool:
     return not getattr(rank_zero_only, "rank", 0)
 
 
-def check_same_run(before: Mapping[str, Any], now: Mapping[str, Any], folder: Path) -> None:
-    """Refuse to go on with a run whose data, model, pruning or seed were others.
-
-    Args:
-        before: the settings that the run began with; nothing if there is no such run.
-        now: those given.
-        folder: where it began.
-
-    Raises:
-        ValueError: they differ; both values are named.
-
-    >>> check_same_run({"seed": 0}, {"seed": 1}, Path("runs/a"))
-    Traceback (most recent call last):
-    ValueError: the run in runs/a began with seed=0, not seed=1; give the same settings to go on \
-with it, or another folder, as hydra.run.dir=FOLDER, to begin another
-    """
-    if not before:
-        return
-    then, given = flat(before), flat(now)
-    for key in sorted(then.keys() | given.keys()):
-        if key.split(".")[0] in DECIDE and then.get(key) != given.get(key):
-            raise ValueError(
-                f"the run in {folder} began with {key}={then.get(key)}, not {key}={given.get(key)};"
-                " give the same settings to go on with it, or another folder, as "
-                "hydra.run.dir=FOLDER, to begin another"
-            )
+def _settings(file: Path) -> tuple[dict[str, Any], bool]:
+    """What a `config.yaml` says, nothing if it cannot be read; and whether it is whole."""
+    try:
+        tree = read_yaml(file)
+        return (tree if isinstance(tree, dict) else {}), read_end(file).endswith(END)
+    except (OSError, ValueError):
+        return {}, False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 from pathlib import Path
 from typing import Any
 
@@ -10,20 +11,20 @@ import lightning as L
 from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.trainer.states import TrainerFn
 
-from l1prune.runs.points import HISTORY, read_epochs
+from l1prune.runs.points import HISTORY
 from l1prune.training.callback import pruning_of
 from l1prune.training.loggers import X_AXIS, define_axes
-from l1prune.weights.files import replace
+from l1prune.weights.files import write_whole
 from l1prune.weights.report import SparsityReport
 
 
 class History(Checkpoint):
     """Leaves `history.csv`: one line an epoch, one column for each figure that was logged.
 
-    The file is whole at any moment. A resumed run goes on with it, and replaces what an
-    interrupted one wrote of the epochs that are trained again. It is a checkpoint to Lightning,
-    which calls those last: what a module logs when its epoch ends is known by then. To be named
-    before the checkpoint that a run resumes from, which has then no epoch that the file lacks.
+    The file is whole at any moment, and a resumed run makes it anew from what its checkpoint says
+    of the epochs before. It is a checkpoint to Lightning, which calls those last: what a module
+    logs when its epoch ends is known by then. To be named before the checkpoint that a run resumes
+    from, which has then no epoch that the file lacks.
 
     Args:
         folder: where `history.csv` goes.
@@ -34,31 +35,40 @@ class History(Checkpoint):
         self._epochs: dict[int, dict[str, float]] = {}
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        resumed = trainer.global_step > 0 and self.file.exists()
-        known = read_epochs(self.file) if resumed else ()
-        by_epoch = {int(row.pop("epoch", 0)): row for row in known}
-        self._epochs = {e: row for e, row in by_epoch.items() if e <= trainer.current_epoch}
+        if trainer.global_step == 0:
+            self._epochs = {}
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         # Read by all processes: what is averaged over them waits for each.
         figures = {name: float(value) for name, value in trainer.callback_metrics.items()}
-        if trainer.is_global_zero:
-            self._epochs.setdefault(trainer.current_epoch, {}).update(figures)
+        self._epochs.setdefault(trainer.current_epoch, {}).update(figures)
+        self._write(trainer)
+
+    def on_fit_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self._write(trainer)  # a run that was resumed at its end has had no epoch
+
+    def _write(self, trainer: L.Trainer) -> None:
+        if trainer.is_global_zero and self._epochs:
             _write(self.file, self._epochs)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"epochs": self._epochs}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self._epochs = {epoch: dict(row) for epoch, row in state_dict["epochs"].items()}
 
 
 def _write(file: Path, epochs: dict[int, dict[str, float]]) -> None:
     names = sorted({name for figures in epochs.values() for name in figures})
     file.parent.mkdir(parents=True, exist_ok=True)
-    part = file.with_name(f"{file.name}.part")
-    with open(part, "w", newline="", encoding="utf-8") as lines:
-        writer = csv.writer(lines)
-        writer.writerow(["epoch", *names])
-        for epoch, figures in epochs.items():
-            # Nine digits are all that a 32-bit float has.
-            row = (f"{figures[name]:.9g}" if name in figures else "" for name in names)
-            writer.writerow([epoch, *row])
-    replace(part, file)
+    lines = io.StringIO(newline="")
+    writer = csv.writer(lines)
+    writer.writerow(["epoch", *names])
+    for epoch, figures in epochs.items():
+        # Nine digits are all that a 32-bit float has.
+        row = (f"{figures[name]:.9g}" if name in figures else "" for name in names)
+        writer.writerow([epoch, *row])
+    write_whole(file, lambda part: part.write_bytes(lines.getvalue().encode()))
 
 
 class Trajectory(L.Callback):

@@ -40,7 +40,8 @@ class Point:
         settings: its `config.yaml`, flat, as {"prune.threshold.sparsity": 0.95}; without what
             changes no result: the logger, and the folders it was given.
         layers: what is left of each layer, from its `report.csv`.
-        history: its figures by name, one an epoch, from its `history.csv`; NaN where unknown.
+        history: its figures by name, one an epoch, from its `history.csv`; NaN or None where
+            they are not known.
         unread: which of its files could not be read, and why; those that are missing are not told.
     """
 
@@ -51,7 +52,9 @@ class Point:
     summary: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
     settings: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
     layers: Sequence[Layer] = field(default=(), compare=False, repr=False)
-    history: Mapping[str, Sequence[float]] = field(default_factory=dict, compare=False, repr=False)
+    history: Mapping[str, Sequence[float | None]] = field(
+        default_factory=dict, compare=False, repr=False
+    )
     unread: Sequence[str] = field(default=(), compare=False, repr=False)
 
     @property
@@ -210,8 +213,8 @@ def read_history(file: str | Path) -> dict[str, Sequence[float]]:
     """
     columns: dict[str, array[float]] = {"epoch": array("d")}
     for epoch, row in enumerate(read_epochs(file)):
-        for name in row:
-            columns.setdefault(name, array("d", [math.nan]) * epoch)
+        for name in row.keys() - columns.keys():
+            columns[name] = array("d", [math.nan]) * epoch
         for name, column in columns.items():
             column.append(row.get(name, math.nan))
     return dict(columns)

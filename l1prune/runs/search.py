@@ -7,7 +7,6 @@ best trade-offs between two objectives, accuracy up and weights down.
 from __future__ import annotations
 
 import re
-import signal
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -23,7 +22,7 @@ from hydra.errors import HydraException
 from l1prune.runs.escapes import LINE, printable
 from l1prune.runs.files import is_own_folder, read_end, read_json
 from l1prune.runs.points import SUMMARY, figures
-from l1prune.runs.sweep import FAILURE
+from l1prune.runs.sweep import FAILURE, signal_name
 
 if TYPE_CHECKING:
     import optuna
@@ -196,18 +195,11 @@ def _outcome(directory: Path, code: int) -> tuple[float, int]:
         OSError, ValueError: it failed, or has not left them.
     """
     if code < 0:
-        raise ValueError(f"it was killed by {_signal(-code)}")
+        raise ValueError(f"it was killed by {signal_name(-code)}")
     if code:
         raise ValueError(_last_words(read_end(directory / OUTPUT)))
     left, accuracy = figures(read_json(directory / SUMMARY), ACCURACY)
     return accuracy, left
-
-
-def _signal(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"signal {number}"
 
 
 def _folder(trial: optuna.Trial | optuna.trial.FrozenTrial) -> str:

@@ -7,10 +7,11 @@ from typing import Any
 
 from torch import Tensor
 
+from l1prune.checks import DivergenceError
 from l1prune.weights.report import SparsityReport
 
 
-def summarised(
+def summary_of(
     figures: Mapping[str, Tensor], report: SparsityReport, seed: int, seconds: float
 ) -> dict[str, Any]:
     """What a run leaves in `summary.json`: its figures and counts, in plain values.
@@ -20,8 +21,14 @@ def summarised(
         report: the counts of the finished model.
         seed: of the run.
         seconds: that it trained.
+
+    Raises:
+        DivergenceError: a figure is NaN or infinite.
     """
-    told = (name for name in sorted(figures) if name.startswith(("test/", "val/")))
+    told = [name for name in sorted(figures) if name.startswith(("test/", "val/"))]
+    for name in told:
+        if not figures[name].isfinite():
+            raise DivergenceError(f"{name} is {figures[name].item()}: training diverged")
     return {
         **{name: round(figures[name].item(), 6) for name in told},
         **report.to_dict(),

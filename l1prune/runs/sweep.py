@@ -87,7 +87,7 @@ def _attempt_apart(task: Callable[[DictConfig], None], config: DictConfig, note:
     child.start()
     child.join()
     if child.exitcode and child.exitcode < 0:
-        _write(note, f"The job was killed by {signal.Signals(-child.exitcode).name}.")
+        _write(note, f"The job was killed by {signal_name(-child.exitcode)}.")
 
 
 def _attempt_while_wanted(
@@ -100,6 +100,18 @@ def _attempt_while_wanted(
 
     threading.Thread(target=follow, daemon=True).start()
     _attempt(task, config, note)
+
+
+def signal_name(number: int) -> str:
+    """What a signal is called; some have a number alone.
+
+    >>> signal_name(9), signal_name(40)
+    ('SIGKILL', 'signal 40')
+    """
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
 
 
 def _in_words(error: BaseException) -> str:
@@ -151,7 +163,7 @@ def command(conf: Path) -> Callable[[Callable[[], None]], Callable[[], None]]:
                 main()
             except (Exception, SystemExit):
                 folder, Comparison.unended = Comparison.unended, None
-                if folder is not None and folder.exists():
+                if folder is not None and find(folder, FAILURE):
                     show("\nThe sweep was given up; jobs not begun are missing.", sys.stderr)
                     conclude(folder)
                 raise

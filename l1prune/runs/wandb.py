@@ -15,15 +15,18 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock
 from lightning.pytorch.loggers import Logger, WandbLogger
 from lightning.pytorch.utilities import rank_zero_only
 
 from l1prune.checks import flat
 from l1prune.runs.files import check_size
 from l1prune.runs.frontier import pareto, table
+from l1prune.runs.identity import read_id
 from l1prune.runs.points import DENSE, NONZERO, Point, figures
 from l1prune.training.lightning import prefixed
 from l1prune.training.loggers import set_up, wandb_runs
+from l1prune.weights.files import write_whole
 
 TITLE = "Accuracy against weights left"
 FRONTIER = "frontier"
@@ -46,18 +49,17 @@ def wandb_logger(
             environment, as `wandb agent` sets it, wins over the one that is kept.
     """
     if "WANDB_RUN_ID" not in os.environ:
-        settings = {"id": _kept_id(Path(save_dir) / "wandb" / "id")} | settings
+        settings = {"id": kept_id(Path(save_dir) / "wandb" / "id")} | settings
     return WandbLogger(save_dir=save_dir, tags=[tag for tag in tags if tag], **settings)
 
 
-def _kept_id(file: Path) -> str:
+def kept_id(file: Path) -> str:
+    """The id in a file; drawn, and written there, if the file has none, or half of one."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        with file.open("x") as new:  # of several processes one is first
-            new.write(secrets.token_hex(4))
-    except FileExistsError:
-        pass
-    return file.read_text()
+    with FileLock(file.with_name("id.lock")):  # of several processes one draws it
+        if not read_id(file):
+            write_whole(file, lambda part: part.write_text(secrets.token_hex(4)))
+        return read_id(file)
 
 
 @rank_zero_only

@@ -21,6 +21,7 @@ from l1prune.training.criterion import RunCriterion
 from l1prune.training.lightning import callbacks_of
 from l1prune.training.recipe import as_recipe
 from l1prune.training.resume import checkpoints
+from l1prune.training.resume.digest import check_digest, note_digest
 from l1prune.training.resume.loader import load_states
 from l1prune.training.run import Run
 from l1prune.training.session import Session
@@ -130,12 +131,19 @@ class L1Pruning(Original, pl.Callback):
         self._evaluates_ours = self._session is not None and self._session.is_of(pl_module)
         if stage == "fit":
             strategies.check_strategy(trainer.strategy, callbacks_of(trainer))
-            checkpoints.take_care(trainer, pl_module)
+            checkpoints.check_loading(trainer, pl_module)
 
     def on_load_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
         self._evaluates = trainer.state.fn != TrainerFn.FITTING
+        if not self._evaluates:
+            check_digest(checkpoint, self.state_key)
+
+    def on_save_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        note_digest(checkpoint, self.state_key)
 
     def state_dict(self) -> dict[str, Any]:
         return {"arguments": self.recipe.words, **self.run.state_dict()}
@@ -152,7 +160,7 @@ class L1Pruning(Original, pl.Callback):
         goes_on = trainer.global_step > 0 and trainer.ckpt_path is None
         if not (self._resumed or goes_on):
             self._reset()
-        checkpoints.relax(trainer)
+        checkpoints.uncheck_loading(trainer)
         self._session = Session(self.recipe, self.run, pl_module)
         loggers.define_axes(trainer.loggers)
 
@@ -250,7 +258,7 @@ class L1Pruning(Original, pl.Callback):
         # It may have come between a step, or a cut, and the zeros: a file saved now must have them.
         if self._session is not None and self._session.close():
             self._session.hold(trainer, pl_module)
-        checkpoints.relax(trainer)
+        checkpoints.uncheck_loading(trainer)
 
     @property
     def _fitting(self) -> Session:

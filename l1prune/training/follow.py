@@ -22,7 +22,7 @@ from l1prune.cuts.masks import Masks, cut
 from l1prune.cuts.plans import Plan
 from l1prune.cuts.thresholds import Threshold
 from l1prune.penalties import Penalty, makes_zeros
-from l1prune.penalties.trimmed import Trimmed
+from l1prune.penalties.trimmed import TrimmedPenalty
 from l1prune.pressure.forms import Form, Proximal, Step
 from l1prune.training.strength import Controller, Moment, Strength
 from l1prune.weights.shards import local, over_shards
@@ -84,7 +84,7 @@ class Follow(Controller):
                 f"threshold that names one, got {plan!r}, and a penalty and form that "
                 f"make them, got {penalty!r} and {form!r}; or give a number or a schedule"
             )
-        return Followed(self, threshold, penalty)
+        return FollowStrength(self, threshold, penalty)
 
     def __call__(self, memory: Memory, missing: float, progress: float) -> Memory:
         if missing == 0:
@@ -94,7 +94,7 @@ class Follow(Controller):
         return (memory[0] * min(max(factor, 0.9), 2.0),)
 
 
-class Followed(Strength):
+class FollowStrength(Strength):
     """λ as `Follow` finds it; weights that are due to stay are spared.
 
     Args:
@@ -118,7 +118,7 @@ class Followed(Strength):
         return self._memory[0]
 
     def form(self, form: Form | None) -> Form:
-        return Eased(Proximal() if form is None else form, self)
+        return TrimmedForm(Proximal() if form is None else form, self)
 
     def advance(self, at: Moment, targets: Sequence[Target], masks: Mapping[str, Tensor]) -> None:
         """Look, when that is due, and choose anew which weights to spare."""
@@ -160,7 +160,7 @@ class Followed(Strength):
 
 
 @dataclass(frozen=True, eq=False)
-class Eased(Form):
+class TrimmedForm(Form):
     """Another form, whose penalty is trimmed where weights are spared.
 
     Args:
@@ -169,7 +169,7 @@ class Eased(Form):
     """
 
     form: Form
-    run: Followed
+    run: FollowStrength
 
     def check(self, optimizer: Optimizer) -> None:
         self.form.check(optimizer)
@@ -177,6 +177,6 @@ class Eased(Form):
     def after(self, step: Step) -> None:
         spared = self.run.spared.get(step.target.name)
         if spared is not None:
-            trimmed = Trimmed(step.penalty, local(spared), self.run.ease)
+            trimmed = TrimmedPenalty(step.penalty, local(spared), self.run.ease)
             step = replace(step, penalty=trimmed, separable=False)
         self.form.after(step)

@@ -68,7 +68,7 @@ class Hold:
         hold_(self._targets, self._masks)
 
 
-class Attached:
+class OptimizerHooks:
     """Pressure and masks on each optimizer of a run.
 
     Args:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 import lightning.pytorch as pl
+from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.plugins.io.wrapper import _WrappingCheckpointIO
 from lightning.pytorch.strategies.launchers import _MultiProcessingLauncher
@@ -65,6 +66,14 @@ def load_loader_states(trainer: pl.Trainer) -> None:
 def is_launched(trainer: pl.Trainer) -> bool:
     """Whether this process was started by a strategy that trains in processes of its own."""
     return isinstance(trainer.strategy.launcher, _MultiProcessingLauncher)
+
+
+def requeue_signal(trainer: pl.Trainer) -> int | None:
+    """The signal on which Lightning has Slurm start the job again; None elsewhere."""
+    environment = trainer._accelerator_connector.cluster_environment
+    if isinstance(environment, SLURMEnvironment) and environment.auto_requeue:
+        return environment.requeue_signal
+    return None
 
 
 def is_offline(logger: WandbLogger) -> bool:

@@ -76,7 +76,7 @@ class Run:
         """Take what `state_dict` gave.
 
         Raises:
-            ValueError: a field is missing.
+            ValueError: a field is missing, or a count is impossible.
         """
         missing = [name for name in saved_fields() if name not in state]
         if missing:
@@ -90,6 +90,11 @@ class Run:
                 value.load_state_dict(state[name])
             else:
                 setattr(self, name, state[name])
+        if not 0 <= self.rounds_done <= self.rounds or self.clock.batches < 0:
+            raise ValueError(
+                f"the checkpoint contradicts itself: {self.rounds_done} of {self.rounds} cuts are "
+                f"made after {self.clock.batches} batches; resume from another, or begin a new run"
+            )
 
 
 def saved_fields() -> list[str]:

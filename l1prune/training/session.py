@@ -10,7 +10,7 @@ from l1prune.training import loggers, rates, strategies
 from l1prune.training.averages import hold_averages_
 from l1prune.training.clock import planned_steps
 from l1prune.training.cut import cut_
-from l1prune.training.hooks import Attached, clips_gradients
+from l1prune.training.hooks import OptimizerHooks, clips_gradients
 from l1prune.training.lightning import callbacks_of
 from l1prune.training.recipe import Recipe
 from l1prune.training.rounds import as_shares, check_fits, due, pressed
@@ -40,7 +40,7 @@ class Session:
         self.targets = targets_of(module, recipe.targets, recipe.plan, cut=run.masks.names)
         strategies.check_units(self.targets, recipe.penalty)
         masks.check(self.targets, recipe.penalty, recipe.plan)
-        self._attached = Attached((), (), recipe.penalty, None, {})
+        self._attached = OptimizerHooks((), (), recipe.penalty, None, {})
         self._zeros = Zeros(self.targets, run.masks)
         self._shares: tuple[float, ...] = recipe.prune_at
 
@@ -83,7 +83,7 @@ class Session:
         self._attached.remove()
         run, recipe = self._run, self._recipe
         form = run.strength.form(recipe.form)
-        self._attached = Attached(
+        self._attached = OptimizerHooks(
             trainer.optimizers, self.targets, recipe.penalty, form, run.masks, run.steps
         )
         if run.phase == "press":

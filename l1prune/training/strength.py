@@ -69,7 +69,7 @@ class Controller(Protocol):
         ...
 
 
-class Scheduled(Strength):
+class ScheduledStrength(Strength):
     """λ as a schedule of the pressure phase's progress."""
 
     def __init__(self, schedule: Schedule) -> None:
@@ -80,7 +80,7 @@ class Scheduled(Strength):
         self.value = self._schedule(at.progress)
 
 
-class Grown(Strength):
+class GrowingStrength(Strength):
     """λ as the passes over the data have made it grow."""
 
     def __init__(self, growth: ByPasses) -> None:
@@ -106,7 +106,7 @@ def as_strength(
     if isinstance(given, Controller) and not isinstance(given, type):
         return given.begin(plan, penalty, form)
     if isinstance(given, ByPasses):
-        return Grown(given)
+        return GrowingStrength(given)
     schedule: Any = Constant(float(given)) if is_number(given, 0) else given  # type: ignore[arg-type]
     if isinstance(schedule, type) or not callable(schedule):
         raise ValueError(
@@ -114,7 +114,7 @@ def as_strength(
             f"Follow(), got {strength!r}"
         )
     _check_schedule(schedule)
-    return Scheduled(schedule)
+    return ScheduledStrength(schedule)
 
 
 def _check_schedule(schedule: Schedule) -> None:

@@ -35,7 +35,7 @@ def targets_of(
         cut: the names of weights that have been cut: they stay targets, also when they are frozen.
 
     Raises:
-        ValueError: there is no weight to prune, or a rule fits nothing.
+        ValueError: there is no weight to prune, none that the plan can cut, or a rule fits nothing.
     """
     found = cuttable(find_targets(model, rules, cut), plan)
     if optimizers is None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 
 def replace(part: Path, whole: Path) -> None:
@@ -23,6 +25,18 @@ def replace(part: Path, whole: Path) -> None:
     part.replace(whole)
     _to_disk(whole.parent)
     shutil.rmtree(old, ignore_errors=True)
+
+
+def write_whole(whole: Path, write: Callable[[Path], Any]) -> None:
+    """Write a file so that, whatever happens meanwhile, it is whole or what it was before.
+
+    Args:
+        whole: where it is to be.
+        write: is given the file to write.
+    """
+    part = whole.with_name(f"{whole.name}.part")
+    write(part)
+    replace(part, whole)
 
 
 def _to_disk(path: Path) -> None:

@@ -25,9 +25,12 @@ from lightning.pytorch.loggers import Logger
 from omegaconf import DictConfig, OmegaConf
 from safetensors.torch import load_file
 
-from l1prune import Budget, L1Pruning, SparsityPath
+from l1prune import Budget, L1Pruning, LastCheckpoint, SparsityPath
+from l1prune.runs import wandb
+from l1prune.runs.folder import RunFolder
 from l1prune.runs.points import read_history
-from l1prune.zoo import mlp
+from l1prune.training import loggers
+from l1prune.zoo import Classifier, mlp
 
 ROOT = Path(__file__).parents[2]
 SCRIPT = ROOT / "scripts" / "train.py"
@@ -261,21 +264,31 @@ def test_a_sweep_ends_with_the_comparison_and_what_failed(sweep: tuple[Path, str
 
 
 @pytest.fixture
-def refusal(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Callable[..., str]]:
-    """Start the script with the given options and return the one message it ends with."""
+def start(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Callable[..., None]]:
+    """Start the script with the given options, in this process."""
     threads = torch.get_num_threads()
 
-    def start(*options: str) -> str:
+    def run(*options: str) -> None:
         quick = ("logger=none", "trainer.max_epochs=2", f"hydra.run.dir={tmp_path}")
         monkeypatch.setattr(sys, "argv", [str(SCRIPT), *quick, *options])
+        runpy.run_path(str(SCRIPT), run_name="__main__")
+
+    yield run
+    torch.use_deterministic_algorithms(False)
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def refusal(start: Callable[..., None], tmp_path: Path) -> Callable[..., str]:
+    """Start the script with the given options and return the one message it ends with."""
+
+    def refused(*options: str) -> str:
         with pytest.raises(SystemExit) as exit_:
-            runpy.run_path(str(SCRIPT), run_name="__main__")
+            start(*options)
         assert not (tmp_path / "summary.json").exists()
         return str(exit_.value.code)
 
-    yield start
-    torch.use_deterministic_algorithms(False)
-    torch.set_num_threads(threads)
+    return refused
 
 
 @pytest.mark.parametrize(
@@ -331,13 +344,97 @@ def test_an_error_after_the_first_step_keeps_its_traceback(
     def broken(self: object) -> None:
         raise ValueError("a defect, not an input")
 
-    from l1prune.zoo import Classifier
-
     monkeypatch.setattr(Classifier, "on_train_epoch_end", broken)
     assert refusal() == "1"  # Hydra's way out, traceback printed
 
 
+# ---- training that came to nothing
+
+
+@pytest.mark.parametrize("recipe", [[], ["+prune=l1"], ["+prune=gradual"]], ids=str)
+def test_a_run_that_diverged_has_not_succeeded(
+    refusal: Callable[..., str], recipe: list[str]
+) -> None:
+    said = refusal(*recipe, "model.optimizer.lr=1e30")
+    assert re.search(
+        "has stopped: .* (NaN|nan).*: training diverged .*; try a lower learning rate", said
+    )
+    assert said.count("\n") == 0
+    assert refusal(*recipe, "model.optimizer.lr=1e30") == said  # nor does it the second time
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf"), float("-inf")])
+@pytest.mark.parametrize("epoch", [0, 1])
+def test_a_single_weight_is_enough(
+    monkeypatch: pytest.MonkeyPatch, refusal: Callable[..., str], number: float, epoch: int
+) -> None:
+    def spoil(self: Any) -> None:
+        if self.current_epoch == epoch:
+            next(self.parameters()).data.view(-1)[0] = number
+
+    monkeypatch.setattr(Classifier, "on_train_epoch_end", spoil)
+    assert "NaN or infinity: training diverged" in refusal()
+
+
+def test_a_full_disk_is_no_defect(
+    monkeypatch: pytest.MonkeyPatch, refusal: Callable[..., str], tmp_path: Path
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(LastCheckpoint, "_save", full)
+    said = refusal()
+    assert said.startswith(
+        f"The run in {tmp_path} has stopped: [Errno 28] No space left on device;"
+    )
+    assert "the same command goes on" in said and said.count("\n") == 0
+
+
 # ---- killed and started again
+
+
+@pytest.mark.parametrize(
+    ("owner", "moment"),
+    [
+        (RunFolder, "keep"),
+        (wandb, "log_frontier"),
+        (wandb, "log_model"),
+        (loggers, "summarise"),
+        (wandb, "finish"),
+        (RunFolder, "end"),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("after", [False, True])
+def test_a_finish_that_was_cut_off_is_finished_by_the_next_start(
+    monkeypatch: pytest.MonkeyPatch,
+    start: Callable[..., None],
+    tmp_path: Path,
+    owner: Any,
+    moment: str,
+    after: bool,
+) -> None:
+    original = getattr(owner, moment)
+
+    def killed(*arguments: Any) -> None:
+        if after:
+            original(*arguments)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(owner, moment, killed)
+        with pytest.raises(KeyboardInterrupt):
+            start()
+    told = []
+    for name in ("log_frontier", "log_model", "finish"):
+        monkeypatch.setattr(wandb, name, lambda *_, name=name: told.append(name))
+    start()
+    ended = after and moment == "end"
+    assert told == ([] if ended else ["log_frontier", "log_model", "log_model", "finish"])
+    assert (tmp_path / "summary.json").exists()
+    told.clear()
+    start()  # which has this run already
+    assert not told
 
 
 def test_killed_twice_and_started_again_a_run_leaves_the_same_bytes(tmp_path: Path) -> None:

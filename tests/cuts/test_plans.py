@@ -18,7 +18,7 @@ from l1prune import (
     SparsityPath,
     find_targets,
 )
-from l1prune.cuts.plans import Once, Outcome, as_plan, cuttable, higher_is_better
+from l1prune.cuts.plans import Once, Outcome, as_plan, cuttable
 from l1prune.cuts.thresholds import Threshold
 
 
@@ -55,20 +55,6 @@ def test_the_direction_decides_what_is_worse() -> None:
     assert not Budget("loss", 0.1).respects(other, dense)
     assert Budget("loss", 0.1, higher_is_better=True).respects(other, dense)
     assert not Budget("loss", 0.5).respects(other | {"loss": float("nan")}, dense)
-
-
-@pytest.mark.parametrize(
-    ("name", "higher"),
-    [("val/accuracy", True), ("val_acc", True), ("val/loss", False), ("valid/top1_error", False)],
-)
-def test_a_direction_is_inferred_from_words_that_leave_no_doubt(name: str, higher: bool) -> None:
-    assert Budget(name, 0.1).higher_is_better is higher
-
-
-@pytest.mark.parametrize("name", ["val/score", "val/accuracy_loss", "accurate"])
-def test_a_direction_in_doubt_is_asked_for(name: str) -> None:
-    with pytest.raises(ValueError, match="give higher_is_better=True"):
-        higher_is_better(name)
 
 
 def test_a_path_goes_on_from_where_it_was() -> None:

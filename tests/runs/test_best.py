@@ -71,3 +71,12 @@ def test_its_figures_are_those_of_the_file(tmp_path: Path) -> None:
 
 def test_without_a_file_there_are_no_figures(tmp_path: Path) -> None:
     assert BestCheckpoint(tmp_path).figures(SparsityReport((), 0)) == {}
+
+
+@pytest.mark.parametrize("size", [None, 0, 100])
+def test_a_best_checkpoint_that_was_cut_off_is_left_out(tmp_path: Path, size: int | None) -> None:
+    best = trained(tmp_path)
+    file = Path(best.best_model_path)
+    file.unlink() if size is None else file.write_bytes(file.read_bytes()[:size])
+    with pytest.warns(UserWarning, match=r"best\.ckpt is missing or broken"):
+        assert best.figures(SparsityReport.of(mlp((1, 8, 8), 10, hidden=(8,)))) == {}

@@ -71,6 +71,18 @@ def test_a_resumed_run_goes_on_and_a_new_one_begins_anew(tmp_path: Path) -> None
     assert columns(tmp_path / "history.csv") == expected(1)
 
 
+@pytest.mark.parametrize("epochs", [2, 4])
+@pytest.mark.parametrize("size", [None, 0, 9, 31])
+def test_a_file_that_was_cut_off_is_made_anew(
+    tmp_path: Path, size: int | None, epochs: int
+) -> None:
+    train(tmp_path, 2)
+    file = tmp_path / "history.csv"
+    file.unlink() if size is None else file.write_bytes(file.read_bytes()[:size])
+    train(tmp_path, epochs, resume=tmp_path / "last.ckpt")
+    assert columns(file) == expected(epochs)
+
+
 # ---- the way over the plane
 
 

@@ -8,10 +8,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from tasks import trainer
 
 from l1prune import L1Pruning, PathCheckpoint, Sparsity, SparsityPath
-from l1prune.runs.path import read_path, test_path
+from l1prune.runs.path import file_names, read_path, test_path
 from l1prune.zoo import Classifier, Digits, mlp
 
 test_path.__test__ = False  # type: ignore[attr-defined]
@@ -79,3 +81,42 @@ def test_a_run_without_stages_leaves_none(tmp_path: Path) -> None:
     run.fit(model, data)
     test_path(run, model, data, tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+@given(sparsities=st.lists(st.floats(0, 1) | st.sampled_from([0.5, 0.9999, 0.99994]), max_size=20))
+def test_each_stage_has_a_name_of_its_own_that_later_ones_leave_alone(
+    sparsities: list[float],
+) -> None:
+    names = file_names(sparsities)
+    assert len(set(names)) == len(sparsities)
+    for n, (name, sparsity) in enumerate(zip(names, sparsities)):
+        assert file_names(sparsities[: n + 1])[-1] == name
+        percent = float(name.removeprefix("path/").removesuffix(".ckpt").partition("-")[0])
+        assert percent == pytest.approx(100 * sparsity, abs=0.006)
+
+
+def test_stages_that_end_close_together_are_all_kept(tmp_path: Path) -> None:
+    path = SparsityPath((0.5, 0.9, 0.9003, 0.902))  # the second and third leave as many weights
+    model, data = made()
+    trainer(L1Pruning(0.0, path, prune_at=0.5), PathCheckpoint(tmp_path), epochs=6).fit(model, data)
+    stages = read_path(tmp_path)
+    files = {stage["checkpoint"] for stage in stages}
+    assert len(stages) == len(files) == 4
+    assert {str(file.relative_to(tmp_path)) for file in (tmp_path / "path").iterdir()} == files
+
+
+@pytest.mark.parametrize(
+    "stage",
+    [
+        {"params/nonzero": 1, "checkpoint": "path/50.00.ckpt"},
+        {"sparsity": 0.5, "params/nonzero": 1, "checkpoint": "../50.00.ckpt"},
+        {"sparsity": 0.5, "params/nonzero": 1, "checkpoint": "/50.00.ckpt"},
+        {"sparsity": 0.5, "params/nonzero": None, "checkpoint": "path/50.00.ckpt"},
+        {"sparsity": 50, "params/nonzero": 1, "checkpoint": "path/50.00.ckpt"},
+        "path/50.00.ckpt",
+    ],
+)
+def test_notes_that_are_none_of_a_path_are_refused(tmp_path: Path, stage: object) -> None:
+    (tmp_path / "frontier.json").write_text(json.dumps([stage]))
+    with pytest.raises(ValueError, match=r"frontier\.json: must hold a list of stages"):
+        read_path(tmp_path)

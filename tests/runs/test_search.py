@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -112,3 +114,140 @@ def test_without_optuna_the_extra_is_named(
     monkeypatch.setitem(sys.modules, "optuna", None)
     with pytest.raises(ImportError, match=r"l1prune\[search\]"):
         Search.open(tmp_path, SPACE, script)
+
+
+# What stands in for train.py, and ends as its setting says.
+ODD = """
+import os, pathlib, signal, sys
+given = dict(word.split("=", 1) for word in sys.argv[1:])
+folder = pathlib.Path(given["hydra.run.dir"].strip("'"))
+summary = folder / "summary.json"
+summary.write_text('{"val/accuracy": 0.5, "params/nonzero": 5}')
+end = given["+end"]
+if end == "killed":
+    os.kill(os.getpid(), signal.SIGKILL)
+if end == "latin":
+    sys.stdout.buffer.write(b"caf\\xe9 broke\\x1b[31m\\n")
+    sys.stdout.flush()
+    sys.exit(1)
+if end == "silent":
+    sys.exit(3)
+if end == "missing":
+    summary.unlink()
+if end == "pipe":
+    summary.unlink()
+    os.mkfifo(summary)
+summaries = {
+    "empty": "", "list": "[1]", "half": '{"val/accuracy": 0.5}', "deep": "[" * 9000,
+    "nan": '{"val/accuracy": NaN, "params/nonzero": 5}',
+    "large": '{"val/accuracy": 0.5, "params/nonzero": 1' + "0" * 400 + "}",
+    "text": '{"val/accuracy": "0.5", "params/nonzero": 5}',
+    "negative": '{"val/accuracy": 0.5, "params/nonzero": -5}',
+}
+if end in summaries:
+    summary.write_text(summaries[end])
+"""
+ENDS = {
+    "killed": "killed by SIGKILL",
+    "latin": "caf\ufffd broke\\x1b[31m",
+    "silent": "it said nothing",
+    "missing": "No such file",
+    "pipe": "not a regular file",
+    "empty": "not valid JSON",
+    "list": "must hold an object",
+    "half": "'params/nonzero' is missing",
+    "deep": "deep",
+    "nan": "'val/accuracy' must be from 0 to 1",
+    "large": "401 digits",
+    "text": "'val/accuracy' must be from 0 to 1",
+    "negative": "'params/nonzero' must be a whole number",
+}
+
+
+def test_however_a_trial_ends_it_ends_alone_and_says_why(tmp_path: Path) -> None:
+    script = tmp_path / "odd.py"
+    script.write_text(ODD)
+    ends = (*ENDS, "well")
+    search = Search.open(tmp_path / "s", Space.of([f"+end={','.join(ends)}"]), script)
+    for end in ends:
+        search.study.enqueue_trial({"+end": end})
+    told: list[str] = []
+    search.run(2 * len(ends), jobs=1, tell=told.append)
+    for trial in search.study.trials[: len(ends)]:
+        end = trial.params["+end"]
+        reason = tmp_path / "s" / str(trial.number) / "error.txt"
+        if end == "well":
+            assert trial.values == [0.5, 5] and not reason.exists()
+        else:
+            assert trial.values is None and "failed" in told[trial.number]
+            assert ENDS[end] in reason.read_text(encoding="utf-8")
+
+
+def test_a_database_of_somebody_else_names_no_other_folder(tmp_path: Path, script: Path) -> None:
+    victim = tmp_path / "victim"
+    names = ["../victim", str(victim), "..", ".", "", "a/../../victim", "-1", "7\n", 7.5, None, [1]]
+    victim.mkdir()
+    for name in ("output.txt", "error.txt", "summary.json"):
+        (victim / name).write_text("precious")
+    search = Search.open(tmp_path / "s", SPACE, script)
+    for name in names:
+        trial = search.study.ask()
+        SPACE.suggest(trial)
+        trial.set_user_attr("folder", name)
+    run(tmp_path / "s", script, len(names))
+    assert {path.read_text() for path in victim.iterdir()} == {"precious"}
+    assert len(list(victim.iterdir())) == 3
+    folders = [path.name for path in (tmp_path / "s").iterdir() if path.is_dir()]
+    assert all(folder.isdecimal() for folder in folders)
+
+
+def link(place: Path, victim: Path) -> None:
+    place.symlink_to(victim)
+
+
+def pipe(place: Path, victim: Path) -> None:
+    os.mkfifo(place)
+
+
+@pytest.mark.parametrize("planted", ["output.txt", "error.txt", ".lock", ".hydra/config.yaml"])
+@pytest.mark.parametrize("plant", [link, pipe])
+def test_a_trial_does_not_write_through_what_is_planted_in_its_folder(
+    tmp_path: Path, script: Path, planted: str, plant: Callable[[Path, Path], None]
+) -> None:
+    (victim := tmp_path / "victim").write_text("precious")
+    (place := tmp_path / "s" / "0" / planted).parent.mkdir(parents=True)
+    plant(place, victim)
+    search = run(tmp_path / "s", script, 2)
+    assert victim.read_text() == "precious"
+    assert search.study.trials[0].values is None
+    assert not (tmp_path / "s" / "0" / "starts").exists()
+    assert (tmp_path / "s" / "1" / "starts").exists()
+
+
+@pytest.mark.parametrize("planted", ["0", "search.db", "compare.html"])
+@pytest.mark.parametrize("plant", [link, pipe])
+def test_a_search_does_not_write_through_what_is_planted_in_its_folder(
+    tmp_path: Path, script: Path, planted: str, plant: Callable[[Path, Path], None]
+) -> None:
+    (victim := tmp_path / "victim").mkdir()
+    (tmp_path / "s").mkdir()
+    plant(tmp_path / "s" / planted, victim)
+    with pytest.raises(ValueError, match="has links or pipes"):
+        Search.open(tmp_path / "s", SPACE, script)
+    assert list(victim.iterdir()) == []
+
+
+def test_a_folder_may_itself_be_a_link(tmp_path: Path, script: Path) -> None:
+    (tmp_path / "scratch").mkdir()
+    (tmp_path / "s").symlink_to(tmp_path / "scratch")
+    assert run(tmp_path / "s", script, 1).study.trials
+
+
+@pytest.mark.parametrize("content", [b"no database", b"SQLite format 3\0" + b"\xff" * 999])
+def test_a_database_that_is_none_is_refused_in_a_sentence(
+    tmp_path: Path, script: Path, content: bytes
+) -> None:
+    (tmp_path / "s").mkdir()
+    (tmp_path / "s" / "search.db").write_bytes(content)
+    with pytest.raises(ValueError, match=r"search\.db: not the record of a search"):
+        Search.open(tmp_path / "s", SPACE, script)

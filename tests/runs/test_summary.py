@@ -7,7 +7,7 @@ import json
 import torch
 from torch import nn
 
-from l1prune.runs.summary import in_words, summarised
+from l1prune.runs.summary import in_words, summary_of
 from l1prune.weights.report import SparsityReport
 
 FIGURES = {
@@ -26,7 +26,7 @@ def report() -> SparsityReport:
 
 
 def test_it_holds_what_was_validated_and_tested_and_the_counts_of_the_finished_model() -> None:
-    summary = summarised(FIGURES, report(), seed=3, seconds=12.3456)
+    summary = summary_of(FIGURES, report(), seed=3, seconds=12.3456)
     assert summary == {
         "test/accuracy": 0.5,
         "val/accuracy": 0.987654,
@@ -38,10 +38,10 @@ def test_it_holds_what_was_validated_and_tested_and_the_counts_of_the_finished_m
 
 
 def test_it_is_of_plain_values_that_json_gives_back() -> None:
-    summary = summarised(FIGURES, report(), seed=3, seconds=1.0)
+    summary = summary_of(FIGURES, report(), seed=3, seconds=1.0)
     assert json.loads(json.dumps(summary)) == summary
 
 
 def test_a_line_tells_the_accuracies_and_what_they_took() -> None:
-    told = in_words(summarised(FIGURES, report(), seed=3, seconds=12.3456))
+    told = in_words(summary_of(FIGURES, report(), seed=3, seconds=12.3456))
     assert told == "test accuracy 50.00 %, validation 98.77 %, 12 s of training"

@@ -68,6 +68,28 @@ def test_failures_are_named_in_their_order_with_the_reason_alone(tmp_path: Path)
     ]
 
 
+def test_whatever_a_job_has_left_the_sweep_ends_with_its_count(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    finished(tmp_path / "0")
+    (tmp_path / "0" / "history.csv").write_text("epoch\n\x00")
+    failed(tmp_path / "1", "first\nsecond \x1b[31m line")
+    (tmp_path / "1" / ".hydra" / "overrides.yaml").write_text("a: &a [*a]")
+    for name, write in (("2", os.mkfifo), ("²", os.mkdir)):
+        (tmp_path / name).mkdir()
+        write(tmp_path / name / "error.txt")
+    failed(tmp_path / "3", "killed after its summary")
+    finished(tmp_path / "3" / "below")
+    (tmp_path / "3" / "below" / "summary.json").rename(tmp_path / "3" / "summary.json")
+    with pytest.raises(SystemExit) as exit_:
+        conclude(tmp_path)
+    told = str(exit_.value.code)
+    assert told.startswith("\n4 of 5 jobs failed:")
+    assert "first\n    second \\x1b[31m line" in told and "killed after" in told
+    assert told.count("not a regular file") == 2
+    assert "skipped" in capsys.readouterr().err
+
+
 def test_where_all_failed_there_is_no_table(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -7,7 +7,9 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -16,7 +18,7 @@ import yaml  # type: ignore[import-untyped]
 from loopback import Loopback, serving
 
 from l1prune.runs.points import Point
-from l1prune.runs.wandb import finish, publish, read_hosted, wandb_logger
+from l1prune.runs.wandb import finish, kept_id, publish, read_hosted, wandb_logger
 
 ROOT = Path(__file__).parents[2]
 RUNS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
@@ -122,6 +124,33 @@ def panels(view: Mapping[str, Any]) -> Iterator[Any]:
             yield from block["metadata"]["panelBankSectionConfig"]["panels"]
 
 
+@pytest.mark.parametrize(
+    "figures",
+    [
+        {"params/nonzero": 10**400, "test/accuracy": 0.9},
+        {"params/nonzero": 5, "test/accuracy": float("nan")},
+        {"params/nonzero": 5, "test/accuracy": 1e999},
+        {"params/nonzero": -5, "test/accuracy": 0.9},
+        {"params/nonzero": 5, "test/accuracy": "0.9"},
+        {"params/nonzero": 5, "test/accuracy": 0.9, "deep": [[[[[[]]]]]] * 3000},
+    ],
+    ids=range(6),
+)
+def test_a_run_with_odd_figures_is_named_and_the_others_are_read(
+    monkeypatch: pytest.MonkeyPatch, figures: dict[str, Any]
+) -> None:
+    good = {"params/nonzero": 5, "test/accuracy": 0.9}
+    hosted = [
+        SimpleNamespace(name=name, state="finished", summary=summary, config={})
+        for name, summary in (("odd", figures), ("good", good))
+    ]
+    api = SimpleNamespace(runs=lambda project, lazy: hosted)
+    monkeypatch.setattr(wandb, "Api", lambda: api)
+    points, problems = read_hosted("team/digits")
+    assert [point.name for point in points] == ["good"]
+    assert len(problems) == 1 and problems[0].startswith("odd (finished): ")
+
+
 @pytest.mark.parametrize("project", ["digits", "team/", "/digits", "team/digits/runs"])
 def test_a_project_has_an_owner_and_a_name(project: str) -> None:
     with pytest.raises(ValueError, match="ENTITY/PROJECT"):
@@ -185,6 +214,26 @@ def test_two_starts_offline_are_uploaded_as_one_run(server: Loopback, tmp_path: 
     assert rows == [0, 1, 2, 10, 11, 12]
     offset, *_ = (offset for offset, piece in server.history if piece[0]["_step"] == 3)
     assert offset == 3  # after the first start's rows, not over them
+
+
+@pytest.mark.parametrize("torn", [None, "", "3f", "3f2a9c1", "\0" * 8, "a run", "3f2a9c1b\n\n"])
+def test_an_id_is_drawn_where_there_is_no_whole_one_and_then_kept(
+    tmp_path: Path, torn: str | None
+) -> None:
+    file = tmp_path / "wandb" / "id"
+    file.parent.mkdir()
+    if torn is not None:
+        file.write_text(torn)
+    loggers = [wandb_logger(tmp_path, project="digits", offline=True) for _ in range(2)]
+    (kept,) = {logger.version for logger in loggers}
+    assert kept == file.read_text() != torn
+    assert len(kept or "") == 8
+
+
+def test_processes_that_begin_at_once_draw_one_id(tmp_path: Path) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        ids = list(pool.map(lambda _: kept_id(tmp_path / "wandb" / "id"), range(32)))
+    assert len(set(ids)) == 1
 
 
 def test_the_sweep_file_becomes_a_sweep(server: Loopback) -> None:

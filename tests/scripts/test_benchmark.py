@@ -117,7 +117,7 @@ def test_one_thread_is_not_charged_for_waiting(
     [
         ("pressure", "--threads"),
         ("pressure", "--rounds"),
-        ("resume", "--kills"),
+        ("faults", "--count"),
         ("frontier", "--jobs"),
     ],
 )

@@ -16,7 +16,7 @@ from torch import nn
 from l1prune import L1, Follow, L1Pruning, OptimizerMetric, Proximal, Sparsity, find_targets
 from l1prune.cuts.plans import as_plan
 from l1prune.pressure.forms import Form
-from l1prune.training.follow import Followed
+from l1prune.training.follow import FollowStrength
 from l1prune.training.strength import Moment, as_strength
 from l1prune.zoo import Classifier, Digits, mlp
 
@@ -100,9 +100,9 @@ def test_zeros_arrive_at_the_plan_from_any_start(optimizer: Any, start: float, f
     assert watch.zeros == pytest.approx(0.9, abs=0.01)
 
 
-def followed() -> Followed:
+def followed() -> FollowStrength:
     strength = as_strength(Follow(looks=10), as_plan(Sparsity(0.5)), L1(), Proximal())
-    assert isinstance(strength, Followed)
+    assert isinstance(strength, FollowStrength)
     return strength
 
 

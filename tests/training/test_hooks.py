@@ -1,4 +1,4 @@
-"""Attached: pressure and masks on every optimizer, as long as it takes and no longer."""
+"""OptimizerHooks: pressure and masks on every optimizer, as long as it takes and no longer."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from l1prune import L1, Proximal, find_targets
-from l1prune.training.hooks import Attached
+from l1prune.training.hooks import OptimizerHooks
 
 
 def model() -> nn.Sequential:
@@ -25,7 +25,7 @@ def test_each_optimizer_is_pressed_and_held_until_it_is_let_go() -> None:
     optimizers = [torch.optim.SGD(layer.parameters(), 0.1) for layer in net]
     mask = torch.ones(4, 4, dtype=torch.bool)
     mask[0] = False
-    attached = Attached(
+    attached = OptimizerHooks(
         optimizers, find_targets(net), L1(), Proximal(), {"1.weight": mask}, steps=[3]
     )
     attached.press(1e6)
@@ -44,4 +44,4 @@ def test_each_optimizer_is_pressed_and_held_until_it_is_let_go() -> None:
 
 
 def test_without_optimizers_there_is_nothing_to_let_go() -> None:
-    assert not Attached((), find_targets(model()), L1(), None, {}).remove()
+    assert not OptimizerHooks((), find_targets(model()), L1(), None, {}).remove()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from functools import singledispatch
 from typing import Any
 
@@ -214,8 +213,8 @@ class AdafactorRule(UpdateRule):
 
 def root_mean_square(values: Tensor) -> Tensor:
     """√(Σx²/n), 0-d."""
-    norm: Tensor = torch.linalg.vector_norm(values)
-    return norm / math.sqrt(max(values.numel(), 1))
+    result: Tensor = torch.linalg.vector_norm(values) / max(values.numel(), 1) ** 0.5
+    return result
 
 
 class RMSpropRule(UpdateRule):

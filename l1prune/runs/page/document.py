@@ -101,7 +101,7 @@ def content(points: Sequence[Point]) -> dict[str, Any]:
                 "settings": {key: point.settings[key] for key in keys if key in point.settings},
                 "network": networks[_network(point)],
                 "left": [layer.nonzero for layer in point.layers],
-                "history": {name: array("d", column) for name, column in point.history.items()},
+                "history": {name: _curve(column) for name, column in point.history.items()},
             }
             for point in points
         ],
@@ -133,6 +133,10 @@ def _most_told(keys: Sequence[str], points: Sequence[Point]) -> list[str]:
 
 def _network(point: Point) -> tuple[tuple[str, str, int], ...]:
     return tuple((one.name, "×".join(map(str, one.shape)), one.total) for one in point.layers)
+
+
+def _curve(column: Sequence[float | None]) -> array[float]:
+    return array("d", (math.nan if x is None else x for x in column))
 
 
 def _drawn(column: array[float]) -> list[float | None]:

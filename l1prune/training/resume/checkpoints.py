@@ -6,8 +6,13 @@ sentence, before anything has been touched.
 
 from __future__ import annotations
 
+import os
+import pickle
+import re
 import zipfile
-from collections.abc import Mapping
+import zlib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +27,15 @@ BEGIN = (
     "to begin a new run from its weights, load them with model.load_state_dict(...) and call fit "
     "without ckpt_path"
 )
+ZIP = b"PK\x03\x04"
+PLAIN = "TORCH_FORCE_WEIGHTS_ONLY_LOAD"
 
 
-class Careful(CheckpointIOWrapper):
+class CheckedCheckpointIO(CheckpointIOWrapper):
     """Loads a checkpoint to resume a run from, or refuses it with one sentence.
+
+    Tensors and plain values only, whatever loads it: a pickle can hold code, which would run while
+    it is loaded. Who gives `weights_only=False` to `fit` has said that the file is to be trusted.
 
     Args:
         plain: what loads and saves the trainer's checkpoints without it.
@@ -40,16 +50,21 @@ class Careful(CheckpointIOWrapper):
         """Load, and look at what is loaded.
 
         Raises:
-            ValueError: the file is broken, is no checkpoint of Lightning, holds weights alone, or
-                the weights of another model.
+            FileNotFoundError, PermissionError: it cannot be read.
+            ValueError: the file is broken, holds code, is no checkpoint of Lightning, holds weights
+                alone, or the weights of another model.
         """
-        _check_whole(Path(path))
+        _check_archive(Path(path))
+        trusted = kwargs.get("weights_only") is False
+        if kwargs.get("weights_only") is None:  # of which a CheckpointIO from before knows nothing
+            kwargs.pop("weights_only", None)
         try:
-            checkpoint = super().load_checkpoint(path, *args, **kwargs)
-        except (RuntimeError, ValueError, KeyError, EOFError) as error:
-            raise ValueError(
-                f"ckpt_path={path}: an archive, but no checkpoint ({_first_line(error)}); {AGAIN}"
-            ) from None
+            with nullcontext() if trusted else plain_values_only():
+                checkpoint = super().load_checkpoint(path, *args, **kwargs)
+        except (FileNotFoundError, PermissionError):
+            raise
+        except Exception as error:  # whatever a CheckpointIO of someone's own may raise
+            raise ValueError(f"ckpt_path={path}: {_reason(error)}") from error
         _check_full(path, checkpoint)
         # Whoever changes the weights on their way in knows better what fits.
         if not overrides(self._model, "on_load_checkpoint"):
@@ -57,31 +72,69 @@ class Careful(CheckpointIOWrapper):
         return checkpoint
 
 
-def take_care(trainer: pl.Trainer, model: pl.LightningModule) -> None:
+@contextmanager
+def plain_values_only() -> Iterator[None]:
+    """Have `torch.load` take tensors and plain values alone, whoever calls it, and however.
+
+    Lightning before 2.6 asks it to take everything, and so may a `CheckpointIO`. Who has set
+    TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD in the environment has decided otherwise.
+    """
+    if os.environ.get("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD"):
+        yield
+        return
+    before = os.environ.get(PLAIN)
+    os.environ[PLAIN] = "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[PLAIN]
+        else:
+            os.environ[PLAIN] = before
+
+
+def check_loading(trainer: pl.Trainer, model: pl.LightningModule) -> None:
     """Have the checkpoint that a run is to be resumed from, if any, looked at when it is loaded."""
-    trainer.strategy.checkpoint_io = Careful(trainer.strategy.checkpoint_io, model)
+    if not isinstance(trainer.strategy.checkpoint_io, CheckedCheckpointIO):
+        trainer.strategy.checkpoint_io = CheckedCheckpointIO(trainer.strategy.checkpoint_io, model)
 
 
-def relax(trainer: pl.Trainer) -> None:
-    """Undo `take_care`: a test may load weights alone."""
+def uncheck_loading(trainer: pl.Trainer) -> None:
+    """Undo `check_loading`: a test may load weights alone."""
     io = trainer.strategy.checkpoint_io
-    if isinstance(io, Careful) and io.checkpoint_io is not None:
+    if isinstance(io, CheckedCheckpointIO) and io.checkpoint_io is not None:
         trainer.strategy.checkpoint_io = io.checkpoint_io
 
 
-def _check_whole(file: Path) -> None:
+def _check_archive(file: Path) -> None:
+    """What torch saves is a zip archive with checksums, which it does not look at itself."""
     if not file.is_file():
         return  # a folder of shards, or on another machine
+    with file.open("rb") as start:
+        if start.read(len(ZIP)) != ZIP:
+            return  # of a CheckpointIO that saves in another form, or broken
     try:
         with zipfile.ZipFile(file) as archive:
             damaged = archive.testzip()
-    except (zipfile.BadZipFile, EOFError, OSError, NotImplementedError) as error:
-        raise ValueError(
-            f"ckpt_path={file}: not a whole checkpoint, or none at all ({_first_line(error)}; "
-            f"{file.stat().st_size:,} bytes); {AGAIN}"
-        ) from None
+    except RuntimeError:
+        return  # compressed or encrypted in a way that only what wrote it knows
+    except (zipfile.BadZipFile, EOFError, OSError, zlib.error) as error:
+        raise ValueError(f"ckpt_path={file}: {_reason(error)}") from None
     if damaged is not None:
         raise ValueError(f"ckpt_path={file}: damaged, {damaged} fails its checksum; {AGAIN}")
+
+
+def _reason(error: Exception) -> str:
+    """Why a file is refused. What torch says advises to load it all the same."""
+    code = re.search(r"GLOBAL ([\w.]+)", str(error))
+    if isinstance(error, pickle.UnpicklingError) and code:
+        return (
+            f"holds {code[1]}, which is neither a tensor nor a plain value, and could run anything "
+            "while it is loaded; resume from a checkpoint of your own, and if that is one, name "
+            "the class with torch.serialization.add_safe_globals"
+        )
+    said = "" if isinstance(error, pickle.UnpicklingError) else f" ({_first_line(error)})"
+    return f"not a whole checkpoint, or none at all{said}; {AGAIN}"
 
 
 def _check_full(file: Any, checkpoint: Any) -> None:

@@ -12,8 +12,6 @@ The same three lines again, after a crash, end in the same bits as the run that 
 
 from __future__ import annotations
 
-import signal
-import threading
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +20,9 @@ from lightning.pytorch.callbacks import Checkpoint
 
 from l1prune.checks import is_whole
 from l1prune.training.lightning import ends_between
+from l1prune.training.resume import checkpoints
 from l1prune.training.resume.loader import load_states
+from l1prune.training.resume.stop import Stop, tell_exit_code
 from l1prune.weights.files import replace
 
 LAST = "last.ckpt"
@@ -32,8 +32,9 @@ class LastCheckpoint(Checkpoint):
     """Keeps the state of the last epoch's end, or of a step after it, in ``folder/last.ckpt``.
 
     The file is written beside the old one, brought to the disk, and only then put in its place: at
-    every moment there is a whole one. In a run of one process Ctrl-C is heard when the step that
-    it interrupts is done, and saved; a second one is heard at once.
+    every moment there is a whole one. It is loaded as tensors and plain values alone, see
+    `CheckedCheckpointIO`. In a run of one process Ctrl-C and SIGTERM are heard when the step that
+    they interrupt is done, and saved, see `Stop`.
 
     Args:
         folder: where it goes; made if it is not there.
@@ -49,39 +50,34 @@ class LastCheckpoint(Checkpoint):
         self.folder = Path(folder)
         self.every_n_steps = every_n_steps
         self._saved_at = 0
-        self._asked = False
-        self._before: Any = None
+        self._stop = Stop()
+
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        if stage == "fit":
+            checkpoints.check_loading(trainer, pl_module)
+
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        checkpoints.uncheck_loading(trainer)
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._saved_at = trainer.global_step
         load_states(trainer)
-        self._asked = False
-        # Processes that heard of it at different steps would wait for each other.
-        if trainer.world_size == 1 and threading.current_thread() is threading.main_thread():
-            self._before = signal.signal(signal.SIGINT, self._ask)
-
-    def _ask(self, *_: Any) -> None:
-        if self._asked:
-            raise KeyboardInterrupt
-        self._asked = True
-
-    def _leave(self) -> None:
-        if self._before is not None:
-            signal.signal(signal.SIGINT, self._before)
-            self._before = None
+        self._stop.listen(trainer)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self._leave()
+        self._stop.leave()
 
     def on_exception(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException
     ) -> None:
-        self._leave()
+        self._stop.leave()
+        checkpoints.uncheck_loading(trainer)
+        tell_exit_code(exception)
 
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: Any, *_: Any) -> None:
         if not ends_between(trainer):
             return
-        if self._asked or trainer.global_step - self._saved_at >= self.every_n_steps:
+        if self._stop.asked or trainer.global_step - self._saved_at >= self.every_n_steps:
             self._save(trainer)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -94,8 +90,8 @@ class LastCheckpoint(Checkpoint):
         if trainer.is_global_zero:
             replace(part, self.folder / LAST)
         trainer.strategy.barrier("LastCheckpoint")
-        if self._asked:
-            raise KeyboardInterrupt
+        if self._stop.asked:
+            self._stop.obey()
 
 
 def last_checkpoint(folder: str | Path) -> Path | None:

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset, DistributedSampler
 
-from l1prune.checks import is_whole
+from l1prune.checks import check_same, is_whole
 from l1prune.training.lightning import load_loader_states
 from l1prune.training.resume import randomness
 
@@ -96,10 +96,18 @@ class ResumableLoader(DataLoader[Batch]):
         """Which epoch's order comes next, as `set_epoch` says."""
         return int(_ordering(vars(self)).epoch)
 
+    @property
+    def seed(self) -> int:
+        """What the orders are drawn from; 0 for a sampler that has none."""
+        return int(getattr(_ordering(vars(self)), "seed", 0))
+
     def state_dict(self) -> dict[str, int]:
-        return {"epoch": self.epoch, "done": self._done, "batches": len(self)}
+        place = {"epoch": self.epoch, "done": self._done, "batches": len(self)}
+        return {**place, "seed": self.seed}
 
     def load_state_dict(self, state: dict[str, int]) -> None:
+        seeds = ({"sampler.seed": str(s)} for s in (self.seed, state.get("seed", self.seed)))
+        check_same(*seeds)
         self._to_skip = dict(state)
 
     def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
@@ -107,8 +115,7 @@ class ResumableLoader(DataLoader[Batch]):
         skip = self._skip()
         self._done = skip
         # Workers are seeded from this one: by the epoch, and not by what came before.
-        order = _ordering(vars(self))
-        parts = (getattr(order, "seed", 0), getattr(order, "rank", 0), self.epoch)
+        parts = (self.seed, getattr(_ordering(vars(self)), "rank", 0), self.epoch)
         self.generator = torch.Generator().manual_seed(randomness.mixed(*parts))
         batches = super().__iter__()
         if skip:

@@ -16,7 +16,7 @@ import torch
 import torch.distributed as dist
 from lightning.pytorch.trainer.states import TrainerFn
 
-from l1prune.checks import is_whole
+from l1prune.checks import check_same, is_whole
 
 State = dict[str, Any]
 
@@ -152,7 +152,14 @@ class StepSeed(pl.Callback):
             self._seed(trainer)
 
     def state_dict(self) -> dict[str, Any]:
-        return {"batches": self.batches}
+        return {"batches": self.batches, "seed": self.seed}
+
+    def on_load_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        saved = checkpoint.get("callbacks", {}).get(self.state_key, {})
+        if trainer.state.fn == TrainerFn.FITTING and "seed" in saved:
+            check_same({"StepSeed.seed": str(self.seed)}, {"StepSeed.seed": str(saved["seed"])})
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.batches = state_dict["batches"]

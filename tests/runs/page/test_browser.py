@@ -300,6 +300,16 @@ def test_names_are_words_and_nothing_else(browser: Browser, file: Path) -> None:
     assert bad in legend
 
 
+@pytest.mark.parametrize("name", ["constructor", "__proto__", "toString", "hasOwnProperty"])
+def test_what_every_object_has_may_be_a_name(browser: Browser, file: Path, name: str) -> None:
+    odd = replace(runs(1)[0], recipe=name, settings={name: 1}, history={"epoch": [0], name: [1]})
+    browser.open([*runs(3), odd], file)
+    browser.run("choose(runs).then(() => true)")
+    browser.run(f"$('metric').value = {name!r}; drawCurves().then(() => true)")
+    assert browser.run("$('curves').data.length") == 1
+    assert sorted(column(browser, name)) == ["", "", "", "1"]
+
+
 def test_a_run_may_leave_two_figures_and_nothing_else(browser: Browser, file: Path) -> None:
     browser.open([Point("by hand", "pruned", 0, 0.0)], file)
     assert column(browser, "weights") == ["0"]

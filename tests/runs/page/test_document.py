@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import random
 import re
 from base64 import b64encode
@@ -69,7 +68,7 @@ def some_runs(count: int = 12) -> list[Point]:
             {"params/prunable": 10},
             {"seed": i},
             LAYERS if i % 2 else LAYERS[:1],
-            {"epoch": [0.0, 1.0], "loss": [0.123456789, math.nan]},
+            {"epoch": [0.0, 1.0], "loss": [0.123456789, None]},
         )
         for i in range(count)
     ]

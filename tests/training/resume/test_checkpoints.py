@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import os
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -10,11 +12,12 @@ import lightning as L
 import pytest
 import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
-from tasks import Task, examples, fit
+from lightning.pytorch.plugins.io import CheckpointIO, TorchCheckpointIO
+from tasks import Task, examples, fit, trainer
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from l1prune import ElasticNet, L1Pruning, Sparsity, Subgradient
+from l1prune import ElasticNet, L1Pruning, LastCheckpoint, Sparsity, Subgradient
 from l1prune.training.run import saved_fields
 
 EPOCHS = 6
@@ -199,6 +202,100 @@ def test_what_another_callback_of_this_name_left_is_refused(saved: Path, tmp_pat
     checkpoint["callbacks"]["L1Pruning"] = {"pruned": True}
     torch.save(checkpoint, tmp_path / "foreign.ckpt")
     refused(tmp_path / "foreign.ckpt", Random(), "state of another L1Pruning")
+
+
+# ---- files from strangers, and in forms of the user's own
+
+
+class Trap:
+    """An object whose pickle runs code as it is loaded."""
+
+    def __init__(self, sprung: Path) -> None:
+        self.sprung = sprung
+
+    def __reduce__(self) -> tuple[Any, tuple[str]]:
+        return exec, (f"__import__('pathlib').Path({str(self.sprung)!r}).touch()",)
+
+
+class Gzipped(TorchCheckpointIO):
+    def save_checkpoint(self, checkpoint: Any, path: Any, storage_options: Any = None) -> None:
+        with gzip.open(path, "wb") as file:
+            torch.save(checkpoint, file)
+
+    def load_checkpoint(self, path: Any, *_: Any, **__: Any) -> Any:
+        with gzip.open(path) as file:
+            return torch.load(file, weights_only=False)  # as Lightning before 2.6 did
+
+
+class Legacy(TorchCheckpointIO):
+    def save_checkpoint(self, checkpoint: Any, path: Any, storage_options: Any = None) -> None:
+        torch.save(checkpoint, path, _use_new_zipfile_serialization=False)
+
+
+class Trusting(TorchCheckpointIO):
+    def load_checkpoint(self, path: Any, map_location: Any = None) -> Any:  # type: ignore[override]
+        return torch.load(path, map_location, weights_only=False)
+
+
+FORMS = [TorchCheckpointIO, Gzipped, Legacy, Trusting]
+
+
+@pytest.fixture(params=FORMS)
+def form(request: pytest.FixtureRequest) -> CheckpointIO:
+    io: CheckpointIO = request.param()
+    return io
+
+
+def taking_up(dense: bool, folder: Path, form: CheckpointIO) -> L.Trainer:
+    callback = LastCheckpoint(folder) if dense else pruning()
+    return trainer(callback, plugins=[form], enable_checkpointing=dense)
+
+
+@pytest.mark.parametrize("dense", [True, False])
+@pytest.mark.parametrize("hidden", ["callbacks", "state_dict", "hyper_parameters", "anywhere"])
+def test_no_code_in_a_checkpoint_is_run(
+    saved: Path, tmp_path: Path, form: CheckpointIO, dense: bool, hidden: str
+) -> None:
+    checkpoint = torch.load(saved / "epoch=1.ckpt", weights_only=True)
+    checkpoint.setdefault(hidden, {})["trap"] = Trap(tmp_path / "sprung")
+    form.save_checkpoint(checkpoint, tmp_path / "trap.ckpt")
+    task = Random()
+    with pytest.raises(ValueError, match=r"holds .*exec, which is neither a tensor nor") as refused:
+        taking_up(dense, tmp_path, form).fit(task, ckpt_path=tmp_path / "trap.ckpt")
+    assert len(task.losses) == 0 and not (tmp_path / "sprung").exists()
+    assert "\n" not in str(refused.value) and "weights_only=False" not in str(refused.value)
+    assert "TORCH_FORCE_WEIGHTS_ONLY_LOAD" not in os.environ
+
+
+def test_who_trusts_a_checkpoint_says_so(saved: Path, tmp_path: Path) -> None:
+    checkpoint = torch.load(saved / "epoch=1.ckpt", weights_only=True)
+    checkpoint["hyper_parameters"] = {"trap": Trap(tmp_path / "sprung")}
+    torch.save(checkpoint, tmp_path / "trap.ckpt")
+    task = Random()
+    trainer(pruning()).fit(task, ckpt_path=tmp_path / "trap.ckpt", weights_only=False)
+    assert len(task.losses) and (tmp_path / "sprung").exists()
+
+
+def test_a_run_resumes_from_files_in_a_form_of_its_own(tmp_path: Path, form: CheckpointIO) -> None:
+    begun = trainer(pruning(), epochs=3, plugins=[form])
+    begun.fit(Random())
+    begun.save_checkpoint(tmp_path / "own.ckpt")
+    task, callback = Random(), pruning()
+    trainer(callback, plugins=[form], epochs=6).fit(task, ckpt_path=tmp_path / "own.ckpt")
+    assert len(task.losses) == 3 * 4 and callback.phase == "tune"
+
+
+@pytest.mark.parametrize("how", ["empty", "text", "zeros", "truncated"])
+def test_a_broken_file_in_such_a_form_is_refused(
+    saved: Path, tmp_path: Path, form: CheckpointIO, how: str
+) -> None:
+    checkpoint = torch.load(saved / "epoch=1.ckpt", weights_only=True)
+    form.save_checkpoint(checkpoint, tmp_path / "own.ckpt")
+    (tmp_path / "own.ckpt").write_bytes(damaged((tmp_path / "own.ckpt").read_bytes(), how))
+    task = Random()
+    with pytest.raises(ValueError, match=r"own\.ckpt: (not a whole checkpoint|damaged)") as refused:
+        taking_up(False, tmp_path, form).fit(task, ckpt_path=tmp_path / "own.ckpt")
+    assert len(task.losses) == 0 and "\n" not in str(refused.value)
 
 
 def test_what_a_checkpoint_must_hold_is_what_is_saved() -> None:

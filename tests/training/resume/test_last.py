@@ -70,11 +70,13 @@ class Keep(LastCheckpoint):
         shutil.copy(self.folder / LAST, self.folder / f"{trainer.global_step}.ckpt")
 
 
-def run(task: Noisy, last: LastCheckpoint, start: Path | None = None, **options: Any) -> Noisy:
+def run(
+    task: Noisy, last: LastCheckpoint, start: Path | None = None, seed: int = 5, **options: Any
+) -> Noisy:
     torch.manual_seed(int.from_bytes(os.urandom(4), "little"))  # as another process would be
     # Many rounds, so that the cuts remember what the gradients were like at the one before.
     pruning = L1Pruning(threshold=Sparsity(0.8), prune_at=rounds(0.2, 0.6, 10))
-    fit(task, pruning, StepSeed(5), last, resume=start, epochs=EPOCHS, **options)
+    fit(task, pruning, StepSeed(seed), last, resume=start, epochs=EPOCHS, **options)
     return task
 
 
@@ -154,6 +156,20 @@ def test_ctrl_c_saves_the_step_that_it_interrupts(tmp_path: Path) -> None:
     assert signal.getsignal(signal.SIGINT) is before
     resumed = run(Noisy(), LastCheckpoint(tmp_path), last_checkpoint(tmp_path))
     assert task.losses + resumed.losses == whole.losses
+
+
+@pytest.mark.parametrize("of", ["steps", "order"])
+def test_another_seed_is_another_run(tmp_path: Path, of: str) -> None:
+    run(Task(), Keep(tmp_path, 1))
+
+    class Reseeded(Task):
+        def train_dataloader(self) -> DataLoader[Any]:
+            return ResumableLoader(Noisy(), 8, sampler=Shuffle(48, seed=4))
+
+    task, seed = (Task(), 6) if of == "steps" else (Reseeded(), 5)
+    with pytest.raises(ValueError, match=r"the run began with .*seed="):
+        run(task, LastCheckpoint(tmp_path), tmp_path / f"{BATCHES + 2}.ckpt", seed=seed)
+    assert not task.losses
 
 
 # ---- the file

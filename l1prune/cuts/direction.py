@@ -1,0 +1,26 @@
+"""Direction: whether a metric is the better the higher it is, as far as its name says it."""
+
+from __future__ import annotations
+
+import re
+
+HIGHER = {"acc", "accuracy", "auc", "auroc", "f1", "precision", "recall", "iou", "dice", "r2"}
+LOWER = {"loss", "error", "err", "perplexity", "ppl", "mse", "mae", "rmse", "nll", "bpc"}
+
+
+def higher_is_better(metric: str) -> bool:
+    """The direction of a metric, by the words of its name.
+
+    Raises:
+        ValueError: they do not say it, or say both.
+
+    >>> higher_is_better("val/accuracy"), higher_is_better("valid_loss")
+    (True, False)
+    """
+    words = set(re.split(r"[^a-z0-9]+", metric.lower()))
+    if bool(words & HIGHER) == bool(words & LOWER):
+        raise ValueError(
+            f"monitor={metric!r} does not say whether higher is better: give higher_is_better=True "
+            "or higher_is_better=False"
+        )
+    return bool(words & HIGHER)

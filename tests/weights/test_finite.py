@@ -1,0 +1,27 @@
+"""Weights that are no numbers are found, wherever they are, and named."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from l1prune.checks import DivergenceError
+from l1prune.weights.finite import check_finite
+
+
+@pytest.mark.parametrize("wrong", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.complex64, torch.float64])
+@pytest.mark.parametrize("size", [3, 100_000])
+def test_the_one_that_is_not_finite_is_named(wrong: float, dtype: torch.dtype, size: int) -> None:
+    weights = {name: torch.ones(size, dtype=dtype) for name in ("first", "second", "third")}
+    check_finite(weights, "before the cut")
+    weights["second"][size // 2] = wrong
+    with pytest.raises(DivergenceError, match=r"second holds NaN or infinity: .* before the cut"):
+        check_finite(weights, "before the cut")
+
+
+def test_nothing_is_finite() -> None:
+    check_finite({}, "before the cut")
+    check_finite({"empty": torch.ones(0)}, "before the cut")
