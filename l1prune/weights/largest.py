@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -139,12 +140,14 @@ def _selected(
     ]
     room = torch.tensor(rooms, dtype=torch.int64, device=blocks[0].values.device)
     bits = torch.iinfo(INTEGERS[dtype]).bits
-    limit, room = _limits(fields, lambda: _by_value(fields, dtype), room, bits)
+    units = sum(layer.numel() for layer in values)
+    digit = min(max((units // len(rooms)).bit_length(), 4), 16)  # about as many counters as units
+    limit, room = _limits(fields, partial(_by_value, fields, dtype), room, bits, digit)
     masks, ties = _compared(fields, limit, dtype)
-    places = sum(layer.numel() for layer in values).bit_length()
-    lowest, _ = _limits(fields, lambda: _by_place(fields, ties), room, places)
-    for units, mask, tie in zip(_by_place(fields, ties), masks, ties, strict=True):
-        mask[tie] = units.keys > units.limits(lowest)
+    places = partial(_by_place, fields, ties)
+    lowest, _ = _limits(fields, places, room, units.bit_length(), digit)
+    for some, mask, tie in zip(places(), masks, ties, strict=True):
+        mask[tie] = some.keys > some.limits(lowest)
     parts = split(blocks, masks, values)
     return [part_of(part, layer) for part, layer in zip(parts, values, strict=True)]
 
@@ -154,7 +157,11 @@ NARROW = (torch.float16, torch.bfloat16, torch.float32)
 
 
 def _limits(
-    fields: list[_Field], walk: Callable[[], Iterable[_Units]], rooms: Tensor, bits: int
+    fields: list[_Field],
+    walk: Callable[[], Iterable[_Units]],
+    rooms: Tensor,
+    bits: int,
+    digit: int,
 ) -> tuple[Tensor, Tensor]:
     """For each contest the largest key whose units do not all fit, or −1, and the room left there.
 
@@ -163,9 +170,8 @@ def _limits(
         walk: passes over all units.
         rooms: of the contests.
         bits: that keys have.
+        digit: how many of them are looked at together, the same on all processes.
     """
-    count = sum(field.block.values.numel() for field in fields)
-    digit = min(max((count // len(rooms)).bit_length(), 4), 16)  # about as many counters as units
     limit = torch.zeros_like(rooms)
     for shift in range((max(bits, 1) - 1) // digit * digit, -1, -digit):
         needed = _needed(fields, walk(), shift, digit, len(rooms))
