@@ -83,7 +83,7 @@ def test_no_room_imports_from_a_wing_above_it(room: str) -> None:
 
 @pytest.mark.parametrize(
     "room",
-    sorted(name for name in rooms().keys() - IN_WHOLE_RUNS - IN_WHOLE_MODELS if not is_wing(name)),
+    sorted(n for n in rooms().keys() - IN_WHOLE_RUNS - IN_WHOLE_MODELS if not is_wing(n)),
 )
 def test_every_room_has_its_tests(room: str) -> None:
     *wings, name = room.split(".")

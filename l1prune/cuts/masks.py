@@ -193,6 +193,17 @@ def hold_(targets: Iterable[Target], masks: Mapping[str, Tensor]) -> None:
 
 
 @torch.no_grad()
+def hold_saved_(state: Mapping[str, Any], masks: Mapping[str, Tensor]) -> None:
+    """Write the zeros into what is saved of a model, in place; what is sharded is left as it is."""
+    for name, mask in masks.items():
+        saved = state.get(name)
+        if not isinstance(saved, Tensor) or is_sharded(saved) or is_sharded(mask):
+            continue
+        if saved.shape == mask.shape:
+            mask_(saved, mask.to(saved.device))
+
+
+@torch.no_grad()
 def moved(targets: Iterable[Target], masks: Mapping[str, Tensor]) -> list[str]:
     """The weights, by name, of which an entry that was removed is not zero.
 
@@ -221,8 +232,10 @@ def moved(targets: Iterable[Target], masks: Mapping[str, Tensor]) -> list[str]:
 def hold_gradients_(targets: Iterable[Target], masks: Mapping[str, Tensor]) -> None:
     """Zero the gradients of removed weights, so that they do not use up the budget of clipping."""
     for target in targets:
-        if target.name in masks and target.parameter.grad is not None:
-            mask_(local(target.parameter.grad), local(masks[target.name]))
+        grad = target.parameter.grad
+        # A sparse one has entries for the rows that were looked up alone.
+        if target.name in masks and grad is not None and not grad.is_sparse:
+            mask_(local(grad), local(masks[target.name]))
 
 
 def pack_all(masks: Mapping[str, Tensor]) -> dict[str, Tensor]:

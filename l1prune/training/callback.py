@@ -10,7 +10,7 @@ from lightning.pytorch.trainer.states import TrainerFn
 
 from l1prune.checks import check_same
 from l1prune.cuts.criteria import Criterion
-from l1prune.cuts.masks import Masks
+from l1prune.cuts.masks import Masks, hold_saved_
 from l1prune.cuts.plans import Outcome, Plan
 from l1prune.cuts.thresholds import Threshold
 from l1prune.penalties import Penalty
@@ -128,7 +128,7 @@ class L1Pruning(Original, pl.Callback):
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         # Other weights may be put into the model to be evaluated: they are left alone.
-        self._evaluates_ours = self._session is not None and self._session.is_of(pl_module)
+        self._evaluates_ours = self._session is not None and self._session.is_intact(pl_module)
         if stage == "fit":
             strategies.check_strategy(trainer.strategy, callbacks_of(trainer))
             checkpoints.check_loading(trainer, pl_module)
@@ -143,6 +143,7 @@ class L1Pruning(Original, pl.Callback):
     def on_save_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
+        hold_saved_(checkpoint["state_dict"], self.masks)
         note_digest(checkpoint, self.state_key)
 
     def state_dict(self) -> dict[str, Any]:
@@ -157,7 +158,8 @@ class L1Pruning(Original, pl.Callback):
         self._resumed = True
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        goes_on = trainer.global_step > 0 and trainer.ckpt_path is None
+        again = self._session is not None and self._session.is_of(pl_module)
+        goes_on = trainer.global_step > 0 and trainer.ckpt_path is None and again
         if not (self._resumed or goes_on):
             self._reset()
         checkpoints.uncheck_loading(trainer)
@@ -202,11 +204,15 @@ class L1Pruning(Original, pl.Callback):
     on_test_batch_start = on_validation_batch_start
 
     def _hold_for(self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch_idx: int) -> None:
-        """Show the first batch of an evaluation, and those after it, a model with its zeros."""
+        """Show each batch of an evaluation a model with its zeros."""
         fitting = trainer.state.fn == TrainerFn.FITTING and not trainer.sanity_checking
         ours = not trainer.sanity_checking and self._evaluates_ours and trainer.ckpt_path is None
-        if self._session is not None and batch_idx == 0 and (fitting or ours):
+        if self._session is None or not (fitting or ours):
+            return
+        if batch_idx == 0:
             self._session.inspect(trainer, pl_module)
+        else:
+            self._session.hold(trainer, pl_module)
 
     def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         # With the validation's own figures, so that a logger puts both on one line.

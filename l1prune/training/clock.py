@@ -31,7 +31,7 @@ class Clock:
         self._announced = 0.0  # how many batches the loader says that an epoch has
         self._correction = 1.0  # by how much the last epoch was longer than that
         self._learned = 0.0  # how many batches the last epoch had
-        self._start: tuple[float, float] | None = None  # progress and passes, as pruning began
+        self._start: dict[str, float] | None = None  # epochs, steps, time, as pruning began
 
     def begin(self, trainer: pl.Trainer) -> None:
         """Training starts, or goes on.
@@ -48,7 +48,12 @@ class Clock:
         self._announced = announced
         if self._start is None:
             self._epoch = trainer.current_epoch
-            self._start = self._progress(trainer), self._passes(trainer)
+            self._start = {
+                "epochs": self._epochs,
+                "steps": float(trainer.global_step),
+                "time": _by_time(trainer),
+                "passes": self._passes(trainer),
+            }
 
     def begin_batch(self, trainer: pl.Trainer) -> None:
         """A batch is about to be trained."""
@@ -71,19 +76,31 @@ class Clock:
 
         Whichever of epochs, steps and time ends the run first decides.
         """
-        start = self._start[0] if self._start else 0.0
-        return min(max((self._progress(trainer) - start) / max(1 - start, 1e-9), 0.0), 1.0)
+        start, epochs = self._start or {}, planned_epochs(trainer)
+        steps = trainer.max_steps if trainer.max_steps > 0 else math.inf
+        return max(
+            _since(start.get("epochs", 0.0) / max(epochs, 1), self._by_epochs(trainer)),
+            _since(start.get("steps", 0.0) / steps, _by_steps(trainer)),
+            _since(start.get("time", 0.0), _by_time(trainer)),
+        )
 
     def passes(self, trainer: pl.Trainer) -> float:
         """Passes over the training data since pruning began.
 
         In a first epoch of unknown length, which may have no end, the whole run counts as one pass.
         """
-        return self._passes(trainer) - (self._start[1] if self._start else 0.0)
+        return self._passes(trainer) - (self._start or {}).get("passes", 0.0)
 
     def _progress(self, trainer: pl.Trainer) -> float:
         ends = [self._by_epochs(trainer), _by_steps(trainer), _by_time(trainer)]
         return min(max(ends), 1.0)
+
+    @property
+    def _epochs(self) -> float:
+        """Epochs that are done, as far as it is known of this one."""
+        length = self._length
+        done = min(self._in_epoch, length) / length if _known(length) else 0.0
+        return self._epoch + done
 
     def _by_epochs(self, trainer: pl.Trainer) -> float:
         epochs, length = planned_epochs(trainer), self._length
@@ -110,6 +127,11 @@ class Clock:
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         vars(self).update(state)
+
+
+def _since(start: float, now: float) -> float:
+    """How much is done, in [0, 1], of what was left at the start."""
+    return min(max((now - start) / max(1 - start, 1e-9), 0.0), 1.0)
 
 
 def planned_epochs(trainer: pl.Trainer) -> float:

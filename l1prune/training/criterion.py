@@ -14,6 +14,7 @@ from l1prune.cuts.criteria import Criterion, Size
 from l1prune.cuts.plans import Plan
 from l1prune.cuts.saliency import Saliency, sums_up_squares
 from l1prune.cuts.scopes import Scope
+from l1prune.weights.shards import local
 from l1prune.weights.targets import Target
 
 MANY = 10
@@ -100,8 +101,24 @@ class RunCriterion:
         self._watching.enter_context(self._settled.watch(model, targets))
 
     def weigh(self, targets: Sequence[Target], optimizers: Sequence[Optimizer]) -> list[Tensor]:
-        """What each weight is worth."""
-        return self._settled.weigh(targets, optimizers)
+        """What each weight is worth.
+
+        Raises:
+            ValueError: the criterion gives something else.
+        """
+        worth = self._settled.weigh(targets, optimizers)
+        shapes = [tuple(local(target.parameter).shape) for target in targets]
+        if [tuple(one.shape) for one in worth] != shapes:
+            raise ValueError(
+                f"criterion={self} must weigh each target by a tensor of its shape, {shapes}, got "
+                f"{[tuple(one.shape) for one in worth]}"
+            )
+        for target, one in zip(targets, worth, strict=True):
+            if bool(one.isnan().any()):
+                raise ValueError(
+                    f"criterion={self} weighs {target.name} by NaN; give each weight a number"
+                )
+        return worth
 
     def reset(self) -> None:
         """Forget what was learned, and let go of the model."""

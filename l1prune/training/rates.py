@@ -133,9 +133,10 @@ def set_rates(optimizers: Sequence[Optimizer], rates: Rates, where: float) -> No
         rates: what was recorded.
         where: on the schedule, in [0, 1].
     """
-    for optimizer, planned in zip(optimizers, rates, strict=True):
+    # What has joined since has no plan, and keeps its own rate.
+    for optimizer, planned in zip(optimizers, rates, strict=False):
         row = planned[min(int(where * len(planned) + 1e-6), len(planned) - 1)]
-        for group, rate in zip(optimizer.param_groups, row.tolist(), strict=True):
+        for group, rate in zip(optimizer.param_groups, row.tolist(), strict=False):
             if isinstance(group["lr"], Tensor):
                 group["lr"].fill_(rate)  # a tensor, so that a compiled step sees it change
             else:

@@ -16,10 +16,11 @@ from l1prune.training.recipe import Recipe
 from l1prune.training.rounds import as_shares, check_fits, due, pressed
 from l1prune.training.run import Run
 from l1prune.training.strength import Moment
-from l1prune.training.targets import Changes, announce, joined, targets_of
+from l1prune.training.targets import Changes, announce, joined, renamed, targets_of, unmoved
 from l1prune.training.zeros import Zeros
 from l1prune.weights import shards
 from l1prune.weights.report import SparsityReport
+from l1prune.weights.targets import Targets
 
 
 class Session:
@@ -67,7 +68,6 @@ class Session:
         presses_small = run.strength.presses_small
         run.criterion.settle(recipe.plan, run.rounds, presses_small, trainer.optimizers)
         self._attach(trainer, module)
-        self._zeros.begin(trainer, module)
 
     def _find(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         """Take what is to be pruned from the model as it is now."""
@@ -114,7 +114,7 @@ class Session:
             parts = run.stages.parts if run.stages.several else (*self._shares, 1.0)
             where = rates.position(done, parts, self._recipe.rewind or 0.0)
             rates.set_rates(trainer.optimizers, run.rates, where)
-        self._zeros.begin_batch()
+        self._zeros.begin_batch(trainer, module)
 
     def end_batch(self) -> None:
         """Count."""
@@ -167,21 +167,33 @@ class Session:
         before = self.targets
         try:
             self._find(trainer, module)
+            strategies.check_units(self.targets, self._recipe.penalty)
+            masks.check(self.targets, self._recipe.penalty, self._recipe.plan)
         except ValueError as error:  # the run is under way: go on with what was found before
             rank_zero_warn(f"the model has changed, and its new weights are left alone: {error}")
+            self.targets = self._zeros.targets = before
             return
-        new = joined(before, self.targets)
+        self._follow(before)
+        self._attach(trainer, module)
+
+    def _follow(self, before: Targets) -> None:
+        """Take masks along to where weights are now, and say what cannot be pruned any more."""
+        held, new = self._run.masks, joined(before, self.targets)
+        for old, now in renamed(before, self.targets).items():
+            if old in held:
+                held[now] = held.pop(old)
+        for name in {target.name for target in before} - {target.name for target in self.targets}:
+            held.pop(name, None)
         for name in {target.name for target in before}.intersection(new):
-            self._run.masks.pop(name, None)  # it is another weight
-        gone = {target.name for target in before} - {target.name for target in self.targets}
-        for name in gone:
-            self._run.masks.pop(name, None)
+            held.pop(name, None)  # it is another weight
+        still = [n for n in unmoved(self.targets) if n not in unmoved(before)]
+        if still:
+            rank_zero_warn(f"no optimizer moves {', '.join(still)} now: left alone")
         if new and self._run.phase == "tune" and not self._run.stages.waits:
             rank_zero_warn(
                 f"{', '.join(new)} joined the training after the last cut: left dense; let what is "
                 "to be pruned train from the start, or cut later"
             )
-        self._attach(trainer, module)
 
     def inspect(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         """See that removed weights are zero, and make them so."""
@@ -199,10 +211,13 @@ class Session:
         hold_averages_(callbacks_of(trainer), self._run.masks)
 
     def is_of(self, module: pl.LightningModule) -> bool:
-        """Whether a model is the one that was trained, with the weights that it was left with."""
+        """Whether a model is the one that was trained."""
         own = {id(parameter) for parameter in module.parameters()}
-        there = all(id(target.parameter) in own for target in self.targets)
-        return there and not masks.moved(self.targets, self._run.masks)
+        return all(id(target.parameter) in own for target in self.targets)
+
+    def is_intact(self, module: pl.LightningModule) -> bool:
+        """Whether it is, with the weights that it was left with."""
+        return self.is_of(module) and not masks.moved(self.targets, self._run.masks)
 
     # ---- it ends
 

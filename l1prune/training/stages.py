@@ -165,7 +165,11 @@ class Stages:
         """
         if not self.goes_back or self.arrived or not self._kept:
             return False
-        model.load_state_dict(self._kept)
+        own = model.state_dict()
+        fits = {n: w for n, w in self._kept.items() if n in own and own[n].shape == w.shape}
+        model.load_state_dict(fits, strict=False)
+        if since := sorted(own.keys() - fits.keys()):
+            rank_zero_warn(f"{', '.join(since[:4])} joined since, and stay as they are")
         held.clear()
         held.update(masks.unpack_all(self._kept_masks, targets))
         return True

@@ -51,7 +51,7 @@ def announce(targets: Targets) -> None:
     Raises:
         ValueError: nothing is left to prune.
     """
-    still = [name for name, reason in targets.skipped.items() if reason == UNMOVED]
+    still = unmoved(targets)
     if not len(targets):
         raise ValueError(
             f"no optimizer of the trainer moves any of the weights to prune ({', '.join(still[:4])}"
@@ -67,17 +67,29 @@ def announce(targets: Targets) -> None:
         )
 
 
+def unmoved(targets: Targets) -> list[str]:
+    """The names of the weights that would be targets if an optimizer moved them."""
+    return [name for name, reason in targets.skipped.items() if reason == UNMOVED]
+
+
 def joined(before: Sequence[Target], now: Sequence[Target]) -> list[str]:
-    """The names of targets that were not there before, or were another parameter."""
-    known = {target.name: id(target.parameter) for target in before}
-    return [target.name for target in now if known.get(target.name) != id(target.parameter)]
+    """The names of targets that were not there before."""
+    known = {id(target.parameter) for target in before}
+    return [target.name for target in now if id(target.parameter) not in known]
+
+
+def renamed(before: Sequence[Target], now: Sequence[Target]) -> dict[str, str]:
+    """The names of targets that are found under another name now, with that."""
+    names = {id(target.parameter): target.name for target in now}
+    found = {target.name: names.get(id(target.parameter), target.name) for target in before}
+    return {old: new for old, new in found.items() if old != new}
 
 
 class Changes:
     """Notices when the weights of a model, or what optimizers move, are others than before."""
 
     def __init__(self, model: nn.Module, optimizers: Sequence[Optimizer]) -> None:
-        self._model, self._optimizers = _identities(model), _sizes(optimizers)
+        self._all, self._optimizers = _identities(model, optimizers), _sizes(optimizers)
 
     def any(self, model: nn.Module, optimizers: Sequence[Optimizer], thorough: bool) -> bool:
         """Whether there are some since it was asked last.
@@ -88,9 +100,9 @@ class Changes:
             thorough: whether to look at the model as well, which takes longer.
         """
         sizes = _sizes(optimizers)
-        parameters = _identities(model) if thorough else self._model
-        changed = (sizes, parameters) != (self._optimizers, self._model)
-        self._optimizers, self._model = sizes, parameters
+        everything = _identities(model, optimizers) if thorough else self._all
+        changed = (sizes, everything) != (self._optimizers, self._all)
+        self._optimizers, self._all = sizes, everything
         return changed
 
 
@@ -100,8 +112,9 @@ def _moved_by(optimizers: Sequence[Optimizer]) -> Iterator[Tensor]:
     )
 
 
-def _identities(model: nn.Module) -> list[tuple[str, int, bool]]:
-    return [(name, id(w), w.requires_grad) for name, w in model.named_parameters()]
+def _identities(model: nn.Module, optimizers: Sequence[Optimizer]) -> list[object]:
+    own = [(name, id(w), w.requires_grad) for name, w in model.named_parameters()]
+    return [*own, *(id(w) for w in _moved_by(optimizers))]
 
 
 def _sizes(optimizers: Sequence[Optimizer]) -> list[tuple[int, int]]:

@@ -12,13 +12,29 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import lightning.pytorch as pl
 from torch import Tensor
+from torch.optim import Optimizer
+from torch.optim.optimizer import _global_optimizer_post_hooks
 
 from l1prune.cuts.masks import hold_, moved
 from l1prune.training.lightning import callbacks_of
 from l1prune.weights.shards import warn
 from l1prune.weights.targets import Target
 
-BETWEEN_STEPS = ("on_train_batch_start", "on_train_batch_end", "optimizer_step")
+BETWEEN_STEPS = (
+    "on_train_batch_start",
+    "on_train_batch_end",
+    "on_before_batch_transfer",
+    "transfer_batch_to_device",
+    "on_after_batch_transfer",
+    "backward",
+    "on_before_zero_grad",
+    "on_before_backward",
+    "on_after_backward",
+    "on_before_optimizer_step",
+    "optimizer_step",
+    "optimizer_zero_grad",
+    "lr_scheduler_step",
+)
 """Hooks in which weights may be moved between an optimizer's step and the next forward pass."""
 
 ELSEWHERE = (
@@ -48,21 +64,17 @@ class Zeros:
     def __init__(self, targets: Sequence[Target], masks: Mapping[str, Tensor]) -> None:
         self.targets, self._masks = targets, masks
         self._told = False
-        self._each_batch = True
-        self._next_batch = True
-
-    def begin(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
-        """Training starts: find out whether anything can move weights between steps."""
-        self._told = False
-        self._each_batch = not moves_by_steps_alone(trainer, module)
+        self._each_batch: bool | None = None
         self._next_batch = True
 
     def expect_moves(self) -> None:
         """Others have had their turn, as in a validation: hold where the next batch begins."""
         self._next_batch = True
 
-    def begin_batch(self) -> None:
+    def begin_batch(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         """Before the forward pass of training."""
+        if self._each_batch is None:  # now that everybody has hung up what they hang
+            self._each_batch = not moves_by_steps_alone(trainer, module)
         if self._each_batch or self._next_batch:
             hold_(self.targets, self._masks)
             self._next_batch = False
@@ -82,14 +94,21 @@ class Zeros:
 
 def moves_by_steps_alone(trainer: pl.Trainer, module: pl.LightningModule) -> bool:
     """Whether nothing but optimizers of torch, and by their steps, can move weights in an epoch."""
-    plain = all(type(o).__module__.startswith("torch.optim") for o in trainer.optimizers)
     strategy = type(trainer.strategy).__module__.startswith(OURS)
     return (
         module.automatic_optimization
-        and plain
+        and trainer.accumulate_grad_batches == 1
         and strategy
+        and all(map(_is_plain, trainer.optimizers))
         and not _suspects(callbacks_of(trainer), module, BETWEEN_STEPS)
     )
+
+
+def _is_plain(optimizer: Optimizer) -> bool:
+    """Whether an optimizer is one of torch, and nobody else acts after its steps."""
+    hooks = [*optimizer._optimizer_step_post_hooks.values(), *_global_optimizer_post_hooks.values()]
+    ours = all(str(getattr(hook, "__module__", "")).startswith(OURS) for hook in hooks)
+    return ours and type(optimizer).__module__.startswith("torch.optim")
 
 
 def warning_of(
