@@ -36,10 +36,6 @@ class Graph:
     outputs: frozenset[Node]
     program: ExportedProgram = field(repr=False)
 
-    def uses(self, name: str) -> int:
-        """How many operations read a parameter or buffer, tied names together."""
-        return sum(len(node.users) for node, stored in self.stored.items() if stored == name)
-
 
 def trace(model: nn.Module, call: Arguments) -> Graph:
     """Export the forward of a model in eval mode.
