@@ -55,8 +55,16 @@ def described(arguments: Mapping[str, Any]) -> dict[str, str]:
     >>> described({"threshold": 0.1, "targets": None, "strength": abs})
     {'threshold': '0.1', 'targets': 'None', 'strength': '<built-in function abs>'}
     """
-    address = re.compile(r" at 0x[0-9a-fA-F]+")
-    return {name: address.sub("", repr(value)) for name, value in arguments.items()}
+    return {name: in_words(value) for name, value in arguments.items()}
+
+
+def in_words(value: Any) -> str:
+    """What an object says of itself, without where in memory it is.
+
+    >>> in_words(abs), in_words(object())
+    ('<built-in function abs>', '<object object>')
+    """
+    return re.sub(r" at 0x[0-9a-fA-F]+", "", repr(value))
 
 
 def check_same(now: Mapping[str, str], then: Mapping[str, str]) -> None:

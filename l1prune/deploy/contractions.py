@@ -49,11 +49,11 @@ class Contraction:
 
     def folds(self, scene: Scene) -> bool:
         """Whether the weight may be changed: nothing else reads it."""
-        return self.groups == 1 and scene.graph.uses(self.weight.name) == 1
+        return self.groups == 1 and scene.uses(self.weight) == 1
 
     def folds_into_bias(self, scene: Scene) -> bool:
         """Whether a constant channel can be added to the bias for good."""
-        return not self.borders and self.bias is not None and scene.graph.uses(self.bias.name) == 1
+        return not self.borders and self.bias is not None and scene.uses(self.bias) == 1
 
     def reach(self, scene: Scene) -> Tensor:
         """Which input of a group reaches which output of it, ``(groups, out, in)``."""

@@ -25,7 +25,8 @@ class Graph:
         nodes: the operations in the order in which they run, placeholders first.
         stored: the parameter or buffer behind a placeholder, by its first name in the model.
         tensors: parameters and buffers by that name.
-        constants: the tensor behind a placeholder that the forward itself brings.
+        constants: the tensor behind a placeholder that is no parameter or buffer.
+        passing: those of them that the forward makes anew, and perhaps otherwise for other inputs.
         outputs: what the forward returns.
     """
 
@@ -33,12 +34,9 @@ class Graph:
     stored: Mapping[Node, str]
     tensors: Mapping[str, Tensor]
     constants: Mapping[Node, Tensor]
+    passing: frozenset[Node]
     outputs: frozenset[Node]
     program: ExportedProgram = field(repr=False)
-
-    def uses(self, name: str) -> int:
-        """How many operations read a parameter or buffer, tied names together."""
-        return sum(len(node.users) for node, stored in self.stored.items() if stored == name)
 
 
 def trace(model: nn.Module, call: Arguments) -> Graph:
@@ -118,9 +116,16 @@ def _graph(model: nn.Module, program: ExportedProgram) -> Graph:
         stored={node: first[id(every[names[node.name]])] for node in places if node.name in names},
         tensors=tensors,
         constants={n: _constant(program, lifted[n.name]) for n in places if n.name in lifted},
+        passing=frozenset(n for n in places if not _is_attribute(model, lifted.get(n.name, ""))),
         outputs=frozenset(nodes[-1].all_input_nodes),
         program=program,
     )
+
+
+def _is_attribute(model: nn.Module, name: str) -> bool:
+    path, _, attribute = name.rpartition(".")
+    modules = dict(model.named_modules())
+    return path in modules and isinstance(getattr(modules[path], attribute, None), Tensor)
 
 
 def _constant(program: ExportedProgram, name: str) -> Tensor:

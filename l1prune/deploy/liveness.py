@@ -115,8 +115,9 @@ def _given(node: Node, scene: Scene) -> Signal | Stored | None:
     """What is known of a placeholder; of one that is no tensor, nothing, and nothing reads it."""
     if (name := scene.graph.stored.get(node)) is not None:
         return Stored(name, tuple(range(scene.graph.tensors[name].ndim)))
-    if (value := scene.graph.constants.get(node)) is not None:
-        return Signal.constant(value.detach().cpu())
+    constant = scene.graph.constants.get(node)
+    if constant is not None and node not in scene.graph.passing:
+        return Signal.constant(constant.detach().cpu())
     value = node.meta["val"]
     return Signal.unknown(value.shape) if isinstance(value, Tensor) else None
 

@@ -30,14 +30,16 @@ def check_plain(model: nn.Module) -> None:
 
 
 def _refusal(module: nn.Module) -> str | None:
+    if "quantized" in type(module).__module__:
+        return "is quantised: make the model compact before it is quantised"
+    if "_orig_mod" in module._modules:
+        return "is compiled: make the model compact before it is compiled"
     if module.training:
         return "is in training mode, in which it computes something else: call model.eval() first"
     if is_pruned(module) and any(name.endswith("_orig") for name in module._parameters):
         return "is under masks of torch.nn.utils.prune: call prune.remove first"
     if any(getattr(module, hooks, None) for hooks in HOOKS):
         return "has hooks, which may change what it computes: remove them first"
-    if "quantized" in type(module).__module__:
-        return "is quantised: make the model compact before it is quantised"
     return None
 
 
@@ -46,6 +48,8 @@ def _refusal_of_tensor(tensor: Tensor) -> str | None:
         return "without a shape yet: run one batch through the model first"
     if type(tensor) not in (Tensor, nn.Parameter, nn.Buffer):
         return f"a {type(tensor).__name__}, quantised or sharded: give whole, plain weights"
+    if tensor.is_meta:
+        return "on the meta device, where it has no values: load the weights first"
     if tensor.is_quantized or tensor.layout is not torch.strided:
         return f"{tensor.dtype} in the layout {tensor.layout}: give plain, dense weights"
     return None

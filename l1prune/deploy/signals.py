@@ -80,6 +80,16 @@ class Scene:
         """The units of one dimension of what is stored."""
         return self.units.of(stored.name, stored.order[dim])
 
+    def uses(self, stored: Stored) -> int:
+        """How many operations read a parameter, under whichever name, and however transposed."""
+        views = [n for n, known in self.known.items() if isinstance(known, Stored)]
+        return sum(
+            not isinstance(self.known.get(user), Stored)
+            for node in views
+            if self.known[node].name == stored.name
+            for user in node.users
+        )
+
     def stored(self, node: Any) -> Stored | None:
         """The parameter or buffer that a node is, if it is one."""
         found = self.known.get(node) if isinstance(node, Node) else None

@@ -86,7 +86,7 @@ class L1Pruning(Original, pl.Callback):
             strength, threshold, penalty, prune_at, targets, form, rewind, criterion
         )
         self._session: Session | None = None
-        self._evaluates = self._evaluates_ours = self._resumed = False
+        self._evaluates = self._evaluates_ours = self._resumed = self._started = False
         self._reset()
 
     def _reset(self) -> None:
@@ -163,13 +163,13 @@ class L1Pruning(Original, pl.Callback):
         if not (self._resumed or goes_on):
             self._reset()
         checkpoints.uncheck_loading(trainer)
-        self._session = Session(self.recipe, self.run, pl_module)
+        self._session, self._started = Session(self.recipe, self.run, pl_module), False
         loggers.define_axes(trainer.loggers)
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if self._resumed:  # since the fit began, where the strategy loads that late
             self._session = Session(self.recipe, self.run, pl_module)
-        self._resumed = False
+        self._resumed, self._started = False, True
         load_states(trainer)
         self._fitting.begin(trainer, pl_module)
 
@@ -244,9 +244,10 @@ class L1Pruning(Original, pl.Callback):
         self._fitting.end(trainer, pl_module)
 
     def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        if self._resumed:  # at its end: training has not started
+        if self._resumed:
             self._session = Session(self.recipe, self.run, pl_module)
-            self.masks.unpack(self._session.targets)
+        if self._resumed or not self._started:
+            self._fitting.end_at_once(trainer, pl_module)
         # By now an averaging callback, whichever came first, has put the average in place.
         self._fitting.inspect(trainer, pl_module)
         self.report = self._fitting.count(pl_module)

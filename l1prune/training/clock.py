@@ -106,10 +106,12 @@ class Clock:
         epochs, length = planned_epochs(trainer), self._length
         if math.isinf(epochs):
             return 0.0
+        if not epochs:
+            return 1.0
         if not _known(length):
             return self._epoch / epochs
         done = self._epoch * length + min(self._in_epoch, length)
-        return done / (epochs * length) if epochs else 1.0
+        return done / (epochs * length)
 
     def _passes(self, trainer: pl.Trainer) -> float:
         length = self._length

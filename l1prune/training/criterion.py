@@ -10,6 +10,7 @@ from typing import Any
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from l1prune.checks import in_words
 from l1prune.cuts.criteria import Criterion, Size
 from l1prune.cuts.plans import Plan
 from l1prune.cuts.saliency import Saliency, sums_up_squares
@@ -58,7 +59,7 @@ class RunCriterion:
     def __str__(self) -> str:
         if self._loaded is not None:
             return str(self._loaded["name"])
-        return "" if self._fresh is None else repr(self._fresh)
+        return "" if self._fresh is None else in_words(self._fresh)
 
     @property
     def scope(self) -> Scope:
@@ -91,7 +92,7 @@ class RunCriterion:
             if before and before != str(self):
                 raise ValueError(
                     f"the run began with cuts by {before} and would go on with cuts by {self}: "
-                    "train with the optimizer that it began with, or begin a new run"
+                    "give criterion and optimizer that it began with, or begin a new run"
                 )
             self._settled.load_state_dict(learned)
 

@@ -16,7 +16,7 @@ from l1prune.training.recipe import Recipe
 from l1prune.training.rounds import as_shares, check_fits, due, pressed
 from l1prune.training.run import Run
 from l1prune.training.strength import Moment
-from l1prune.training.targets import Changes, announce, joined, renamed, targets_of, unmoved
+from l1prune.training.targets import Changes, announce, joined, targets_of, unmoved
 from l1prune.training.zeros import Zeros
 from l1prune.weights import shards
 from l1prune.weights.report import SparsityReport
@@ -165,6 +165,7 @@ class Session:
         if not self._changes.any(module, trainer.optimizers, thorough=first_of_epoch):
             return
         before = self.targets
+        self._take_along(module)
         try:
             self._find(trainer, module)
             strategies.check_units(self.targets, self._recipe.penalty)
@@ -173,22 +174,24 @@ class Session:
             rank_zero_warn(f"the model has changed, and its new weights are left alone: {error}")
             self.targets = self._zeros.targets = before
             return
-        self._follow(before)
+        self._tell_of(before)
         self._attach(trainer, module)
 
-    def _follow(self, before: Targets) -> None:
-        """Take masks along to where weights are now, and say what cannot be pruned any more."""
-        held, new = self._run.masks, joined(before, self.targets)
-        for old, now in renamed(before, self.targets).items():
-            if old in held:
-                held[now] = held.pop(old)
-        for name in {target.name for target in before} - {target.name for target in self.targets}:
-            held.pop(name, None)
-        for name in {target.name for target in before}.intersection(new):
-            held.pop(name, None)  # it is another weight
-        still = [n for n in unmoved(self.targets) if n not in unmoved(before)]
+    def _take_along(self, module: pl.LightningModule) -> None:
+        """Take masks along with weights that have another name now, and drop those of others."""
+        held = self._run.masks
+        names = {id(parameter): name for name, parameter in module.named_parameters()}
+        for target in self.targets:
+            mask, now = held.pop(target.name, None), names.get(id(target.parameter))
+            if mask is not None and now is not None:
+                held[now] = mask
+
+    def _tell_of(self, before: Targets) -> None:
+        """Say of which weights nobody would expect that they stay as they are."""
+        still = [name for name in unmoved(self.targets) if name not in unmoved(before)]
         if still:
             rank_zero_warn(f"no optimizer moves {', '.join(still)} now: left alone")
+        new = joined(before, self.targets)
         if new and self._run.phase == "tune" and not self._run.stages.waits:
             rank_zero_warn(
                 f"{', '.join(new)} joined the training after the last cut: left dense; let what is "
@@ -234,6 +237,15 @@ class Session:
         self.inspect(trainer, module)
         self.hold(trainer, module)
         self.close()
+
+    def end_at_once(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        """The run was at its end when it was taken up: training has not started."""
+        self._run.masks.unpack(self.targets)
+        self._go_back(trainer, module)
+        if self._run.phase == "press":
+            rank_zero_warn(
+                "the run was over before pruning began: raise max_epochs, or what else ends it"
+            )
 
     def close(self) -> bool:
         """Take off model and optimizers what hangs there; whether there was anything."""

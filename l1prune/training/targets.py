@@ -78,13 +78,6 @@ def joined(before: Sequence[Target], now: Sequence[Target]) -> list[str]:
     return [target.name for target in now if id(target.parameter) not in known]
 
 
-def renamed(before: Sequence[Target], now: Sequence[Target]) -> dict[str, str]:
-    """The names of targets that are found under another name now, with that."""
-    names = {id(target.parameter): target.name for target in now}
-    found = {target.name: names.get(id(target.parameter), target.name) for target in before}
-    return {old: new for old, new in found.items() if old != new}
-
-
 class Changes:
     """Notices when the weights of a model, or what optimizers move, are others than before."""
 

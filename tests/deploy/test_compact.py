@@ -184,6 +184,14 @@ def modulated() -> nn.Module:
     )
 
 
+def shared_matrix() -> nn.Module:
+    def call(m: Any, x: Tensor, y: Tensor) -> Tensor:
+        weight = m.weight.T
+        return torch.sigmoid(m.one(x)) @ weight + m.other(y).relu() @ weight
+
+    return Apply(call, one=Linear(6, 16), other=Linear(6, 16), weight=table(3, 16))
+
+
 def recurrent() -> nn.Module:
     def call(m: Any, x: Tensor) -> Tensor:
         state = torch.tanh(m.read(x[:, 0]))
@@ -262,6 +270,7 @@ SHORTENED: dict[str, tuple[Callable[[], nn.Module], tuple[Tensor, ...]]] = {
     "whole groups": (whole_groups, (images(2, 3, 6, 6),)),
     "a bias of ones own": (own_bias, (images(2, 3, 6, 6),)),
     "a scale for each image": (modulated, (images(2, 3, 6, 6), images(2, 5))),
+    "one weight for two": (shared_matrix, (images(3, 6), images(3, 6))),
     "recurrent": (recurrent, (images(2, 4, 6),)),
     "layer norm": (
         lambda: nn.Sequential(

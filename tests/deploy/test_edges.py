@@ -44,6 +44,18 @@ def test_units_that_only_the_other_branch_needs_stay(call: Callable[..., Tensor]
         assert gap(model, compaction.model, (torch.randn(batch, 4),)) == 0
 
 
+def test_a_constant_that_the_forward_makes_may_be_another_for_other_lengths() -> None:
+    def late(m: Any, x: Tensor) -> Tensor:
+        weights = torch.tensor([float(step >= 300) for step in range(x.shape[1])])
+        return m.second(m.first(x).relu() * weights[:, None])  # type: ignore[no-any-return]
+
+    torch.manual_seed(0)
+    model = with_dead_units(Apply(late, first=nn.Linear(6, 16), second=nn.Linear(16, 3)))
+    compaction = compact(model, torch.randn(1, 3, 6))
+    assert 1 < compaction.model.first.out_features < 16
+    assert gap(model, compaction.model, (torch.randn(1, 310, 6),)) < 1e-6
+
+
 def test_a_table_of_positions_is_not_judged_by_the_part_that_is_read() -> None:
     """Zeros at the first four places only: for longer inputs the units are alive."""
     torch.manual_seed(0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 
 import pytest
@@ -39,6 +40,12 @@ def counting() -> nn.Module:
     return model.eval()
 
 
+def quantised() -> nn.Module:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of its own successor
+        return torch.ao.quantization.quantize_dynamic(layer(), {nn.Linear}, dtype=torch.qint8)
+
+
 class Wrapped(Tensor):
     """A tensor of a kind of its own, as quantised and sharded weights are."""
 
@@ -57,6 +64,9 @@ REFUSED: dict[str, tuple[Callable[[], object], str]] = {
     ),
     "masks": (masked, "0 .Linear. is under masks.*prune.remove"),
     "hooks": (hooked, "0 .Linear. has hooks"),
+    "quantised": (quantised, "0 .Linear. is quantised"),
+    "compiled": (lambda: torch.compile(layer()), "OptimizedModule.* is compiled"),
+    "without values": (lambda: layer().to("meta"), "0.weight is on the meta device"),
     "lazy": (lambda: nn.Sequential(nn.LazyLinear(2)).eval(), "run one batch"),
     "sharded": (wrapped, "0.extra is a Wrapped, quantised or sharded"),
     "control flow": (

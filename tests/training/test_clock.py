@@ -122,3 +122,11 @@ def test_with_another_number_of_batches_an_epoch_is_as_long(then: int) -> None:
 def test_a_run_without_an_end_is_refused_with_the_remedy(given: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=r"give it an end|give max_steps"):
         Run(**given)
+
+
+@pytest.mark.parametrize("epochs", [15, 25, 105])
+def test_a_run_taken_up_counts_from_the_same_epoch_however_long_it_is_to_be(epochs: int) -> None:
+    run = Run(current_epoch=5, global_step=100)
+    run.epoch()
+    run.trainer.max_epochs = epochs
+    assert run.progress == pytest.approx(1 / (epochs - 5))

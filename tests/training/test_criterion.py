@@ -148,7 +148,7 @@ def test_a_run_does_not_go_on_with_another_default(tmp_path: Path) -> None:
     fit(adagrad, cutting(), Save(tmp_path / "half.ckpt"))
     says = (
         r"the run began with cuts by Saliency\(least=0\.1\) and would go on with cuts by Size\(\): "
-        "train with the optimizer that it began with, or begin a new run"
+        "give criterion and optimizer that it began with, or begin a new run"
     )
     with pytest.raises(ValueError, match=says) as caught:
         fit(sgd, cutting(), resume=tmp_path / "half.ckpt")

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import lightning as L
 import pytest
 import torch
+from lightning.pytorch.callbacks import ModelCheckpoint
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
@@ -71,6 +73,32 @@ class Noise(Task):
 class NoiseBeforeTheBatch(Task):
     def on_train_epoch_start(self) -> None:
         self.net.weight.data.add_(torch.randn(8, 8), alpha=1e-3)
+
+
+class Clipped(Task):
+    def on_before_zero_grad(self, optimizer: Any) -> None:
+        self.net.weight.data.clamp_(min=1e-3)
+
+
+class NoiseWithTheData(Task):
+    def on_before_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
+        self.net.weight.data.add_(1e-3)
+        return batch
+
+
+class NoiseInValidation(Task):
+    def on_validation_batch_end(self, *_: Any) -> None:
+        self.net.weight.data.add_(1e-3)
+
+
+class HooksOfItsOwn(Task):
+    """Hangs on the optimizer something that moves weights after ours has held them."""
+
+    def on_train_start(self) -> None:
+        self.trainer.optimizers[0].register_step_post_hook(lambda *_: self.move())
+
+    def move(self) -> None:
+        self.net.weight.data.add_(1e-3)
 
 
 class OwnStep(Task):
@@ -209,6 +237,10 @@ MOVES: dict[str, tuple[Callable[[], Task], list[Callable[[], L.Callback]]]] = {
     "noise at a batch's end": (Noise, []),
     "noise at an epoch's start": (NoiseBeforeTheBatch, []),
     "a step of the module's own": (OwnStep, []),
+    "weights clipped before gradients are zeroed": (Clipped, []),
+    "noise with the data": (NoiseWithTheData, []),
+    "noise in validation": (NoiseInValidation, []),
+    "a step hook of somebody else's": (HooksOfItsOwn, []),
     "two steps in a manual loop": (Manual, []),
     "a closure called twice": (WithClosure, []),
     "weights swapped for validation": (Swapped, []),
@@ -223,9 +255,8 @@ def fit(task: Task, *callbacks: L.Callback, first: bool = True, **options: Any) 
     trainer = L.Trainer(
         max_epochs=6,
         accelerator="cpu",
-        enable_checkpointing=False,
         callbacks=order,
-        **{**quiet, **options},
+        **{**quiet, "enable_checkpointing": False, **options},
     )
     with warnings.catch_warnings(record=True) as told:
         warnings.simplefilter("always")
@@ -293,3 +324,30 @@ def test_another_model_that_is_tested_keeps_its_weights() -> None:
     trainer.fit(Task())
     trainer.test(other, verbose=False)
     assert int(other.net.weight.count_nonzero()) == 64
+
+
+def test_zeros_are_seen_while_gradients_accumulate() -> None:
+    task = Clipped()
+    fit(task, accumulate_grad_batches=2)
+    zeros = [count for where, count in task.net.seen if where == "training"]
+    assert min(zeros[-8:]) >= 61
+
+
+def test_what_is_saved_has_the_zeros_whatever_moved_them(tmp_path: Path) -> None:
+    kept = ModelCheckpoint(tmp_path, save_top_k=-1, every_n_train_steps=4)
+    fit(Noise(), kept, enable_checkpointing=True)
+    last = max(tmp_path.glob("*.ckpt"), key=lambda file: file.stat().st_mtime)
+    saved = torch.load(last, weights_only=True)["state_dict"]["net.weight"]
+    assert int((saved == 0).sum()) >= 61
+
+
+def test_another_model_in_the_same_trainer_begins_anew() -> None:
+    pruning, other = L1Pruning(0.0), Task()
+    quiet: dict[str, Any] = {"logger": False, "enable_progress_bar": False}
+    quiet |= {"enable_model_summary": False, "enable_checkpointing": False, "accelerator": "cpu"}
+    trainer = L.Trainer(max_epochs=6, callbacks=[pruning], **quiet)
+    trainer.fit(Task())
+    trainer.fit_loop.max_epochs = 12
+    trainer.fit(other)
+    assert next(count for where, count in other.net.seen if where == "training") == 0
+    assert pruning.phase == "tune" and pruning.report.nonzero == 3  # type: ignore[union-attr]

@@ -10,10 +10,11 @@ import lightning as L
 import pytest
 import torch
 from lightning.pytorch.callbacks import BackboneFinetuning
+from tasks import trainer
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from l1prune import L1Pruning
+from l1prune import GroupL1, L1Pruning, Sparsity, SparsityPath
 
 
 class Task(L.LightningModule):
@@ -174,3 +175,81 @@ def test_resumed_after_weights_have_joined_it_has_their_masks(tmp_path: Path, st
     assert pruning.report is not None
     left = sum(int(w.count_nonzero()) for n, w in again.named_parameters() if n in pruning.masks)
     assert pruning.report.nonzero == left
+
+
+def test_what_joins_and_cannot_be_cut_stays_dense_and_the_rest_is_cut_as_before() -> None:
+    class Large(Task):
+        """A layer joins whose rows are so large that one of them is more than may stay."""
+
+        def on_train_epoch_start(self) -> None:
+            if self.trainer.current_epoch == 2:
+                self.wide = nn.Linear(2000, 1)
+                added = {"params": list(self.wide.parameters())}
+                self.trainer.optimizers[0].add_param_group(added)
+
+    task, pruning = Large(), L1Pruning(penalty=GroupL1(), threshold=Sparsity(0.8))
+    _, said, _ = fit(task, pruning)
+    assert any("its new weights are left alone" in one for one in said)
+    assert pruning.report is not None
+    assert 0.8 <= pruning.report.sparsity < 0.9
+
+
+def test_a_weight_keeps_its_mask_under_another_name() -> None:
+    class Wrapped(Task):
+        def on_train_epoch_start(self) -> None:
+            if self.trainer.current_epoch == 5:
+                self.head = nn.Sequential(self.head)  # type: ignore[assignment]
+
+    task = Wrapped()
+    pruning, _, _ = fit(task)
+    weight = task.head[0].weight  # type: ignore[index]
+    assert zeros(weight) == int((~pruning.masks["head.0.weight"]).sum()) > 256
+
+
+def test_weights_that_take_the_place_of_others_in_an_optimizer_are_found() -> None:
+    class Swapped(Task):
+        def configure_optimizers(self) -> Any:
+            return torch.optim.Adam(self.backbone.parameters(), lr=0.01)
+
+        def on_train_epoch_start(self) -> None:
+            if self.trainer.current_epoch == 1:
+                group = self.trainer.optimizers[0].param_groups[0]
+                group["params"] = list(self.head.parameters())
+
+    task = Swapped()
+    pruning, _, _ = fit(task)
+    assert zeros(task.head.weight) == int((~pruning.masks["head.weight"]).sum()) > 256
+    assert zeros(task.backbone[0].weight) > 0  # what was cut before stays so
+
+
+@pytest.mark.parametrize("options", [{"rewind": 0.2}, {"threshold": SparsityPath((0.5, 0.9))}])
+def test_learning_rates_that_are_planned_leave_out_groups_that_join(options: Any) -> None:
+    class Validated(Task):
+        def validation_step(self, x: Tensor, i: int) -> None:
+            self.log("val/accuracy", -self.training_step(x, i))
+
+        val_dataloader = Task.train_dataloader
+
+    task, pruning = Validated(), L1Pruning(**options)
+    trainer(pruning, BackboneFinetuning(1, verbose=False), epochs=10).fit(task)
+    assert zeros(task.backbone[0].weight) > 0
+
+
+def test_a_new_layer_that_no_optimizer_moves_is_named_and_not_cut() -> None:
+    class Forgotten(Task):
+        def on_train_epoch_start(self) -> None:
+            if self.trainer.current_epoch == 3:
+                self.head = nn.Linear(64, 8)
+
+    task = Forgotten()
+    _, said, _ = fit(task)
+    assert any("no optimizer moves head.weight now" in one for one in said)
+    assert zeros(task.head.weight) == 0
+
+
+def test_a_run_that_is_over_before_pruning_begins_says_so(tmp_path: Path) -> None:
+    dense = L.Trainer(max_epochs=2, accelerator="cpu", barebones=True)
+    dense.fit(Task())
+    dense.save_checkpoint(tmp_path / "dense.ckpt")
+    _, said, _ = fit(Task(), file=tmp_path / "dense.ckpt", epochs=2)
+    assert any("over before pruning began" in one for one in said)

@@ -160,13 +160,13 @@ def test_ctrl_c_saves_the_step_that_it_interrupts(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("of", ["steps", "order"])
 def test_another_seed_is_another_run(tmp_path: Path, of: str) -> None:
-    run(Task(), Keep(tmp_path, 1))
+    run(Noisy(), Keep(tmp_path, 1))
 
-    class Reseeded(Task):
+    class Reseeded(Noisy):
         def train_dataloader(self) -> DataLoader[Any]:
-            return ResumableLoader(Noisy(), 8, sampler=Shuffle(48, seed=4))
+            return ResumableLoader(self.data, 8, sampler=Shuffle(48, seed=4))
 
-    task, seed = (Task(), 6) if of == "steps" else (Reseeded(), 5)
+    task, seed = (Noisy(), 6) if of == "steps" else (Reseeded(), 5)
     with pytest.raises(ValueError, match=r"the run began with .*seed="):
         run(task, LastCheckpoint(tmp_path), tmp_path / f"{BATCHES + 2}.ckpt", seed=seed)
     assert not task.losses
