@@ -15,14 +15,14 @@ from l1prune.deploy.positions import LAYOUTS
 
 _NAMES = (
     "float64 float32 float16 bfloat16 complex64 int64 int32 int16 int8 uint64 uint32 uint16 uint8 "
-    "bool float8_e4m3fn float8_e4m3fnuz float8_e5m2 float8_e5m2fnuz float8_e8m0fnu float4_e2m1fn_x2"
+    "bool float8_e4m3fn float8_e4m3fnuz float8_e5m2 float8_e5m2fnuz float8_e8m0fnu"
 )
 DTYPES: dict[str, torch.dtype] = {
     name: getattr(torch, name) for name in _NAMES.split() if hasattr(torch, name)
 }
 """What safetensors stores, as far as this version of torch knows it."""
 
-_WITHOUT_ZERO = ("float8_e8m0fnu", "float4_e2m1fn_x2")
+_WITHOUT_ZERO = ("float8_e8m0fnu",)
 """Dtypes in which the bits 0 are not the number 0, or not one number."""
 
 _MOST_SIZES = 64  # dimensions; as many as numpy knows

@@ -15,6 +15,7 @@ from l1prune.cuts.criteria import Criterion, Size
 from l1prune.cuts.plans import Plan
 from l1prune.cuts.saliency import Saliency, sums_up_squares
 from l1prune.cuts.scopes import Scope
+from l1prune.weights.finite import check_finite
 from l1prune.weights.shards import local
 from l1prune.weights.targets import Target
 
@@ -106,6 +107,7 @@ class RunCriterion:
 
         Raises:
             ValueError: the criterion gives something else.
+            DivergenceError: it weighs by NaN because there are weights that are not finite.
         """
         worth = self._settled.weigh(targets, optimizers)
         shapes = [tuple(local(target.parameter).shape) for target in targets]
@@ -116,6 +118,7 @@ class RunCriterion:
             )
         for target, one in zip(targets, worth, strict=True):
             if bool(one.isnan().any()):
+                check_finite({one.name: one.parameter for one in targets}, "before the cut")
                 raise ValueError(
                     f"criterion={self} weighs {target.name} by NaN; give each weight a number"
                 )

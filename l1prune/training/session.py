@@ -242,7 +242,7 @@ class Session:
         """The run was at its end when it was taken up: training has not started."""
         self._run.masks.unpack(self.targets)
         self._go_back(trainer, module)
-        if self._run.phase == "press":
+        if self._run.phase == "press" and trainer.global_step:
             rank_zero_warn(
                 "the run was over before pruning began: raise max_epochs, or what else ends it"
             )
