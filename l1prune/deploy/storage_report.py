@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from l1prune.deploy.encodings import Change
 from l1prune.deploy.index import Entry
+from l1prune.weights.table import aligned
 
 
 @dataclass(frozen=True)
@@ -38,14 +39,7 @@ class StorageReport:
             ("tensor", "shape", "stored as", "values", "max. change", "relative")
         ]
         rows += [self._row(entry) for entry in self.entries]
-        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        lines = [
-            "  ".join(
-                cell.ljust(width) if column < 3 else cell.rjust(width)
-                for column, (cell, width) in enumerate(zip(row, widths, strict=True))
-            )
-            for row in rows
-        ]
+        lines = aligned(rows, left=3)
         lines.insert(1, "─" * max(map(len, lines)))
         lines.append(
             f"{self.nbytes:,} bytes for {self.dense_nbytes:,}: {self.compression:.1f}× smaller"

@@ -10,6 +10,7 @@ from pathlib import Path
 from torch import nn
 
 from l1prune.weights.shards import count_nonzero
+from l1prune.weights.table import aligned
 from l1prune.weights.targets import Target, Targets, find_targets
 
 COLUMNS = ("name", "shape", "total", "nonzero", "sparsity")
@@ -117,14 +118,7 @@ class SparsityReport:
             shape = "×".join(map(str, layer.shape))
             rows.append(_row(layer.name, shape, layer.total, layer.nonzero, layer.sparsity))
         rows.append(_row("all prunable", "", self.prunable, self.nonzero, self.sparsity))
-        widths = [max(len(row[column]) for row in rows) for column in range(5)]
-        lines = [
-            "  ".join(
-                cell.ljust(width) if column < 2 else cell.rjust(width)
-                for column, (cell, width) in enumerate(zip(row, widths, strict=True))
-            ).rstrip()
-            for row in rows
-        ]
+        lines = aligned(rows, left=2)
         rule = "─" * max(map(len, lines))
         lines = [lines[0], rule, *lines[1:-1], rule, lines[-1]]
         times = f"{self.compression:.1f}× fewer" if self.nonzero else "nothing left"
