@@ -39,11 +39,14 @@ class Session:
         self._recipe, self._run = recipe, run
         shards.reshard(module)
         self.targets = targets_of(module, recipe.targets, recipe.plan, cut=run.masks.names)
-        strategies.check_units(self.targets, recipe.penalty)
-        masks.check(self.targets, recipe.penalty, recipe.plan)
+        self._check()
         self._attached = OptimizerHooks((), (), recipe.penalty, None, {})
         self._zeros = Zeros(self.targets, run.masks)
         self._shares: tuple[float, ...] = recipe.prune_at
+
+    def _check(self) -> None:
+        strategies.check_units(self.targets, self._recipe.penalty)
+        masks.check(self.targets, self._recipe.penalty, self._recipe.plan)
 
     # ---- training starts
 
@@ -168,8 +171,7 @@ class Session:
         self._take_along(module)
         try:
             self._find(trainer, module)
-            strategies.check_units(self.targets, self._recipe.penalty)
-            masks.check(self.targets, self._recipe.penalty, self._recipe.plan)
+            self._check()
         except ValueError as error:  # the run is under way: go on with what was found before
             rank_zero_warn(f"the model has changed, and its new weights are left alone: {error}")
             self.targets = self._zeros.targets = before
