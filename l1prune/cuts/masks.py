@@ -8,7 +8,6 @@ a weight that is sharded over processes is sharded as it is.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import islice
 from typing import Any
 
 import torch
@@ -17,6 +16,7 @@ from torch.nn.utils import prune
 
 from l1prune.cuts.plans import Plan
 from l1prune.cuts.thresholds import Threshold, as_threshold
+from l1prune.cuts.units import units_of
 from l1prune.penalties import Penalty
 from l1prune.weights.bits import mask_, pack, unpack
 from l1prune.weights.finite import check_finite
@@ -84,9 +84,7 @@ class Cut(prune.BasePruningMethod):
 @torch.no_grad()
 def check(targets: Sequence[Target], penalty: Penalty, threshold: Threshold | Plan) -> None:
     """Raise ValueError if these weights cannot be cut this way; takes the arguments of `cut`."""
-    units = [penalty.score(target.parameter) for target in targets]
-    layers, sizes = _layers(targets, units)
-    threshold.check([layer.numel() for layer in layers], sizes)
+    units_of(targets, penalty).check(threshold)
 
 
 @torch.no_grad()
@@ -119,9 +117,9 @@ def cut(
     """
     result = dict(masks or {})
     worth = [local(target.parameter) for target in targets] if worth is None else worth
-    scores = _scores(targets, penalty, result, worth)
-    layers, sizes = _layers(targets, scores)
-    keeps = _by_target(targets, scores, threshold.keep(layers, sizes, progress))
+    check_finite({target.name: target.parameter for target in targets}, "before the cut")
+    units = units_of(targets, penalty)
+    keeps = units.keep(threshold, units.scores(worth, result), progress)
     for target, keep in zip(targets, keeps, strict=True):
         w = local(target.parameter)
         before = local(result[target.name]) if target.name in result else None
@@ -131,56 +129,6 @@ def cut(
         mask = method.compute_mask(w, default_mask=before).bool()
         result[target.name] = part_of(mask, target.parameter)
     return result
-
-
-def _scores(
-    targets: Sequence[Target],
-    penalty: Penalty,
-    masks: Mapping[str, Tensor],
-    worth: Sequence[Tensor],
-) -> list[Tensor]:
-    """What each target's units are worth, −1 where they were removed before."""
-    check_finite({target.name: target.parameter for target in targets}, "before the cut")
-    scores = []
-    for target, weights in zip(targets, worth, strict=True):
-        units = penalty.score(weights)
-        if target.name in masks:
-            units = units.masked_fill(~_by_unit(local(masks[target.name]), units), -1.0)
-        scores.append(part_of(units, target.parameter))
-    return scores
-
-
-def _layers(targets: Sequence[Target], scores: Sequence[Tensor]) -> tuple[list[Tensor], list[int]]:
-    """The units of each layer, and how many weights one of them holds; a stack is many layers."""
-    layers: list[Tensor] = []
-    sizes: list[int] = []
-    for target, units in zip(targets, scores, strict=True):
-        parts = units.unbind(0) if _is_split(target, units) else (units,)
-        layers += parts
-        sizes += [target.parameter.numel() // max(units.numel(), 1)] * len(parts)
-    return layers, sizes
-
-
-def _by_target(
-    targets: Sequence[Target], scores: Sequence[Tensor], keeps: Sequence[Tensor]
-) -> list[Tensor]:
-    """What stays of each target, from what stays of each layer."""
-    rest = iter(keeps)
-    return [
-        torch.stack(list(islice(rest, len(units)))) if _is_split(target, units) else next(rest)
-        for target, units in zip(targets, scores, strict=True)
-    ]
-
-
-def _is_split(target: Target, units: Tensor) -> bool:
-    """Whether a stack is cut as many layers: not if it is sharded, or its units are groups."""
-    return target.stacked and units.shape == target.parameter.shape and not is_sharded(units)
-
-
-def _by_unit(mask: Tensor, units: Tensor) -> Tensor:
-    """Which units are there still: the mask reduced over the dimensions that a unit spans."""
-    spans = [d for d in range(mask.ndim) if units.shape[d] != mask.shape[d]]
-    return mask.amax(spans, keepdim=True) if spans else mask
 
 
 @torch.no_grad()

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -13,6 +13,7 @@ from torch.utils.hooks import RemovableHandle
 
 from l1prune.checks import check_object
 from l1prune.penalties import Penalty
+from l1prune.penalties.joint import JointPenalty
 from l1prune.pressure.metrics import Euclidean, Metric, OptimizerMetric
 from l1prune.pressure.optimizers import Group, innermost, number, update_rule
 from l1prune.weights.bits import HALVES, round_stochastically
@@ -74,8 +75,21 @@ class Form(Protocol):
         ...
 
 
+@runtime_checkable
+class JointForm(Form, Protocol):
+    """A form in which a penalty of units that span several parameters can enter, too."""
+
+    def after_all(self, steps: Sequence[Step]) -> None:
+        """What happens to the parameters after the optimizer has moved them all.
+
+        Args:
+            steps: those of one optimizer step, all under the same joint penalty.
+        """
+        ...
+
+
 @dataclass(frozen=True)
-class Proximal(Form):
+class Proximal(JointForm):
     """The proximal map after the step: small weights become exactly zero.
 
     Args:
@@ -91,7 +105,7 @@ class Proximal(Form):
         self.metric.check(optimizer)
 
     def after(self, step: Step) -> None:
-        w, amount = local(step.parameter), number(step.group["lr"]) * step.strength
+        w, amount = local(step.parameter), _amount(step)
         if not isinstance(amount, Tensor) and amount == 0:
             return
         taken = step.optimizer, step.group, step.parameter, amount
@@ -101,14 +115,39 @@ class Proximal(Form):
             return
         t = self.metric.threshold(*taken)
         if w.dtype in HALVES:
-            # lr·λ lies below the resolution of such types: rounded to nearest, nothing would
-            # move. Seeded by the step, so that the user's random stream is left alone and a
-            # resumed run draws what the run that never stopped drew.
-            generator = torch.Generator(w.device).manual_seed(step.seed)
             exact = step.penalty.prox_(w.float(), t.float() if isinstance(t, Tensor) else t)
-            w.copy_(round_stochastically(exact, w.dtype, generator))
+            _round_(w, exact, step)
         else:
             step.penalty.prox_(w, t)
+
+    def after_all(self, steps: Sequence[Step]) -> None:
+        weights = [local(step.parameter) for step in steps]
+        ts = [
+            self.metric.threshold(step.optimizer, step.group, step.parameter, _amount(step))
+            for step in steps
+        ]
+        exact = [w.float() if w.dtype in HALVES else w for w in weights]
+        for penalty in {id(step.penalty): step.penalty for step in steps}.values():
+            assert isinstance(penalty, JointPenalty)
+            penalty.prox_all_([step.parameter for step in steps], exact, ts)
+        for w, moved, step in zip(weights, exact, steps, strict=True):
+            if w.dtype in HALVES:
+                _round_(w, moved, step)
+
+
+def _amount(step: Step) -> float | Tensor:
+    """lr·λ."""
+    return number(step.group["lr"]) * step.strength
+
+
+def _round_(w: Tensor, exact: Tensor, step: Step) -> None:
+    """Round to a type in which lr·λ lies below the resolution: to nearest, nothing would move.
+
+    Seeded by the step, so that the user's random stream is left alone and a resumed run draws what
+    the run that never stopped drew.
+    """
+    generator = torch.Generator(w.device).manual_seed(step.seed)
+    w.copy_(round_stochastically(exact, w.dtype, generator))
 
 
 def default_form(optimizer: Optimizer) -> Form:

@@ -9,7 +9,8 @@ import torch
 from torch.optim import Optimizer
 
 from l1prune.penalties import L1, Penalty, is_separable
-from l1prune.pressure.forms import Form, Step, default_form, without_metric
+from l1prune.penalties.joint import JointPenalty
+from l1prune.pressure.forms import Form, JointForm, Step, default_form, without_metric
 from l1prune.pressure.metrics import UnknownMetricError
 from l1prune.pressure.optimizers import after_steps, check_optimizer, innermost, was_skipped
 from l1prune.weights.targets import Target
@@ -68,6 +69,12 @@ class Pressure:
         self.form = default_form(optimizer) if form is None else form
         for one in inner:
             self.form.check(one)
+        self._joint = isinstance(self.penalty, JointPenalty)
+        if self._joint and not isinstance(self.form, JointForm):
+            raise ValueError(
+                f"form={self.form!r} presses each weight by itself, and penalty={self.penalty!r} "
+                "units that span several; leave the form out, or give Proximal()"
+            )
         self._separable = is_separable(self.penalty)
         self.steps = 0
         self._targets = {id(target.parameter): target for target in targets}
@@ -95,15 +102,24 @@ class Pressure:
     def _after(self, optimizer: Optimizer) -> None:
         if was_skipped(optimizer):
             return
-        for step in self._pressed(optimizer):
+        steps = self._pressed(optimizer)
+        for together in [list(steps)] if self._joint else ([step] for step in steps):
             try:
-                self.form.after(step)
+                self._enter(together)
             except UnknownMetricError:
                 if not self._by_default:
                     raise
                 self.form = without_metric(optimizer)
-                self.form.after(step)
+                self._enter(together)
         self.steps += 1
+
+    def _enter(self, steps: Sequence[Step]) -> None:
+        if self._joint:
+            assert isinstance(self.form, JointForm), "checked at the beginning"
+            self.form.after_all(steps)
+        else:
+            for step in steps:
+                self.form.after(step)
 
     def _pressed(self, optimizer: Optimizer) -> Iterator[Step]:
         """The parameters that this step moves and that are under pressure."""

@@ -1,0 +1,124 @@
+"""Units: what is removed as a whole. A weight by itself, a group within a layer, a channel."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import islice
+from typing import Any, Protocol, runtime_checkable
+
+import torch
+from torch import Tensor
+
+from l1prune.cuts.thresholds import Threshold
+from l1prune.penalties import Penalty
+from l1prune.penalties.joint import JointPenalty
+from l1prune.weights.shards import is_sharded, local, part_of
+from l1prune.weights.targets import Target
+
+
+class Units(Protocol):
+    """How weights divide into units."""
+
+    def check(self, threshold: Any) -> None:
+        """Raise ValueError if a threshold, or a plan, cannot cut such units."""
+        ...
+
+    def scores(self, worth: Sequence[Tensor], masks: Mapping[str, Tensor]) -> list[Tensor]:
+        """What each unit of each layer is worth, −1 where it was removed before.
+
+        Args:
+            worth: of each weight, one tensor for each target.
+            masks: of earlier rounds, by the target's name.
+        """
+        ...
+
+    def keep(self, threshold: Threshold, scores: list[Tensor], progress: float) -> list[Tensor]:
+        """What stays of each target, as masks that broadcast to it.
+
+        Args:
+            threshold: decides.
+            scores: what the units are worth.
+            progress: how much of the cutting is due.
+        """
+        ...
+
+
+@runtime_checkable
+class SpanningPenalty(JointPenalty, Protocol):
+    """A penalty whose units span targets: it knows itself how they divide."""
+
+    def units(self, targets: Sequence[Target]) -> Units:
+        """How these targets divide into units."""
+        ...
+
+
+def units_of(targets: Sequence[Target], penalty: Penalty) -> Units:
+    """How targets divide into the units of a penalty.
+
+    >>> from l1prune import L1, find_targets
+    >>> layer = torch.nn.Linear(2, 1)
+    >>> units_of(find_targets(layer), L1()).scores([torch.tensor([[1.0, -2.0]])], {})
+    [tensor([[1., 2.]])]
+    """
+    if isinstance(penalty, SpanningPenalty):
+        return penalty.units(targets)
+    assert not isinstance(penalty, JointPenalty), f"{penalty!r} does not say what its units are"
+    return LayerUnits(targets, penalty)
+
+
+class LayerUnits(Units):
+    """Units within layers, as a penalty scores them: single weights, or groups.
+
+    Args:
+        targets: the weights; a stack of matrices is as many layers.
+        penalty: says which weights are one unit, and sums up what they are worth.
+    """
+
+    def __init__(self, targets: Sequence[Target], penalty: Penalty) -> None:
+        self._targets, self._penalty = targets, penalty
+
+    def check(self, threshold: Any) -> None:
+        parameters = [target.parameter for target in self._targets]
+        layers = self._layers([self._penalty.score(parameter) for parameter in parameters])
+        threshold.check([layer.numel() for layer, _ in layers], [size for _, size in layers])
+
+    def scores(self, worth: Sequence[Tensor], masks: Mapping[str, Tensor]) -> list[Tensor]:
+        found = []
+        for target, weights in zip(self._targets, worth, strict=True):
+            units = self._penalty.score(weights)
+            if target.name in masks:
+                units = units.masked_fill(~_by_unit(local(masks[target.name]), units), -1.0)
+            found.append(part_of(units, target.parameter))
+        return found
+
+    def keep(self, threshold: Threshold, scores: list[Tensor], progress: float) -> list[Tensor]:
+        layers = self._layers(scores)
+        keeps = iter(
+            threshold.keep([layer for layer, _ in layers], [size for _, size in layers], progress)
+        )
+        return [
+            torch.stack(list(islice(keeps, len(units))))
+            if _is_split(target, units)
+            else next(keeps)
+            for target, units in zip(self._targets, scores, strict=True)
+        ]
+
+    def _layers(self, scores: Sequence[Tensor]) -> list[tuple[Tensor, int]]:
+        """The units of each layer, and how many weights one of them holds."""
+        layers: list[tuple[Tensor, int]] = []
+        for target, units in zip(self._targets, scores, strict=True):
+            size = target.parameter.numel() // max(units.numel(), 1)
+            parts = units.unbind(0) if _is_split(target, units) else (units,)
+            layers += [(part, size) for part in parts]
+        return layers
+
+
+def _is_split(target: Target, units: Tensor) -> bool:
+    """Whether a stack is cut as many layers: not if it is sharded, or its units are groups."""
+    return target.stacked and units.shape == target.parameter.shape and not is_sharded(units)
+
+
+def _by_unit(mask: Tensor, units: Tensor) -> Tensor:
+    """Which units are there still: the mask reduced over the dimensions that a unit spans."""
+    spans = [d for d in range(mask.ndim) if units.shape[d] != mask.shape[d]]
+    return mask.amax(spans, keepdim=True) if spans else mask
