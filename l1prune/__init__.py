@@ -10,6 +10,8 @@ import importlib.metadata
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from l1prune.channels.cost import Cost as Cost
+    from l1prune.channels.penalty import ChannelL1 as ChannelL1
     from l1prune.cuts.criteria import Criterion as Criterion
     from l1prune.cuts.criteria import Size as Size
     from l1prune.cuts.masks import Cut as Cut
@@ -70,6 +72,8 @@ if TYPE_CHECKING:
     __version__: str
 
 ROOMS = {
+    "channels.cost": "Cost",
+    "channels.penalty": "ChannelL1",
     "cuts.criteria": "Criterion Size",
     "cuts.masks": "Cut",
     "cuts.plans": "Budget Plan SparsityPath",

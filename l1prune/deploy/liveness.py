@@ -77,6 +77,7 @@ class Liveness:
         couplings: which units go together.
         idle: the units that no output needs or no input reaches, though they may have to stay.
         needed: those that stay: needed by an output, or by something that has to stay itself.
+        free: those that could go if nothing needed them.
     """
 
     scene: Scene
@@ -84,6 +85,7 @@ class Liveness:
     couplings: Couplings
     idle: Tensor
     needed: Tensor
+    free: Tensor
 
     def gone(self, spared: Tensor) -> Tensor:
         """Which units can go when some are spared, with all that these are computed from."""
@@ -107,8 +109,9 @@ def analyse(graph: Graph) -> Liveness:
     untouched = _untouched(scene, couplings)
     idle = ~_wanted(scene, known_by, couplings, nothing) | _steady(scene, couplings)
     idle &= ~untouched & (couplings.root != FIXED)
-    needed = _closed(scene, known_by, couplings, couplings.fixed | untouched)
-    return Liveness(scene, known_by, couplings, idle, needed)
+    bound = couplings.fixed | untouched
+    needed = _closed(scene, known_by, couplings, bound)
+    return Liveness(scene, known_by, couplings, idle, needed, ~bound)
 
 
 def _given(node: Node, scene: Scene) -> Signal | Stored | None:

@@ -55,11 +55,11 @@ class ModelPenalty(Penalty, Protocol):
         ...
 
 
-def joined(penalty: Penalty, model: nn.Module) -> Penalty:
+def join(penalty: Penalty, model: nn.Module) -> Penalty:
     """A penalty, joined to the model if it has to be.
 
     >>> from l1prune.penalties import L1
-    >>> joined(L1(), nn.Linear(2, 2))
+    >>> join(L1(), nn.Linear(2, 2))
     L1()
     """
     return penalty.join(model) if isinstance(penalty, ModelPenalty) else penalty

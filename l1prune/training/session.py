@@ -6,6 +6,7 @@ import lightning.pytorch as pl
 from lightning.pytorch.utilities import rank_zero_warn
 
 from l1prune.cuts import masks
+from l1prune.penalties.joint import JointPenalty, join
 from l1prune.training import loggers, rates, strategies
 from l1prune.training.averages import hold_averages_
 from l1prune.training.clock import planned_steps
@@ -38,15 +39,22 @@ class Session:
     def __init__(self, recipe: Recipe, run: Run, module: pl.LightningModule) -> None:
         self._recipe, self._run = recipe, run
         shards.reshard(module)
-        self.targets = targets_of(module, recipe.targets, recipe.plan, cut=run.masks.names)
+        self._join(module)
+        self.targets = targets_of(module, self._rules, recipe.plan, cut=run.masks.names)
         self._check()
-        self._attached = OptimizerHooks((), (), recipe.penalty, None, {})
+        self._attached = OptimizerHooks((), (), self._penalty, None, {})
         self._zeros = Zeros(self.targets, run.masks)
         self._shares: tuple[float, ...] = recipe.prune_at
 
+    def _join(self, module: pl.LightningModule) -> None:
+        """Let a penalty whose units span weights find them in the model as it is now."""
+        self._penalty, self._rules = join(self._recipe.penalty, module), self._recipe.targets
+        if isinstance(self._penalty, JointPenalty):
+            self._rules = [*self._penalty.rules(self._rules)]
+
     def _check(self) -> None:
-        strategies.check_units(self.targets, self._recipe.penalty)
-        masks.check(self.targets, self._recipe.penalty, self._recipe.plan)
+        strategies.check_units(self.targets, self._penalty)
+        masks.check(self.targets, self._penalty, self._recipe.plan)
 
     # ---- training starts
 
@@ -77,7 +85,7 @@ class Session:
         recipe = self._recipe
         self._changes = Changes(module, trainer.optimizers)
         self.targets = targets_of(
-            module, recipe.targets, recipe.plan, trainer.optimizers, self._run.masks.names
+            module, self._rules, recipe.plan, trainer.optimizers, self._run.masks.names
         )
         self._run.masks.unpack(self.targets)
         self._zeros.targets = self.targets
@@ -87,7 +95,7 @@ class Session:
         run, recipe = self._run, self._recipe
         form = run.strength.form(recipe.form)
         self._attached = OptimizerHooks(
-            trainer.optimizers, self.targets, recipe.penalty, form, run.masks, run.steps
+            trainer.optimizers, self.targets, self._penalty, form, run.masks, run.steps
         )
         if run.phase == "press":
             run.criterion.watch(module, self.targets)
@@ -132,7 +140,7 @@ class Session:
     def cut(self, trainer: pl.Trainer, module: pl.LightningModule, rounds: int) -> None:
         """Make the cut that is due after so many rounds."""
         run = self._run
-        cut_(run, self._recipe.penalty, self.targets, trainer, rounds / run.rounds)
+        cut_(run, self._penalty, self.targets, trainer, rounds / run.rounds)
         self.hold(trainer, module)
         run.rounds_done = rounds
         if run.phase == "tune":
@@ -167,14 +175,16 @@ class Session:
             self.inspect(trainer, module)
         if not self._changes.any(module, trainer.optimizers, thorough=first_of_epoch):
             return
-        before = self.targets
+        before, penalty, rules = self.targets, self._penalty, self._rules
         self._take_along(module)
         try:
+            self._join(module)
             self._find(trainer, module)
             self._check()
         except ValueError as error:  # the run is under way: go on with what was found before
             rank_zero_warn(f"the model has changed, and its new weights are left alone: {error}")
             self.targets = self._zeros.targets = before
+            self._penalty, self._rules = penalty, rules
             return
         self._tell_of(before)
         self._attach(trainer, module)

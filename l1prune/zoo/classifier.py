@@ -17,6 +17,7 @@ from torchmetrics.classification import MulticlassAccuracy
 from l1prune.checks import is_number
 from l1prune.training.lightning import has_trainer
 from l1prune.weights.shards import is_sharded
+from l1prune.zoo.examples import InMemory
 
 if TYPE_CHECKING:
     from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
@@ -101,6 +102,12 @@ class Classifier(L.LightningModule):
             if next(layer.parameters(), None) is not None:
                 fully_shard(layer, mesh=mesh["data_parallel"])
         fully_shard(self.network, mesh=mesh["data_parallel"])
+
+    def setup(self, stage: str) -> None:
+        """Take an example of the input from the data, for whatever asks for one."""
+        data = self.trainer.datamodule  # type: ignore[attr-defined]
+        if self.example_input_array is None and isinstance(data, InMemory) and data.train:
+            self.example_input_array = data.train.inputs[:2]
 
     def forward(self, inputs: Tensor) -> Tensor:
         if inputs.ndim == 4:

@@ -1,0 +1,178 @@
+"""Coupling: which indices of which parameters are one channel, and what a channel costs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from l1prune.deploy.contractions import TRANSPOSED, contraction
+from l1prune.deploy.graph import trace
+from l1prune.deploy.inputs import arguments
+from l1prune.deploy.liveness import Liveness, analyse
+from l1prune.deploy.signals import shape_of
+from l1prune.deploy.widths import widths
+
+
+@dataclass(frozen=True, eq=False)
+class Coupling:
+    """The channels of a model, numbered from 0, and where they lie.
+
+    A channel is an index of the dimensions that shorten together when it is removed: the row of
+    the layer that makes it, its bias, the scale and shift of its norm, the columns of the layers
+    that read it, in all layers of a residual stream. What has to stay is channel `count`.
+
+    Args:
+        places: by a parameter's name, the channel of each index of each dimension; None where no
+            index of a dimension can go.
+        streams: the channels that lie beside each other, as those of one layer, each ``(n,)``.
+        shapes: of all parameters of the model, by name.
+        positions: by a weight's name, at how many places of the example it is multiplied.
+    """
+
+    places: Mapping[str, tuple[Tensor | None, ...]]
+    streams: tuple[Tensor, ...]
+    shapes: Mapping[str, torch.Size]
+    positions: Mapping[str, int]
+
+    @property
+    def count(self) -> int:
+        """How many channels there are."""
+        return sum(map(len, self.streams))
+
+    def members(self, name: str) -> Iterator[tuple[int, Tensor]]:
+        """The dimensions of a parameter that have channels, each with those of its indices."""
+        for dim, index in enumerate(self.places.get(name, ())):
+            if index is not None:
+                yield dim, index
+
+    def sums(self, values: Mapping[str, Tensor]) -> Tensor:
+        """The sum of some values over all entries of each channel, ``(count + 1,)``.
+
+        Args:
+            values: by a parameter's name, of its shape.
+        """
+        device = next((value.device for value in values.values()), None)
+        total = torch.zeros(self.count + 1, dtype=torch.double, device=device)
+        for name, value in values.items():
+            for dim, index in self.members(name):
+                others = [d for d in range(value.ndim) if d != dim]
+                lengthwise = value.sum(others) if others else value
+                total.index_add_(0, index.to(total.device), lengthwise.to(total))
+        return total
+
+    def factors(self, name: str, values: Tensor) -> Iterator[Tensor]:
+        """What channels of a parameter are given, to be multiplied with it, one per dimension.
+
+        Args:
+            name: the parameter's.
+            values: of each channel, ``(count + 1,)``; 1 of what has to stay.
+        """
+        shape = self.shapes[name]
+        for dim, index in self.members(name):
+            sizes = [-1 if d == dim else 1 for d in range(len(shape))]
+            yield values[index.to(values.device)].view(sizes)
+
+    def within(self, names: Sequence[str]) -> Coupling:
+        """Only the streams of which all parameters are among these."""
+        left_out = torch.zeros(self.count + 1, dtype=torch.bool)
+        for name, dims in self.places.items():
+            for index in dims if name not in names else ():
+                if index is not None:
+                    left_out[index] = True
+        left_out[self.count] = False
+        streams = [stream for stream in self.streams if not left_out[stream].any()]
+        number = torch.full((self.count + 1,), sum(map(len, streams)))
+        starts = 0
+        renumbered = []
+        for stream in streams:
+            renumbered.append(torch.arange(starts, starts + len(stream)))
+            number[stream] = renumbered[-1]
+            starts += len(stream)
+        places = {
+            name: tuple(None if index is None else number[index] for index in dims)
+            for name, dims in self.places.items()
+        }
+        return Coupling(_used(places, starts), tuple(renumbered), self.shapes, self.positions)
+
+
+def _used(
+    places: Mapping[str, tuple[Tensor | None, ...]], count: int
+) -> dict[str, tuple[Tensor | None, ...]]:
+    """Without dimensions, and parameters, in which there is no channel that can go."""
+    used = {
+        name: tuple(
+            index if index is not None and bool((index < count).any()) else None for index in dims
+        )
+        for name, dims in places.items()
+    }
+    return {n: dims for n, dims in used.items() if any(index is not None for index in dims)}
+
+
+def coupling_of(model: nn.Module, example_input: Any) -> Coupling:
+    """Find the channels of a model on its exported graph.
+
+    Args:
+        model: in training or eval mode; it is left as it is.
+        example_input: a tensor, a tuple of what the model takes, or a mapping of it by name.
+
+    Raises:
+        ValueError: its forward cannot be exported.
+
+    >>> model = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2))
+    >>> coupling = coupling_of(model, torch.ones(1, 4))
+    >>> coupling.count, list(coupling.places)
+    (8, ['0.weight', '0.bias', '2.weight'])
+    """
+    with evaluated(model), torch.no_grad():
+        liveness = analyse(trace(model, arguments(example_input)))
+    parts = widths(liveness, liveness.free)
+    number = torch.full_like(liveness.couplings.root, sum(len(part.units) for part in parts))
+    streams: list[Tensor] = []
+    for part in parts:
+        start = sum(map(len, streams))
+        streams.append(torch.arange(start, start + len(part.units)))
+        number[part.units] = streams[-1]
+    number = number[liveness.couplings.root]
+    parameters = dict(model.named_parameters())
+    places: dict[str, list[Tensor | None]] = {
+        name: [None] * parameter.ndim for name, parameter in parameters.items()
+    }
+    units = liveness.scene.units
+    for name, dim in units.starts:
+        if name in parameters:
+            places[name][dim] = number[units.of(name, dim)]
+    found = {name: tuple(dims) for name, dims in places.items()}
+    shapes = {name: parameter.shape for name, parameter in parameters.items()}
+    count = sum(map(len, streams))
+    return Coupling(_used(found, count), tuple(streams), shapes, _positions(liveness))
+
+
+def _positions(liveness: Liveness) -> dict[str, int]:
+    """By a weight's name, how often it is multiplied, once for each use of it."""
+    positions: dict[str, int] = {}
+    for node in liveness.rules:
+        found = contraction(node, liveness.scene)
+        if found is not None:
+            transposed = getattr(node.target, "overloadpacket", None) in TRANSPOSED
+            shape = shape_of(found.source if transposed else node)
+            channels = shape[found.channel]
+            name = found.weight.name
+            positions[name] = positions.get(name, 0) + shape.numel() // max(channels, 1)
+    return positions
+
+
+@contextmanager
+def evaluated(model: nn.Module) -> Iterator[None]:
+    """A model in eval mode, and each of its modules afterwards as it was."""
+    modes = [(module, module.training) for module in model.modules()]
+    try:
+        model.eval()
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training
