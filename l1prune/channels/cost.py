@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import torch
 from torch import Tensor
 
 from l1prune.channels.units import ChannelUnits, Macs, Measure, Parameters
-from l1prune.checks import check_object, is_number
+from l1prune.checks import check_object, is_number, is_whole
 from l1prune.cuts.scopes import LAMP, Scope
 from l1prune.cuts.thresholds import Threshold
 from l1prune.pressure.schedules import Cubic
@@ -31,6 +32,8 @@ class Cost(Threshold):
         left: the share that is left at the end, in (0, 1).
         least: the share of each stream's channels that stays, whatever they are worth, in [0, 1);
             one channel stays in any case.
+        multiple: of which the number of channels of each stream is one in the end, where it had as
+            many: processors compute with 8 or 16 channels at a time, and wait for the missing ones.
         scope: how streams compare; None: as suits the criterion.
 
     Raises:
@@ -44,6 +47,7 @@ class Cost(Threshold):
     measure: str
     left: float
     least: float = 0.1
+    multiple: int = 1
     scope: Scope | None = None
 
     gradual = True
@@ -61,6 +65,8 @@ class Cost(Threshold):
                 "least must be a share from 0 to below 1 of a stream's channels, got "
                 f"{self.least!r}"
             )
+        if not is_whole(self.multiple, 1):
+            raise ValueError(f"multiple must be a whole number ≥ 1, got {self.multiple!r}")
         if self.scope is not None:
             check_object("scope", self.scope, ("comparable", "floors"), "LAMP()")
 
@@ -89,7 +95,9 @@ class Cost(Threshold):
             )
 
     def _floor(self, count: int) -> int:
-        return max(1, math.ceil(self.least * count))
+        """How many channels of so many stay whatever they are worth."""
+        least = max(1, math.ceil(self.least * count))
+        return min(math.ceil(least / self.multiple) * self.multiple, count)
 
     def keep_channels(
         self, channels: ChannelUnits, scores: Sequence[Tensor], progress: float
@@ -99,32 +107,40 @@ class Cost(Threshold):
         stays = channels.joined([score >= 0 for score in scores])
         total = channels.cost(measure, torch.ones_like(stays))
         most = total * (1 - Cubic(0.0, 1 - self.left)(progress))
-        order = self._order(channels, scores, stays)
-        low, high = 0, len(order)  # how many go: the fewest that bring the cost down to `most`
+        blocks = self._blocks(channels, scores, stays, self.multiple if progress == 1 else 1)
+        low, high = 0, len(blocks)  # how many go: the fewest that bring the cost down to `most`
         while low < high:
             middle = (low + high) // 2
-            fewer = stays.index_fill(0, order[:middle], False)
-            if channels.cost(measure, fewer) > most:
+            if channels.cost(measure, _without(stays, blocks[:middle])) > most:
                 low = middle + 1
             else:
                 high = middle
-        stays[order[:low]] = False
+        stays = _without(stays, blocks[:low])
         return [stays[stream] for stream in channels.coupling.streams]
 
-    def _order(self, channels: ChannelUnits, scores: Sequence[Tensor], stays: Tensor) -> Tensor:
+    def _blocks(
+        self, channels: ChannelUnits, scores: Sequence[Tensor], stays: Tensor, size: int
+    ) -> list[Tensor]:
         """The channels that may go now, by number, those that are worth least for their cost first.
 
-        A score s is the root mean square over n weights: together they are worth n·s².
+        As many go together as leave a multiple of `size` in their stream. A score s is the root
+        mean square over n weights: together they are worth n·s².
         """
         saved = channels.marginal(MEASURES[self.measure], stays)
         sizes = channels.sizes.cpu()
         comparable = (LAMP() if self.scope is None else self.scope).comparables(scores)
-        worth = torch.full_like(saved, math.inf)
+        found: list[tuple[float, Tensor]] = []
         for stream, score, value in zip(channels.coupling.streams, scores, comparable, strict=True):
-            price = (saved[stream] / sizes[stream]).clamp(min=1e-300).sqrt()
-            worth[stream] = value.double() / price
-            firm = score.topk(self._floor(len(score))).indices
-            worth[stream[firm]] = math.inf
-        worth[~stays] = math.inf
-        order = worth.argsort(stable=True)
-        return order[: int(worth.isfinite().sum())]
+            here = stays[stream]
+            order = score.argsort(stable=True)[int((~here).sum()) :]
+            free = max(len(order) - self._floor(len(stream)), 0)
+            ends = range(len(order) % size or size, free + 1, size)
+            for start, end in pairwise([0, *ends]):
+                block = order[start:end]
+                worth = value[block].double().square() * sizes[stream[block]]
+                found.append((float(worth.sum() / saved[stream[block]].sum()), stream[block]))
+        return [block for _, block in sorted(found, key=lambda one: one[0])]
+
+
+def _without(stays: Tensor, blocks: Sequence[Tensor]) -> Tensor:
+    return stays.index_fill(0, torch.cat(list(blocks)), False) if blocks else stays
