@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -77,27 +77,26 @@ class Coupling:
             sizes = [-1 if d == dim else 1 for d in range(len(shape))]
             yield values[index.to(values.device)].view(sizes)
 
-    def within(self, names: Sequence[str]) -> Coupling:
+    def within(self, names: Collection[str]) -> Coupling:
         """Only the streams of which all parameters are among these."""
-        left_out = torch.zeros(self.count + 1, dtype=torch.bool)
-        for name, dims in self.places.items():
-            for index in dims if name not in names else ():
-                if index is not None:
-                    left_out[index] = True
-        left_out[self.count] = False
-        streams = [stream for stream in self.streams if not left_out[stream].any()]
-        number = torch.full((self.count + 1,), sum(map(len, streams)))
-        starts = 0
-        renumbered = []
-        for stream in streams:
-            renumbered.append(torch.arange(starts, starts + len(stream)))
-            number[stream] = renumbered[-1]
-            starts += len(stream)
+        reaches_out = torch.zeros(self.count + 1, dtype=torch.bool)
+        for name in self.places:
+            for _, index in self.members(name) if name not in names else ():
+                reaches_out[index] = True
+        return self.only([not bool(reaches_out[stream].any()) for stream in self.streams])
+
+    def only(self, chosen: Sequence[bool]) -> Coupling:
+        """Only some of the streams, numbered anew; all else has to stay."""
+        kept = [stream for stream, mine in zip(self.streams, chosen, strict=True) if mine]
+        count = sum(map(len, kept))
+        number = torch.full((self.count + 1,), count)
+        number[torch.cat([*kept, torch.empty(0, dtype=torch.long)])] = torch.arange(count)
         places = {
             name: tuple(None if index is None else number[index] for index in dims)
             for name, dims in self.places.items()
         }
-        return Coupling(_used(places, starts), tuple(renumbered), self.shapes, self.positions)
+        streams = torch.split(torch.arange(count), [len(stream) for stream in kept])
+        return replace(self, places=_used(places, count), streams=streams)
 
 
 def _used(

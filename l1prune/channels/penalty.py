@@ -10,11 +10,13 @@ import torch
 from torch import Tensor, nn
 
 from l1prune.channels.coupling import coupling_of
+from l1prune.channels.trial import firm_streams
 from l1prune.channels.units import ChannelUnits
 from l1prune.penalties.group import GroupL1
 from l1prune.penalties.penalty import is_separable, makes_zeros
 from l1prune.weights.pieces import precise
 from l1prune.weights.rules import ByName, Rule, Rules
+from l1prune.weights.shards import warn
 from l1prune.weights.targets import Target, find_targets
 
 
@@ -84,7 +86,13 @@ class JoinedChannelL1(_Rows):
 
     def __init__(self, model: nn.Module, example_input: Any) -> None:
         self._model = model
-        self._coupling = coupling_of(model, example_input)
+        found = coupling_of(model, example_input)
+        self._firm = firm_streams(model, found, example_input)
+        self._coupling = found.only([n not in self._firm for n in range(len(found.streams))])
+        if self._firm:
+            warn(
+                f"channels that cannot be removed are left alone: {'; '.join(self._firm.values())}"
+            )
         self._names = {id(parameter): name for name, parameter in model.named_parameters()}
 
     def __repr__(self) -> str:
@@ -102,11 +110,12 @@ class JoinedChannelL1(_Rows):
         allowed = [n for n in self._coupling.shapes if n not in still | (matrices - chosen)]
         coupling = self._coupling.within(allowed)
         if not coupling.places:
-            raise ValueError(
-                f"{type(self._model).__name__} has no channels that can be removed: all are bound "
-                "to its inputs or outputs, frozen, left out by targets, or used by operations that "
-                "are not known"
+            why = "; ".join(self._firm.values()) or (
+                "all are bound to its inputs or outputs, frozen, left out by targets, or used by "
+                "operations that are not known"
             )
+            kind = type(self._model).__name__
+            raise ValueError(f"{kind} has no channels that can be removed: {why}")
         return [ByName(name) for name in coupling.places]
 
     def units(self, targets: Sequence[Target]) -> ChannelUnits:

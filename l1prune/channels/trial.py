@@ -1,0 +1,76 @@
+"""Trial: which channels can be removed, found out by removing some of a copy."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from l1prune.channels.coupling import Coupling
+from l1prune.deploy.compact import Compaction, compact
+from l1prune.deploy.refusals import HOOKS
+
+
+@torch.no_grad()
+def firm_streams(model: nn.Module, coupling: Coupling, example_input: Any) -> dict[int, str]:
+    """The streams, by number, whose channels `compact` cannot remove: a parameter, and the reason.
+
+    Half of the channels of each are removed from a copy, as pruning would.
+
+    Args:
+        model: in training or eval mode; it is left as it is.
+        coupling: its channels.
+        example_input: as for `compact`.
+
+    Raises:
+        ValueError: the model cannot be made compact at all.
+
+    >>> from l1prune.channels.coupling import coupling_of
+    >>> model = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2))
+    >>> firm_streams(model, coupling_of(model, torch.ones(1, 4)), torch.ones(1, 4))
+    {}
+    """
+    trial = _plain_copy(model)
+    stays = torch.ones(coupling.count + 1)
+    for stream in coupling.streams:
+        stays[stream[(len(stream) + 1) // 2 :]] = 0
+    for name, parameter in trial.named_parameters():
+        for factor in coupling.factors(name, stays.to(parameter)):
+            parameter.mul_(factor)
+    compaction = compact(trial, example_input)
+    after = dict(compaction.model.named_parameters())
+    firm = {}
+    for number, stream in enumerate(coupling.streams):
+        name, dim = _first_place(coupling, stream)
+        if after[name].shape[dim] == coupling.shapes[name][dim]:
+            firm[number] = f"{name}: {_reason(compaction, name)}"
+    return firm
+
+
+def _plain_copy(model: nn.Module) -> nn.Module:
+    """A copy in eval mode, without hooks, which only watch."""
+    twin = copy.deepcopy(model).eval()
+    for module in twin.modules():
+        for hooks in HOOKS:
+            getattr(module, hooks).clear()
+    return twin
+
+
+def _first_place(coupling: Coupling, stream: Tensor) -> tuple[str, int]:
+    """A parameter and a dimension of it in which the channels of a stream lie."""
+    return next(
+        (name, dim)
+        for name in coupling.places
+        for dim, index in coupling.members(name)
+        if bool(torch.isin(index, stream).any())
+    )
+
+
+def _reason(compaction: Compaction, name: str) -> str:
+    report = compaction.report
+    for part, reason in report.refused.items():
+        if part.split(" and ")[0] == name:
+            return reason
+    return next(iter(report.kept.get(name, {})), "it has but one channel")
