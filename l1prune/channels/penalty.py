@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_map_only
 
 from l1prune.channels.coupling import coupling_of
 from l1prune.channels.trial import firm_streams
@@ -70,7 +71,17 @@ class ChannelL1(_Rows):
                 "takes an example of its input: set self.example_input_array in its __init__, as "
                 "torch.zeros(1, 3, 32, 32)"
             )
-        return JoinedChannelL1(model, example)
+        return JoinedChannelL1(model, _like_weights(example, model))
+
+
+def _like_weights(example: Any, model: nn.Module) -> Any:
+    """An example where the model is, its floats of the type of the weights."""
+    weight = next(model.parameters())
+
+    def moved(tensor: Tensor) -> Tensor:
+        return tensor.to(weight if tensor.is_floating_point() else weight.device)
+
+    return tree_map_only(Tensor, moved, example)
 
 
 class JoinedChannelL1(_Rows):

@@ -150,6 +150,14 @@ def test_a_stopped_run_goes_on_to_the_same_bits(tmp_path: Path) -> None:
             assert torch.equal(a, b)
 
 
+@pytest.mark.parametrize("precision", ["bf16-true", "64-true"])
+def test_the_example_is_brought_to_where_the_model_is(precision: str) -> None:
+    task = Seen()
+    fit(task, pruning(), epochs=3, precision=precision)
+    weight = task.net[2].weight
+    assert bool((weight == 0).all(1).any()) and weight.dtype != torch.float32
+
+
 def test_a_model_without_an_example_is_refused_in_a_sentence() -> None:
     with pytest.raises(ValueError, match=r"set self\.example_input_array"):
         fit(Task(), pruning())
