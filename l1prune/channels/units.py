@@ -66,9 +66,11 @@ class ChannelUnits(Units):
         squares = {n: one.detach().double().square() for n, one in zip(names, worth, strict=True)}
         sizes = self.sizes.to(next(iter(squares.values())).device)
         found = (self.coupling.sums(squares) / sizes).sqrt()
-        known = {name: local(masks[name]).double() for name in names if name in masks}
-        if len(known) == len(names):
-            found[self.coupling.sums(known) == 0] = -1.0
+        # Of a weight that came later there is no mask yet.
+        left = {name: local(masks[name]).double() for name in names if name in masks}
+        there = {name: torch.ones_like(mask) for name, mask in left.items()}
+        if left:
+            found[(self.coupling.sums(left) == 0) & (self.coupling.sums(there) > 0)] = -1.0
         return [found[stream.to(found.device)] for stream in self.coupling.streams]
 
     def keep(self, threshold: Threshold, scores: list[Tensor], progress: float) -> list[Tensor]:

@@ -93,8 +93,9 @@ def test_scores_are_root_mean_squares_and_negative_once_removed() -> None:
     stays[3] = False
     keeps = units.keep(Given(stays), units.scores(worth, {}), 1.0)  # type: ignore[arg-type]
     masks = {target.name: keep for target, keep in zip(targets, keeps)}
-    first, second = units.scores(worth, masks)
-    assert (first < 0).nonzero().flatten().tolist() == [3] and bool((second > 0).all())
+    for known in (masks, {name: masks[name] for name in ("0.weight", "0.bias")}):
+        first, second = units.scores(worth, known)
+        assert (first < 0).nonzero().flatten().tolist() == [3] and bool((second > 0).all())
 
 
 def test_channels_that_reach_beyond_the_targets_stay() -> None:
