@@ -103,7 +103,7 @@ class Cost(Threshold):
         self, channels: ChannelUnits, scores: Sequence[Tensor], progress: float
     ) -> list[Tensor]:
         measure = MEASURES[self.measure]
-        scores = [score.cpu() for score in scores]
+        scores = [score.cpu() for score in scores]  # few, and float64 is at hand there
         stays = channels.joined([score >= 0 for score in scores])
         total = channels.cost(measure, torch.ones_like(stays))
         most = total * (1 - Cubic(0.0, 1 - self.left)(progress))

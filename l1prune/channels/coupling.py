@@ -16,6 +16,7 @@ from l1prune.deploy.inputs import arguments
 from l1prune.deploy.liveness import Liveness, analyse
 from l1prune.deploy.signals import shape_of
 from l1prune.deploy.widths import widths
+from l1prune.weights.pieces import widest
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,8 +57,8 @@ class Coupling:
         Args:
             values: by a parameter's name, of its shape.
         """
-        device = next((value.device for value in values.values()), None)
-        total = torch.zeros(self.count + 1, dtype=torch.double, device=device)
+        device = next((value.device for value in values.values()), torch.device("cpu"))
+        total = torch.zeros(self.count + 1, dtype=widest(device), device=device)
         for name, value in values.items():
             for dim, index in self.members(name):
                 others = [d for d in range(value.ndim) if d != dim]
@@ -76,6 +77,14 @@ class Coupling:
         for dim, index in self.members(name):
             sizes = [-1 if d == dim else 1 for d in range(len(shape))]
             yield values[index.to(values.device)].view(sizes)
+
+    def to(self, device: torch.device) -> Coupling:
+        """The same, with its numbers on a device."""
+        places = {
+            name: tuple(None if index is None else index.to(device) for index in dims)
+            for name, dims in self.places.items()
+        }
+        return replace(self, places=places)
 
     def within(self, names: Collection[str]) -> Coupling:
         """Only the streams of which all parameters are among these."""

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_map_only
 
-from l1prune.channels.coupling import coupling_of
+from l1prune.channels.coupling import Coupling, coupling_of
 from l1prune.channels.trial import firm_streams
 from l1prune.channels.units import ChannelUnits
 from l1prune.penalties.group import GroupL1
@@ -104,6 +104,7 @@ class JoinedChannelL1(_Rows):
             warn(
                 f"channels that cannot be removed are left alone: {'; '.join(self._firm.values())}"
             )
+        self._elsewhere: dict[torch.device, Coupling] = {}
         self._names = {id(parameter): name for name, parameter in model.named_parameters()}
 
     def __repr__(self) -> str:
@@ -133,6 +134,12 @@ class JoinedChannelL1(_Rows):
         """How these targets divide into channels."""
         return ChannelUnits(self._coupling, targets)
 
+    def _coupling_on(self, device: torch.device) -> Coupling:
+        """Where the weights are, so that no step has to bring numbers there."""
+        if device not in self._elsewhere:
+            self._elsewhere[device] = self._coupling.to(device)
+        return self._elsewhere[device]
+
     @torch.no_grad()
     def prox_all_(
         self,
@@ -152,10 +159,11 @@ class JoinedChannelL1(_Rows):
             slownesses[name] = torch.as_tensor(t, dtype=w.dtype, device=w.device).reciprocal()
             slownesses[name] = slownesses[name].expand_as(w)
             ones[name] = w.new_ones(()).expand_as(w)
-        left = shrinkage(*(self._coupling.sums(one) for one in (squares, slownesses, ones)))
+        coupling = self._coupling_on(weights[0].device)
+        left = shrinkage(*(coupling.sums(one) for one in (squares, slownesses, ones)))
         left[-1] = 1
         for name, w in zip(names, weights, strict=True):
-            for factor in self._coupling.factors(name, left.to(w.dtype)):
+            for factor in coupling.factors(name, left.to(w.dtype)):
                 w.mul_(factor)
 
 

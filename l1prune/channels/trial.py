@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_map_only
 
 from l1prune.channels.coupling import Coupling
 from l1prune.deploy.compact import Compaction, compact
@@ -33,6 +34,10 @@ def firm_streams(model: nn.Module, coupling: Coupling, example_input: Any) -> di
     {}
     """
     trial = _plain_copy(model)
+    if any(parameter.device.type == "mps" for parameter in trial.parameters()):
+        # The proof computes in float64, which there is none of.
+        trial = trial.cpu()
+        example_input = tree_map_only(Tensor, Tensor.cpu, example_input)
     stays = torch.ones(coupling.count + 1)
     for stream in coupling.streams:
         stays[stream[(len(stream) + 1) // 2 :]] = 0

@@ -12,6 +12,7 @@ from torch import Tensor
 from l1prune.channels.coupling import Coupling
 from l1prune.cuts.thresholds import Threshold
 from l1prune.cuts.units import Units
+from l1prune.weights.pieces import widest
 from l1prune.weights.shards import local
 from l1prune.weights.targets import Target
 
@@ -63,11 +64,14 @@ class ChannelUnits(Units):
 
     def scores(self, worth: Sequence[Tensor], masks: Mapping[str, Tensor]) -> list[Tensor]:
         names = [target.name for target in self._targets]
-        squares = {n: one.detach().double().square() for n, one in zip(names, worth, strict=True)}
+        squares = {
+            name: one.detach().to(widest(one.device)).square()
+            for name, one in zip(names, worth, strict=True)
+        }
         sizes = self.sizes.to(next(iter(squares.values())).device)
         found = (self.coupling.sums(squares) / sizes).sqrt()
         # Of a weight that came later there is no mask yet.
-        left = {name: local(masks[name]).double() for name in names if name in masks}
+        left = {name: local(masks[name]).float() for name in names if name in masks}
         there = {name: torch.ones_like(mask) for name, mask in left.items()}
         if left:
             found[(self.coupling.sums(left) == 0) & (self.coupling.sums(there) > 0)] = -1.0
