@@ -32,8 +32,8 @@ class Cost(Threshold):
         left: the share that is left at the end, in (0, 1).
         least: the share of each stream's channels that stays, whatever they are worth, in [0, 1);
             one channel stays in any case.
-        multiple: of which the number of channels of each stream is one in the end, where it had as
-            many: processors compute with 8 or 16 channels at a time, and wait for the missing ones.
+        multiple: how many channels of a stream go at a time, so that a multiple of it is left:
+            processors compute with 8 or 16 channels at once, and wait for the missing ones.
         scope: how streams compare; None: as suits the criterion.
 
     Raises:
@@ -107,7 +107,7 @@ class Cost(Threshold):
         stays = channels.joined([score >= 0 for score in scores])
         total = channels.cost(measure, torch.ones_like(stays))
         most = total * (1 - Cubic(0.0, 1 - self.left)(progress))
-        blocks = self._blocks(channels, scores, stays, self.multiple if progress == 1 else 1)
+        blocks = self._blocks(channels, scores, stays)
         low, high = 0, len(blocks)  # how many go: the fewest that bring the cost down to `most`
         while low < high:
             middle = (low + high) // 2
@@ -119,11 +119,11 @@ class Cost(Threshold):
         return [stays[stream] for stream in channels.coupling.streams]
 
     def _blocks(
-        self, channels: ChannelUnits, scores: Sequence[Tensor], stays: Tensor, size: int
+        self, channels: ChannelUnits, scores: Sequence[Tensor], stays: Tensor
     ) -> list[Tensor]:
         """The channels that may go now, by number, those that are worth least for their cost first.
 
-        As many go together as leave a multiple of `size` in their stream. A score s is the root
+        As many go together as leave a multiple in their stream. A score s is the root
         mean square over n weights: together they are worth n·s².
         """
         saved = channels.marginal(MEASURES[self.measure], stays)
@@ -134,7 +134,7 @@ class Cost(Threshold):
             here = stays[stream]
             order = score.argsort(stable=True)[int((~here).sum()) :]
             free = max(len(order) - self._floor(len(stream)), 0)
-            ends = range(len(order) % size or size, free + 1, size)
+            ends = range(len(order) % self.multiple or self.multiple, free + 1, self.multiple)
             for start, end in pairwise([0, *ends]):
                 block = order[start:end]
                 worth = value[block].double().square() * sizes[stream[block]]

@@ -78,12 +78,15 @@ def test_each_stream_keeps_its_least_share() -> None:
 
 
 @pytest.mark.parametrize("multiple", [2, 4])
-def test_channels_come_in_multiples_at_the_end(multiple: int) -> None:
+def test_channels_come_in_multiples_in_each_round(multiple: int) -> None:
     units = units_of("residual")
-    cost = Cost("macs", 0.5, multiple=multiple)
-    keeps = cost.keep_channels(units, scores_of(units), 1.0)
-    for keep in keeps:
-        assert int(keep.sum()) % multiple == 0 or bool(keep.all())
+    scores, counts = scores_of(units), set()
+    for progress in (0.3, 0.7, 1.0):
+        cost = Cost("macs", 0.4, multiple=multiple)
+        keeps = cost.keep_channels(units, scores, progress)
+        scores = [score.masked_fill(~keep, -1.0) for score, keep in zip(scores, keeps)]
+        counts |= {int(keep.sum()) for keep in keeps if not keep.all()}
+    assert counts and all(count % multiple == 0 for count in counts)
 
 
 def test_the_best_of_a_stream_stay() -> None:
