@@ -42,6 +42,7 @@ class Contest:
 
     Attributes:
         choices: the best form by the number of rows.
+        channels: how many numbers a row has.
         failures: what kernels that fail on the layer say.
     """
 
@@ -49,11 +50,13 @@ class Contest:
         self._candidate, self._timer = candidate, timer
         self._forms: dict[str, nn.Module] | None = None
         self.choices: dict[int, Choice] = {}
+        self.channels = 0
         self.failures: list[str] = []
 
     def enter(self, inputs: Mapping[int, Tensor]) -> None:
         """Time all forms with inputs by their numbers of rows, unless those were there before."""
         for rows, x in inputs.items():
+            self.channels = x.numel() // rows
             if rows not in self.choices:
                 with torch.no_grad():
                     self._forms = self._built(x) if self._forms is None else self._forms
@@ -91,14 +94,14 @@ def joined(choices: Mapping[int, Choice], channels: int) -> nn.Module:
 
     Args:
         choices: by the number of rows.
-        channels: the dimension of the inputs that has the channels, from the end.
+        channels: how many numbers a row has.
 
     >>> few, many = nn.Linear(2, 2), nn.Linear(2, 2)
     >>> choices = {1: Choice("Csr", few, 2.0, 0.0), 64: Choice("Bag", many, 3.0, 0.0)}
-    >>> joined(choices, -1).limits, joined({1: choices[1]}, -1) is few
-    ([8], True)
+    >>> joined(choices, 2).limits, joined({1: choices[1]}, 2) is few
+    ([16], True)
     """
     runs = [list(run) for _, run in groupby(sorted(choices), lambda rows: choices[rows].form)]
-    limits = [math.isqrt(before[-1] * after[0]) for before, after in pairwise(runs)]
+    limits = [math.isqrt(before[-1] * after[0]) * channels for before, after in pairwise(runs)]
     forms = [choices[run[0]].form for run in runs]
-    return Switch(forms, limits, channels) if limits else forms[0]
+    return Switch(forms, limits) if limits else forms[0]

@@ -30,6 +30,8 @@ from l1prune.deploy.proof import (
 from l1prune.deploy.refusals import check_plain
 from l1prune.deploy.timing import Paired, Speedup, Timer, clock_of, speedup
 
+SLACK = 0.03  # to look at the size of the input costs a layer that stays dense a quarter of a µs
+
 
 @dataclass(frozen=True, eq=False)
 class SparseExecution:
@@ -56,9 +58,9 @@ def sparse(
     For zeros that `compact` cannot remove. Each layer is timed with what it is called with, by each
     kernel that can run it, and stays dense unless one is 5 % faster. Which kernel runs goes by the
     number of rows, in a transformer batch × sequence; between two numbers that were timed the
-    nearer one decides. Then the whole model is timed, and while it is slower than the dense one, in
-    three of four rounds, the half of the layers that gains least becomes dense again. At last
-    both are compared in float64.
+    nearer one decides. Then the whole model is timed, and while it is slower than the dense one at
+    one of the batch sizes, by 3 % and in three of four rounds, or faster at none, the half of the
+    layers that gains least becomes dense again. At last both are compared in float64.
 
     The result is for inference: gradients reach inputs, biases and dense layers. Its `state_dict`
     fits itself, not the dense model: keep that one, and call `sparse` on the machine that runs it.
@@ -151,7 +153,7 @@ class _Search:
                 continue
             if any(choice.name != "dense" for choice in contest.choices.values()):
                 self.choices[name] = contest.choices
-                self._put(name, joined(contest.choices, self.found[name].channels))
+                self._put(name, joined(contest.choices, contest.channels))
             else:
                 self.left[name] = _why_dense(contest)
 
@@ -213,8 +215,9 @@ class _Search:
     def _speedup(self, call: Arguments) -> Speedup:
         args, kwargs = call
         works = [partial(model, *args, **kwargs) for model in (self.original, self.model)]
-        with torch.no_grad():
-            return speedup(*self.timer(works))
+        with torch.no_grad():  # twice: a wrong verdict costs more here than one on a layer
+            twice = self.timer(works), self.timer(works)
+        return speedup(*(first + second for first, second in zip(*twice, strict=True)))
 
     def _run(self, call: Arguments) -> list[Any]:
         return outputs(self.model, call)
@@ -245,7 +248,7 @@ def _why_dense(contest: Contest) -> str:
 
 def _fault(timed: Mapping[int, Speedup]) -> str | None:
     """What is wrong with a sparse model's speed, if anything is."""
-    slower = [batch for batch, times in timed.items() if times.high < 1]
+    slower = [b for b, times in timed.items() if times.high < 1 and times.median < 1 - SLACK]
     if slower:
         return f"slower at batch {slower[0]}"
     return None if any(times.low > 1 for times in timed.values()) else "no faster"

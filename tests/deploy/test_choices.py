@@ -106,9 +106,9 @@ class Form(nn.Module):
 def test_the_nearer_of_what_was_timed_decides(picks: dict[int, int], rows: int) -> None:
     forms = [Form(number) for number in range(3)]
     choices = {at: Choice(str(pick), forms[pick], 2.0, 1.0) for at, pick in picks.items()}
-    module = joined(choices, -1)
+    module = joined(choices, 3)
     for at, pick in picks.items():
-        assert module(torch.ones(at, 1)) == pick
+        assert module(torch.ones(at, 3)) == pick
     below = max((at for at in picks if at <= rows), default=min(picks))
     above = min((at for at in picks if at >= rows), default=max(picks))
-    assert module(torch.ones(rows, 1)) in {picks[below], picks[above]}
+    assert module(torch.ones(rows, 3)) in {picks[below], picks[above]}
