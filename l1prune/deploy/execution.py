@@ -105,9 +105,14 @@ class _Proof:
     def __init__(self, model: nn.Module, call: Arguments, calls: Mapping[int, Arguments]) -> None:
         self.exact: list[Reference] = references(model, call, exact_outputs, [])
         self.usual: list[Reference] = references(model, call, outputs, [])
-        for other in calls.values():
-            self.exact += references(model, other, exact_outputs, None)[:1]
-            self.usual += references(model, other, outputs, None)[:1]
+        for batch, other in calls.items():
+            try:
+                self.usual.append((other, outputs(model, other)))
+            except Exception as error:
+                raise ValueError(
+                    f"batches: the model cannot be run at batch {batch}: {first_line(error)}"
+                ) from error
+            self.exact.append((other, exact_outputs(model, other)))
         self.rough = precision(model) ** 0.5
 
     def differences(self, model: nn.Module) -> tuple[float, float]:

@@ -333,6 +333,11 @@ def hooked() -> nn.Module:
         (lambda: thinned(nn.Linear(15, 3)), {}, "cannot be run"),
         (lambda: Apply(lambda m, x: x + torch.rand(1)).eval(), {}, "something else each time"),
         (mlp, {"batches": (0,)}, "batches must be whole numbers from 1"),
+        (
+            lambda: thinned(Apply(lambda m, x: m.layer(x.view(2, 16)), layer=nn.Linear(16, 3))),
+            {"batches": (3,)},
+            "batches: the model cannot be run at batch 3",
+        ),
         (mlp, {"kernels": ("csr",)}, "kernels must be an object"),
         (mlp, {"kernels": (Csr,)}, "kernels must be an object"),
     ],
