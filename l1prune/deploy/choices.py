@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from l1prune.deploy.candidates import Candidate
 from l1prune.deploy.graph import first_line
-from l1prune.deploy.sparse_layers import Switch
+from l1prune.deploy.sparse_layers import Switch, frozen
 from l1prune.deploy.timing import Timer, speedup
 
 MARGIN = 0.05  # by so much a sparse kernel has to be faster than dense, half of the time
@@ -25,7 +25,7 @@ class Choice:
     """What is best at one number of rows.
 
     Args:
-        name: of the kernel, or dense.
+        name: of the kernel, or ``"dense"``.
         form: what the kernel has built, or the layer as it is.
         speedup: of the fastest kernel over dense, be it taken or not.
         saved: seconds of one call.
@@ -35,6 +35,10 @@ class Choice:
     form: nn.Module
     speedup: float
     saved: float
+
+    def undone(self, layer: nn.Module) -> Choice:
+        """The layer as it is, after all."""
+        return Choice("dense", layer, self.speedup, 0.0)
 
 
 class Contest:
@@ -103,5 +107,7 @@ def joined(choices: Mapping[int, Choice], channels: int) -> nn.Module:
     """
     runs = [list(run) for _, run in groupby(sorted(choices), lambda rows: choices[rows].form)]
     limits = [math.isqrt(before[-1] * after[0]) * channels for before, after in pairwise(runs)]
-    forms = [choices[run[0]].form for run in runs]
-    return Switch(forms, limits) if limits else forms[0]
+    chosen = [choices[run[0]] for run in runs]
+    if not limits:
+        return chosen[0].form
+    return Switch([frozen(choice.form) for choice in chosen], limits)

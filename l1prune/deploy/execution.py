@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -58,9 +58,10 @@ def sparse(
     For zeros that `compact` cannot remove. Each layer is timed with what it is called with, by each
     kernel that can run it, and stays dense unless one is 5 % faster. Which kernel runs goes by the
     number of rows, in a transformer batch × sequence; between two numbers that were timed the
-    nearer one decides. Then the whole model is timed, and while it is slower than the dense one at
-    one of the batch sizes, by 3 % and in three of four rounds, or faster at none, the half of the
-    layers that gains least becomes dense again. At last both are compared in float64.
+    nearer one decides. Then the whole model is timed. While it is slower than the dense one at one
+    of the batch sizes, by 3 % and in three of four rounds, the half of the layers that gains least
+    becomes dense again, there; and all do if it is faster at none. At last both are compared in
+    float64.
 
     The result is for inference: gradients reach inputs, biases and dense layers. Its `state_dict`
     fits itself, not the dense model: keep that one, and call `sparse` on the machine that runs it.
@@ -141,14 +142,17 @@ class _Search:
         self.found: dict[str, Candidate] = {}
         self.left: dict[str, str] = {}
         self.choices: dict[str, dict[int, Choice]] = {}
+        self.channels: dict[str, int] = {}
+        self.rows: dict[int, dict[str, list[int]]] = {}  # of each layer, by the batch size
         self.speedups: dict[int, float] = {}
 
     def choose(self, kernels: Sequence[Kernel]) -> None:
         """Time all layers, and put the faster forms in place."""
         self.found, self.left = candidates(self.model, kernels)
         contests = {name: Contest(one, self.timer) for name, one in self.found.items()}
-        for call in self.calls.values():
+        for batch, call in self.calls.items():
             seen, otherwise = recorded(self._run, self.found, call)
+            self.rows[batch] = {name: list(inputs) for name, inputs in seen.items()}
             self.left.update(dict.fromkeys(otherwise, "it is called with more than one tensor"))
             for name, inputs in seen.items():
                 if name not in self.left:
@@ -156,8 +160,9 @@ class _Search:
         for name, contest in contests.items():
             if name in self.left:
                 continue
-            if any(choice.name != "dense" for choice in contest.choices.values()):
-                self.choices[name] = contest.choices
+            dense = self.found[name].layer
+            if any(choice.form is not dense for choice in contest.choices.values()):
+                self.choices[name], self.channels[name] = contest.choices, contest.channels
                 self._put(name, joined(contest.choices, contest.channels))
             else:
                 self.left[name] = _why_dense(contest)
@@ -165,17 +170,36 @@ class _Search:
     def settle(self) -> None:
         """Make layers dense again that the model cannot run with, or that make it slower."""
         self._leave_what_fails()
-        gains = sorted(self.choices, key=lambda name: -_gain(self.choices[name]))
-        while gains:
+        while self.choices:
             timed = {batch: self._speedup(call) for batch, call in self.calls.items()}
             self.speedups = {batch: times.median for batch, times in timed.items()}
-            if (fault := _fault(timed)) is None:
+            slower = [batch for batch, times in timed.items() if _is_slower(times)]
+            if slower:
+                self._relieve(slower[0])
+            elif any(times.low > 1 for times in timed.values()):
                 return
-            half = len(gains) // 2
-            for name in gains[half:]:
-                self._leave(name, f"undone: with it the model is {fault}")
-            gains = gains[:half]
+            else:
+                for name in list(self.choices):
+                    self._leave(name, "undone: with it the model is no faster")
         self.speedups = {}
+
+    def _relieve(self, batch: int) -> None:
+        """Make those layers dense that gain least, at this batch size or, if all are, at any."""
+        rows = self.rows[batch]
+        gains = {name: _gain(by_rows, rows[name]) for name, by_rows in self.choices.items()}
+        names = [name for name, gain in gains.items() if gain]
+        if not names:
+            gains = {name: _gain(by_rows, by_rows) for name, by_rows in self.choices.items()}
+            names, rows = list(gains), {name: list(of) for name, of in self.choices.items()}
+        names.sort(key=lambda name: -gains[name])
+        for name in names[len(names) // 2 :]:
+            layer = self.found[name].layer
+            for count in rows[name]:
+                self.choices[name][count] = self.choices[name][count].undone(layer)
+            if any(choice.form is not layer for choice in self.choices[name].values()):
+                self._put(name, joined(self.choices[name], self.channels[name]))
+            else:
+                self._leave(name, f"undone: with it the model is slower at batch {batch}")
 
     def report(self, proof: _Proof) -> SparseReport:
         """What to say of the form that is in place, once it is proved to be right."""
@@ -251,13 +275,9 @@ def _why_dense(contest: Contest) -> str:
     return f"faster so: sparse it would be {', '.join(best)}"
 
 
-def _fault(timed: Mapping[int, Speedup]) -> str | None:
-    """What is wrong with a sparse model's speed, if anything is."""
-    slower = [b for b, times in timed.items() if times.high < 1 and times.median < 1 - SLACK]
-    if slower:
-        return f"slower at batch {slower[0]}"
-    return None if any(times.low > 1 for times in timed.values()) else "no faster"
+def _is_slower(times: Speedup) -> bool:
+    return times.high < 1 and times.median < 1 - SLACK
 
 
-def _gain(by_rows: Mapping[int, Choice]) -> float:
-    return sum(choice.saved for choice in by_rows.values())
+def _gain(by_rows: Mapping[int, Choice], some: Iterable[int]) -> float:
+    return sum(by_rows[rows].saved for rows in some)

@@ -126,6 +126,27 @@ def test_what_makes_the_model_slower_is_undone_the_least_gain_first(many: int) -
     assert torch.allclose(execution.model(normal(3, 16)), model(normal(3, 16)), atol=1e-6)
 
 
+def test_it_is_undone_where_it_is_slower_and_there_only() -> None:
+    class SlowAtOne(Says):
+        def __call__(self, works: Sequence[Any]) -> list[list[float]]:
+            self.rows = len(works[0].args[0])
+            return super().__call__(works)
+
+        def _of(self, module: nn.Module) -> float:
+            if isinstance(module, nn.Sequential) and self.rows == 1:
+                return 1.0 if any(runs_dense(one) for one in module) else 9.0
+            return super()._of(module)
+
+    def runs_dense(layer: nn.Module) -> bool:
+        return isinstance(layer, nn.Linear | Switch)
+
+    execution = sparse(mlp(), normal(2, 16), batches=(1, 64), timer=SlowAtOne(sparse_leads))
+    assert not any(why.startswith("undone") for why in execution.report.left.values())
+    kernels = [layer.kernels for layer in execution.report.layers]
+    assert {1: "dense", 64: "Csr"} in kernels and {1: "Csr", 64: "Csr"} in kernels
+    assert execution.report.speedups[64] > 1
+
+
 def test_a_model_that_is_no_faster_as_a_whole_is_dense() -> None:
     class Even(Says):
         def _of(self, module: nn.Module) -> float:

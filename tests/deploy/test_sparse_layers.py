@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from l1prune.deploy.kernels import Bag, Csr, ShiftedBag
-from l1prune.deploy.sparse_layers import SemiStructuredLinear, Switch
+from l1prune.deploy.sparse_layers import SemiStructuredLinear, Switch, frozen
 
 CONVS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 QUICK = settings(max_examples=40, deadline=None, derandomize=True)
@@ -121,9 +121,10 @@ def test_places_and_channels_without_weights_are_not_gathered() -> None:
 def cases() -> list[tuple[nn.Module, nn.Module, Tensor]]:
     linear, conv = thinned(nn.Linear(12, 7), 0.8), thinned(nn.Conv2d(5, 4, 3), 0.8)
     forms = [build(linear) for build in LINEAR]
-    switch = Switch(forms, [24])
+    switch = Switch([frozen(linear), forms[1]], [24])
     found = [(form, linear, normal(3, 12)) for form in (*forms, switch)]
     found.append((SemiStructuredLinear(linear.weight, linear.bias), linear, normal(3, 12)))
+    found.append((frozen(conv), conv, normal(2, 5, 6, 6)))
     return [*found, (ShiftedBag().build(conv), conv, normal(2, 5, 6, 6))]
 
 
