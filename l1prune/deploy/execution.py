@@ -258,6 +258,7 @@ class _Search:
 
     def _put(self, name: str, module: nn.Module) -> None:
         parent, _, last = name.rpartition(".")
+        module.eval()
         if last:
             self.model.get_submodule(parent)._modules[last] = module
         else:  # the model is one layer

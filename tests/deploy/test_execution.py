@@ -170,6 +170,7 @@ def test_each_batch_size_has_its_kernel() -> None:
 
     model = mlp()
     execution = sparse(model, normal(2, 16), batches=(1, 64), timer=ByRows(sparse_leads))
+    assert not any(module.training for module in execution.model.modules())
     first = execution.model[0]
     assert isinstance(first, Switch) and first.limits == [8 * 16]
     assert execution.report.layers[0].kernels == {1: "Csr", 64: "Bag"}
