@@ -153,7 +153,9 @@ class _Search:
         for batch, call in self.calls.items():
             seen, otherwise = recorded(self._run, self.found, call)
             self.rows[batch] = {name: list(inputs) for name, inputs in seen.items()}
-            self.left.update(dict.fromkeys(otherwise, "it is called with more than one tensor"))
+            self.left.update(
+                dict.fromkeys(otherwise, "it is called otherwise than with one tensor")
+            )
             for name, inputs in seen.items():
                 if name not in self.left:
                     contests[name].enter(inputs)

@@ -58,7 +58,7 @@ class SparseReport:
             rows: list[tuple[str, ...]] = [("layer", "kernel", "zeros", "rows", "speed")]
             rows += [row for layer in self.layers for row in _rows(layer)]
             lines += [f"  {line}" for line in aligned(rows, left=2)]
-        lines += [f"  dense: {name}, {why}" for name, why in self.left.items()]
+        lines += [f"  dense: {name or 'the model'}, {why}" for name, why in self.left.items()]
         return "\n".join(lines)
 
 

@@ -199,7 +199,7 @@ def test_a_transformer() -> None:
 def test_one_layer_is_a_model() -> None:
     model = thinned(nn.Linear(16, 4))
     execution = sparse(model, normal(2, 16), timer=Says(sparse_leads))
-    assert isinstance(execution.model, CsrLinear)
+    assert isinstance(execution.model, CsrLinear) and "  the model  Csr " in str(execution.report)
     torch.testing.assert_close(execution.model(normal(5, 16)), model(normal(5, 16)))
 
 
