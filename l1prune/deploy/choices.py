@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from l1prune.deploy.candidates import Candidate
 from l1prune.deploy.graph import first_line
-from l1prune.deploy.sparse_layers import Switch, frozen
+from l1prune.deploy.switch import Switch, frozen
 from l1prune.deploy.timing import Timer, speedup
 
 MARGIN = 0.05  # by so much a sparse kernel has to be faster than dense, half of the time

@@ -65,7 +65,7 @@ class SparseReport:
 def _rows(layer: LayerExecution) -> list[tuple[str, ...]]:
     return [
         (
-            layer.name,
+            layer.name or "the model",
             kernel,
             f"{100 * layer.zeros:.1f} %",
             f"{count:,}",

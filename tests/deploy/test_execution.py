@@ -15,7 +15,8 @@ from torch import Tensor, nn
 from torch.nn.utils import prune
 
 from l1prune.deploy import Bag, Csr, ShiftedBag, sparse
-from l1prune.deploy.sparse_layers import BagLinear, CsrLinear, ShiftedBagConv, Switch
+from l1prune.deploy.sparse_layers import BagLinear, CsrLinear, ShiftedBagConv
+from l1prune.deploy.switch import Switch
 from l1prune.zoo import GPT
 
 SPARSE = (BagLinear, CsrLinear, ShiftedBagConv, Switch)

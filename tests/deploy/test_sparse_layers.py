@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from l1prune.deploy.kernels import Bag, Csr, ShiftedBag
-from l1prune.deploy.sparse_layers import SemiStructuredLinear, Switch, frozen
+from l1prune.deploy.sparse_layers import SemiStructuredLinear
+from l1prune.deploy.switch import Switch, frozen
 
 CONVS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 QUICK = settings(max_examples=40, deadline=None, derandomize=True)
@@ -211,22 +212,6 @@ def test_autocast_reaches_them_with_its_own_floats(case: Case) -> None:
     with torch.autocast("cpu", torch.bfloat16):
         found = form(x.bfloat16())
     torch.testing.assert_close(found.float(), layer(x), rtol=0.05, atol=0.05)
-
-
-def test_a_switch_goes_by_the_size_of_the_input() -> None:
-    class Constant(nn.Module):
-        def __init__(self, value: float) -> None:
-            super().__init__()
-            self.value = value
-
-        def forward(self, input: Tensor) -> Tensor:
-            return input.new_tensor(self.value)
-
-    switch = Switch([Constant(1), Constant(2), Constant(3)], [32, 80])
-    for shape, expected in (
-        ((8,), 1), ((0, 8), 1), ((4, 8), 1), ((5, 8), 2), ((2, 5, 8), 2), ((11, 8), 3)
-    ):  # fmt: skip
-        assert switch(torch.ones(shape)) == expected
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="2:4 units are those of GPUs")
