@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from l1prune.cuts.thresholds import Sparsity as Sparsity
     from l1prune.cuts.thresholds import Threshold as Threshold
     from l1prune.cuts.wanda import Wanda as Wanda
+    from l1prune.deploy.execution import SparseExecution as SparseExecution
+    from l1prune.deploy.execution import sparse as sparse
     from l1prune.penalties.convex import L1 as L1
     from l1prune.penalties.convex import L2 as L2
     from l1prune.penalties.convex import ElasticNet as ElasticNet
@@ -82,6 +84,7 @@ ROOMS = {
     "cuts.semi_structured": "SemiStructured",
     "cuts.thresholds": "Magnitude Sparsity Threshold",
     "cuts.wanda": "Wanda",
+    "deploy.execution": "SparseExecution sparse",
     "penalties.convex": "ElasticNet L1 L2",
     "penalties.group": "GroupL1",
     "penalties.nonconvex": "LogSum MCP TransformedL1",

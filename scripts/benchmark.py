@@ -1,6 +1,7 @@
 """Measures what the library costs, whether it keeps its word, and how it compares.
 
 python scripts/benchmark.py pressure    ratios of work with and without it, in turns, in one process
+python scripts/benchmark.py deploy      how small and fast deployment makes pruned networks
 python scripts/benchmark.py faults      runs that are killed, cut off and torn, and started again
 python scripts/benchmark.py frontier    accuracy at equal sparsity and training, rivals beside it
 """
@@ -22,7 +23,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # the profiler's own chatter
 
 import torch
-from benchmarks import faults, frontier, pressure
+from benchmarks import deploy, faults, frontier, pressure
 from benchmarks.measure import Row
 
 
@@ -47,7 +48,7 @@ def measure(options: argparse.Namespace) -> int:
     for row in options.measure(options, device):
         print(f"{row.work}: {figure(row)}", file=sys.stderr, flush=True)
         rows.append(row)
-    print(table(rows))
+    print(table(rows, options.asked))
     if options.output:
         result = {**circumstances(options, device), "rows": [as_dict(row) for row in rows]}
         try:
@@ -63,6 +64,25 @@ def read(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Measure what the library costs and keeps.")
     commands = parser.add_subparsers(required=True, metavar="WHAT")
     command = commands.add_parser("pressure", help="what pressure and masks cost a training step")
+    command.set_defaults(command="pressure", measure=measure_pressure, asked="at most")
+    add_arguments(command)
+    command = commands.add_parser("deploy", help="how small and fast pruned networks get")
+    command.add_argument(
+        "--runs", type=Path, metavar="FOLDER", help="where runs were trained, as lenet66 in it"
+    )
+    command.set_defaults(command="deploy", measure=measure_deploy, asked="at least")
+    add_arguments(command)
+    command = commands.add_parser("faults", help="harm runs, start them again, compare the bytes")
+    faults.add_arguments(command)
+    command.set_defaults(run=faults.run)
+    command = commands.add_parser("frontier", help="train rivals alike, and compare the accuracy")
+    frontier.add_arguments(command)
+    command.set_defaults(run=frontier.run)
+    return parser.parse_args(arguments)
+
+
+def add_arguments(command: argparse.ArgumentParser) -> None:
+    """The options of commands that measure and print a table."""
     command.add_argument("--device", default="cpu", help="cpu, cuda or cuda:1 (default: cpu)")
     command.add_argument(
         "--rounds",
@@ -74,16 +94,13 @@ def read(arguments: Sequence[str] | None) -> argparse.Namespace:
         "--threads", type=frontier.count, default=1, help="of the CPU, each a core's (default: 1)"
     )
     command.add_argument("--quick", action="store_true", help="see that it runs; figures are noise")
-    command.set_defaults(command="pressure", measure=measure_pressure)
     command.add_argument("--output", type=Path, metavar="FILE", help="write the result as JSON")
     command.set_defaults(run=measure)
-    command = commands.add_parser("faults", help="harm runs, start them again, compare the bytes")
-    faults.add_arguments(command)
-    command.set_defaults(run=faults.run)
-    command = commands.add_parser("frontier", help="train rivals alike, and compare the accuracy")
-    frontier.add_arguments(command)
-    command.set_defaults(run=frontier.run)
-    return parser.parse_args(arguments)
+
+
+def measure_deploy(options: argparse.Namespace, device: torch.device) -> Any:
+    rounds = 2 if options.quick else options.rounds
+    return deploy.measure(deploy.Scale(device, rounds, options.runs, options.quick))
 
 
 def measure_pressure(options: argparse.Namespace, device: torch.device) -> Any:
@@ -117,9 +134,9 @@ def as_dict(row: Row) -> dict[str, Any]:
     return {**asdict(row), "verdict": row.verdict}
 
 
-def table(rows: Sequence[Row]) -> str:
+def table(rows: Sequence[Row], asked: str) -> str:
     """Markdown."""
-    lines = ["| work | at most | measured | quartiles | |", "|---|---:|---:|---:|---|"]
+    lines = [f"| work | {asked} | measured | quartiles | |", "|---|---:|---:|---:|---|"]
     for row in rows:
         goal = f"{row.goal:g} {row.unit}"
         spread = "" if row.spread is None else f"{row.spread[0]:.3f}-{row.spread[1]:.3f}"

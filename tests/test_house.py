@@ -44,8 +44,9 @@ IN_WHOLE_MODELS = {
         f"deploy.{room}"
         for room in ("encodings", "positions", "states", "storage_report", "streams")
     ),
+    "deploy.execution_report",
 }
-"""What `compact` and `save_sparse` are made of: tested by what those promise of whole models."""
+"""What `compact`, `save_sparse` and `sparse` are made of: tested by what they promise of models."""
 
 
 def rooms() -> dict[str, Path]:

@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_leaves, tree_map
 
+from l1prune.checks import is_whole
+
 Arguments = tuple[tuple[Any, ...], dict[str, Any]]
 Sizes = Mapping[tuple[int, int], int]
 """A size by the index of a tensor among the inputs and its dimension."""
@@ -74,6 +76,34 @@ def resized(call: Arguments, sizes: Sizes) -> Arguments:
 
     changed: Arguments = tree_map(change, call)
     return changed
+
+
+def at_batches(call: Arguments, batches: Sequence[int] | None) -> dict[int, Arguments]:
+    """An example at several batch sizes, its elements repeated.
+
+    The batch is the first dimension of the first tensor, and of all tensors as long as that.
+
+    Args:
+        call: the example.
+        batches: the sizes; None: the example's own.
+
+    Raises:
+        ValueError: there are no such sizes.
+
+    >>> list(at_batches(((torch.ones(2, 3),), {}), (1, 64)))
+    [1, 64]
+    """
+    shapes = dict(enumerate(_shapes(call)))
+    size = next((shape[0] for shape in shapes.values() if shape), None)
+    if batches is None:
+        return {size or 1: call}
+    if size is None:
+        raise ValueError("batches: the example has no tensor with a first dimension, the batch")
+    for batch in batches:
+        if not is_whole(batch, 1):
+            raise ValueError(f"batches must be whole numbers from 1, as (1, 64), got {batches!r}")
+    along = [number for number, shape in shapes.items() if shape and shape[0] == size]
+    return {batch: resized(call, {(n, 0): batch for n in along}) for batch in batches}
 
 
 def _shapes(call: Arguments) -> tuple[torch.Size, ...]:

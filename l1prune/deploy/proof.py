@@ -153,3 +153,10 @@ def disagreement(
     if worst <= tolerance:
         return worst, None
     return worst, f"without them the outputs differ by {worst:.1e}"
+
+
+def precision(model: nn.Module) -> float:
+    """The relative distance of neighbours in the coarsest type of the weights."""
+    types = {tensor.dtype for tensor in model.parameters()}
+    floats = [dtype for dtype in types if dtype.is_floating_point or dtype.is_complex]
+    return max((torch.finfo(dtype).eps for dtype in floats), default=torch.finfo().eps)

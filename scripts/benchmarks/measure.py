@@ -40,15 +40,32 @@ class Row:
     def verdict(self) -> str:
         if self.measured is None:
             return "not measured"
-        return "ok" if self.measured <= self.goal else "missed"
+        return "ok" if self._reached(self.measured) else "missed"
+
+    def _reached(self, measured: float) -> bool:
+        return measured <= self.goal
 
 
-def row_of(work: str, unit: str, goal: float, figures: Sequence[float]) -> Row:
+class AtLeast(Row):
+    """A line of which more is better."""
+
+    def _reached(self, measured: float) -> bool:
+        return measured >= self.goal
+
+
+def row_of(
+    work: str,
+    unit: str,
+    goal: float,
+    figures: Sequence[float],
+    kind: type[Row] = Row,
+    note: str = "",
+) -> Row:
     """The row of a median."""
     if len(figures) == 1:
-        return Row(work, unit, goal, figures[0])
+        return kind(work, unit, goal, figures[0], note=note)
     low, median, high = quantiles(figures, n=4, method="inclusive")
-    return Row(work, unit, goal, median, (low, high), len(figures))
+    return kind(work, unit, goal, median, (low, high), len(figures), note)
 
 
 def now(device: torch.device) -> float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from l1prune.deploy.inputs import arguments, resized, tensors, variations
+from l1prune.deploy.inputs import arguments, at_batches, resized, tensors, variations
 
 
 def test_variations_have_other_sizes_and_the_examples_kind() -> None:
@@ -39,3 +39,12 @@ def test_a_longer_tensor_repeats_the_example() -> None:
     call = arguments(torch.arange(3))
     assert resized(call, {(0, 0): 7})[0][0].tolist() == [0, 1, 2, 0, 1, 2, 0]
     assert resized(call, {(1, 0): 7})[0][0].tolist() == [0, 1, 2]
+
+
+def test_an_example_grows_and_shrinks_along_its_batch() -> None:
+    call = arguments({"x": torch.arange(6).reshape(2, 3), "mask": torch.ones(2), "scale": 2.0})
+    found = at_batches(call, (1, 5))
+    assert [value[1]["x"].shape for value in found.values()] == [(1, 3), (5, 3)]
+    assert found[5][1]["mask"].shape == (5,) and found[5][1]["scale"] == 2.0
+    assert found[5][1]["x"][:, 0].tolist() == [0, 3, 0, 3, 0]
+    assert at_batches(call, None) == {2: call}

@@ -1,8 +1,8 @@
-"""Models of Hugging Face, sparse at random: the hidden units of their blocks go."""
+"""Models of Hugging Face, sparse at random: hidden units of their blocks go, layers run sparse."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
@@ -10,7 +10,7 @@ import torch
 from dead_units import Apply, gap
 from torch import Tensor, nn
 
-from l1prune.deploy import compact, load_compact
+from l1prune.deploy import compact, load_compact, sparse
 
 hub = pytest.importorskip("transformers", reason="Hugging Face's models are not installed")
 
@@ -76,14 +76,18 @@ def wrapped(make: Callable[[], Any]) -> nn.Module:
     return Apply(lambda m, x: m.model(x).logits, model=model).eval()
 
 
+def example_of(name: str) -> Tensor:
+    if name in ("ViT", "ResNet", "ConvNeXt"):
+        return torch.randn(2, 3, 8 if name == "ViT" else 32, 8 if name == "ViT" else 32)
+    return torch.randint(20, (2, 7))
+
+
 @pytest.mark.parametrize("name", MODELS)
 def test_the_hidden_units_of_its_blocks_go(name: str) -> None:
     make, part, dim = MODELS[name]
     torch.manual_seed(0)
     model = wrapped(make)
-    example: Tensor = torch.randint(20, (2, 7))
-    if name in ("ViT", "ResNet", "ConvNeXt"):
-        example = torch.randn(2, 3, 8 if name == "ViT" else 32, 8 if name == "ViT" else 32)
+    example = example_of(name)
     names = [one for one, _ in model.named_parameters() if one.endswith(part)]
     for one in names:
         weight = model.get_parameter(one)
@@ -99,3 +103,21 @@ def test_the_hidden_units_of_its_blocks_go(name: str) -> None:
     assert gap(model, compaction.model, (example,)) < 1e-6
     loaded = load_compact(wrapped(make), compaction.model.state_dict())
     assert gap(compaction.model, loaded, (example,)) == 0
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_its_layers_run_sparse(name: str) -> None:
+    torch.manual_seed(0)
+    model = wrapped(MODELS[name][0])
+    with torch.no_grad():
+        for weight in model.parameters():
+            if weight.ndim > 1:
+                weight *= torch.rand(weight.shape) < 0.2
+    x = example_of(name)
+
+    def sparse_leads(works: Sequence[Any]) -> list[list[float]]:
+        return [[1.0 if number else 2.0] * 3 for number in range(len(works))]
+
+    execution = sparse(model, x, batches=(1, 3), timer=sparse_leads)
+    assert len(execution.report.layers) >= 4
+    torch.testing.assert_close(execution.model(x), model(x), rtol=1e-4, atol=1e-4)

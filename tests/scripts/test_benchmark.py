@@ -78,6 +78,28 @@ def test_ratios_are_positive_and_judged_by_their_goal(result: dict[str, Any]) ->
             assert 0 < low <= row["measured"] <= high
 
 
+def test_deployment_has_its_rows_and_more_is_better(
+    main: Main, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = tmp_path / "result.json"
+    threads = torch.get_num_threads()
+    try:
+        arguments = ["deploy", "--quick", "--runs", str(tmp_path), "--output", str(output)]
+        assert main(arguments) == 0
+    finally:
+        torch.set_num_threads(threads)
+    assert "| work | at least |" in capsys.readouterr().out
+    rows = json.loads(output.read_text(encoding="utf-8"))["rows"]
+    layers = [row for row in rows if row["work"].startswith(("Linear ", "Conv2d "))]
+    assert len(layers) == 3 + 1
+    for row in layers:
+        assert row["verdict"] == ("ok" if row["measured"] >= row["goal"] else "missed")
+        assert row["note"]  # which kernel
+    lenet = [row for row in rows if row["work"].startswith("LeNet")]
+    assert [row["verdict"] for row in lenet] == ["not measured"] * 2
+    assert all("lenet66" in row["note"] for row in lenet)
+
+
 def test_masks_take_a_byte_and_plain_pressure_none(result: dict[str, Any]) -> None:
     # Not a timing: these are the same on every machine.
     memory = {row["work"]: row["measured"] for row in result["rows"] if row["unit"] == "B/weight"}
