@@ -43,8 +43,9 @@ IN_WHOLE_MODELS = {
         f"deploy.{room}"
         for room in ("encodings", "positions", "states", "storage_report", "streams")
     ),
+    *(f"deploy.{room}" for room in ("export_report", "programs", "sessions")),
 }
-"""What `compact` and `save_sparse` are made of: tested by what those promise of whole models."""
+"""What `compact`, `save_sparse` and exports are made of: tested by what those promise of models."""
 
 
 def rooms() -> dict[str, Path]:

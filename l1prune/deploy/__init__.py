@@ -6,6 +6,9 @@ from l1prune.deploy.encodings import Exact as Exact
 from l1prune.deploy.encodings import Half as Half
 from l1prune.deploy.encodings import PlainZeros as PlainZeros
 from l1prune.deploy.encodings import RowInt8 as RowInt8
+from l1prune.deploy.export import export_onnx as export_onnx
+from l1prune.deploy.export import export_program as export_program
+from l1prune.deploy.macs import macs as macs
 from l1prune.deploy.shapes import load_compact as load_compact
 from l1prune.deploy.storage import load_sparse as load_sparse
 from l1prune.deploy.storage import save_sparse as save_sparse

@@ -13,7 +13,14 @@ from l1prune.deploy.edges import edges
 from l1prune.deploy.graph import trace
 from l1prune.deploy.inputs import Arguments, arguments
 from l1prune.deploy.liveness import Liveness, analyse
-from l1prune.deploy.proof import TOLERANCE, disagreement, exact_outputs, outputs, references
+from l1prune.deploy.proof import (
+    TOLERANCE,
+    disagreement,
+    exact_outputs,
+    outputs,
+    precision,
+    references,
+)
 from l1prune.deploy.refusals import check_plain
 from l1prune.deploy.report import CompactReport, Shortened
 from l1prune.deploy.surgery import operate
@@ -115,7 +122,7 @@ class _Search:
         usual = float("nan")
         if fault is None:
             operation.round_()
-            rough = _precision(self.model) ** 0.5
+            rough = precision(self.model) ** 0.5
             usual, fault = disagreement(operation.model, self.usual, outputs, rough)
         if fault is None:
             fault = mismatch(self.liveness, operation.model, self.call, gone)
@@ -137,13 +144,6 @@ class _Search:
             difference=found.difference,
             inputs=len(self.exact),
         )
-
-
-def _precision(model: nn.Module) -> float:
-    """The relative distance of neighbours in the coarsest type of the weights."""
-    types = {tensor.dtype for tensor in model.parameters()}
-    floats = [dtype for dtype in types if dtype.is_floating_point or dtype.is_complex]
-    return max((torch.finfo(dtype).eps for dtype in floats), default=torch.finfo().eps)
 
 
 def _count(model: nn.Module) -> int:

@@ -76,6 +76,26 @@ def resized(call: Arguments, sizes: Sizes) -> Arguments:
     return changed
 
 
+def in_batches(call: Arguments, size: int) -> Arguments:
+    """An example with so many in its batch, its elements repeated.
+
+    The batch is the first dimension of the first tensor that has one, and of all that are as long
+    there.
+
+    >>> x, positions = torch.zeros(2, 3), torch.arange(5)
+    >>> [tuple(one.shape) for one in tensors(in_batches(((x, positions), {}), 7))]
+    [(7, 3), (5,)]
+    """
+    return resized(call, {(number, 0): size for number in batched(call)})
+
+
+def batched(call: Arguments) -> list[int]:
+    """Which of the tensors among the arguments have a batch: their numbers, in order."""
+    lengths = {n: len(leaf) for n, leaf in enumerate(tensors(call)) if leaf.ndim}
+    size = next(iter(lengths.values()), None)
+    return [n for n, length in lengths.items() if length == size]
+
+
 def _shapes(call: Arguments) -> tuple[torch.Size, ...]:
     return tuple(leaf.shape for leaf in tensors(call))
 
