@@ -23,7 +23,7 @@ BELOW = {
     "cuts": {"checks", "weights", "penalties", "pressure"},
     "deploy": {"checks", "weights", "penalties", "pressure", "cuts"},
     "training": {"checks", "weights", "penalties", "pressure", "cuts"},
-    "runs": {"checks", "weights", "penalties", "pressure", "cuts", "training"},
+    "runs": {"checks", "weights", "penalties", "pressure", "cuts", "deploy", "training"},
     "zoo": {"checks", "weights", "penalties", "pressure", "cuts", "training", "runs"},
     "commands": {
         *("checks", "weights", "penalties", "pressure", "cuts"),

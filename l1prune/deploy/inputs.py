@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves, tree_map
 
 Arguments = tuple[tuple[Any, ...], dict[str, Any]]
@@ -87,6 +88,29 @@ def in_batches(call: Arguments, size: int) -> Arguments:
     [(7, 3), (5,)]
     """
     return resized(call, {(number, 0): size for number in batched(call)})
+
+
+@contextmanager
+def first_call(model: nn.Module) -> Iterator[list[Arguments]]:
+    """How a model is called first by whatever runs within; empty as long as it is not.
+
+    >>> model = nn.Linear(2, 1)
+    >>> with first_call(model) as calls:
+    ...     _ = model(torch.ones(3, 2)), model(torch.ones(1, 2))
+    >>> [tuple(one.shape) for one in tensors(calls[0])], len(calls)
+    ([(3, 2)], 1)
+    """
+    calls: list[Arguments] = []
+
+    def note(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        if not calls:
+            calls.append((args, kwargs))
+
+    handle = model.register_forward_pre_hook(note, with_kwargs=True)
+    try:
+        yield calls
+    finally:
+        handle.remove()
 
 
 def batched(call: Arguments) -> list[int]:

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from statistics import median
 
 ROUNDS = 15
+FEWEST, LONGEST = 5, 30.0
+"""Where a round takes long there are fewer of them, so that all take so many seconds of the CPU."""
 TURN = 0.005
 """Seconds of CPU that each turn takes at least: the clock is finer than a thousandth of it."""
 
@@ -36,15 +38,18 @@ def latencies(
 
     Args:
         calls: by name; the first is what the others are compared with.
-        rounds: how often all take their turn.
+        rounds: how often all take their turn; fewer times, but five at least, if that would take
+            more than half a minute.
 
     >>> found = latencies({"much": lambda: sum(range(20000)), "little": lambda: 1}, rounds=3)
     >>> found["much"].speed, found["little"].speed > 10
     (1.0, True)
     """
-    repeats = {name: _repeats(call) for name, call in calls.items()}
+    turns = {name: _turn(call) for name, call in calls.items()}
+    repeats = {name: number for name, (number, _) in turns.items()}
+    a_round = sum(seconds for _, seconds in turns.values())
     taken: dict[str, list[float]] = {name: [] for name in calls}
-    for _ in range(rounds):
+    for _ in range(min(rounds, max(FEWEST, int(LONGEST / max(a_round, TURN))))):
         for name, call in calls.items():
             taken[name].append(_seconds(call, repeats[name]) / repeats[name])
     first = next(iter(taken.values()), [])
@@ -56,12 +61,12 @@ def latencies(
     }
 
 
-def _repeats(call: Callable[[], object]) -> int:
-    """How often a call fills a turn; found while it warms up."""
+def _turn(call: Callable[[], object]) -> tuple[int, float]:
+    """How often a call fills a turn, and how long that takes; found while it warms up."""
     repeats = 1
     while (seconds := _seconds(call, repeats)) < TURN:
         repeats *= 2 if seconds < TURN / 8 else 1 + int(TURN / seconds)
-    return repeats
+    return repeats, seconds
 
 
 def _seconds(call: Callable[[], object], repeats: int) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -71,13 +72,19 @@ class Session:
         Raises:
             ValueError: onnxruntime refuses the inputs.
         """
-        by_name = kwargs.keys() == {*self.names}
-        given = [kwargs[name] for name in self.names] if by_name else tensors((args, kwargs))
         feed = {
-            name: leaf.detach().cpu().resolve_conj().contiguous().numpy()
-            for name, leaf in zip(self.names, given, strict=True)
+            name: leaf.numpy(force=True)
+            for name, leaf in zip(self.names, self._given(args, kwargs), strict=True)
         }
         try:
             return [torch.from_numpy(array) for array in self._session.run(None, feed)]
         except Exception as error:
             raise ValueError(f"onnxruntime cannot run it: {first_line(error)}") from error
+
+    def _given(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Sequence[Tensor]:
+        """The tensors among the arguments, in the order of the inputs' names."""
+        if not kwargs and len(args) == len(self.names):
+            return args  # at once: small networks take no longer than to look for tensors does
+        if kwargs.keys() == {*self.names}:
+            return [kwargs[name] for name in self.names]
+        return tensors((args, kwargs))

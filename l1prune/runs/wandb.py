@@ -120,6 +120,29 @@ def log_model(
         run.log_artifact(model, aliases=[alias])
 
 
+def log_costs(run_dir: str | Path, costs: Mapping[str, float], project: str, offline: bool) -> None:
+    """Put what a deployed network costs into the summary of a run that has ended.
+
+    Args:
+        run_dir: the run's directory; without an id kept in it nothing is told.
+        costs: by name.
+        project: that the run is in.
+        offline: whether the run is kept on this machine, until `wandb sync`.
+    """
+    folder = Path(run_dir) / "wandb"
+    if not read_id(folder / "id"):
+        return
+    import wandb
+
+    for name in ("cache", "data"):  # nothing outside the run's own folder
+        os.environ.setdefault(f"WANDB_{name.upper()}_DIR", str(folder / name))
+    settings = wandb.Settings(console="off", silent=True)
+    logger = wandb_logger(run_dir, project=project, offline=offline, settings=settings)
+    for _, run in wandb_runs([logger]):
+        run.summary.update(dict(costs))
+    finish([logger])
+
+
 @rank_zero_only
 def finish(loggers: Iterable[Logger]) -> None:
     """End the runs that Weights & Biases would otherwise go on with in a sweep's next job."""
