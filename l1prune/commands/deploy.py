@@ -34,7 +34,8 @@ from l1prune.deploy.variants import (
     timed,
 )
 from l1prune.runs import bars, wandb
-from l1prune.runs.deployment import FILE, FOLDER, PICTURE, Deployment, Measurement, costs_of
+from l1prune.runs.costs import BATCHES, FILE, FOLDER, costs_of
+from l1prune.runs.deployment import PICTURE, Deployment, Measurement
 from l1prune.runs.escapes import LINE, printable, show
 from l1prune.runs.files import is_own_folder
 from l1prune.weights.finite import check_finite
@@ -172,7 +173,7 @@ class Elsewhere(nn.Module):
 def measured(variants: Sequence[Variant], call: Arguments, tests: Tests) -> list[Measurement]:
     """What each variant is, costs, returns and gets right; the first is the original."""
     original = variants[0]
-    latencies = timed(variants, call)
+    latencies = timed(variants, call, BATCHES)
     found = []
     for variant in variants:
         parameters, products = counted(variant.network, call)

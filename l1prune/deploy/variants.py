@@ -26,9 +26,6 @@ from l1prune.deploy.states import plain, state_of
 from l1prune.deploy.storage import load_sparse, save_sparse
 from l1prune.weights.files import write_whole
 
-BATCHES = (1, 16, 64)
-"""Examples at once, for which latencies are measured."""
-
 Run = Callable[..., Any]
 """What is called as the network is."""
 
@@ -188,13 +185,15 @@ def compared(model: nn.Module, run: Run, call: Arguments) -> Agreement:
     return agreement(model, answers, call, free=True)
 
 
-def timed(variants: Sequence[Variant], call: Arguments) -> dict[int, Mapping[str, Latency]]:
-    """The latencies of variants side by side, the first being the original, for each of `BATCHES`.
+def timed(
+    variants: Sequence[Variant], call: Arguments, batches: Sequence[int]
+) -> dict[int, Mapping[str, Latency]]:
+    """The latencies of variants side by side, the first being the original, by size of the batch.
 
     Those that do not take a batch of some size have none for it.
     """
     found: dict[int, Mapping[str, Latency]] = {}
-    for size in BATCHES:
+    for size in batches:
         args, kwargs = in_batches(call, size)
         calls: dict[str, Callable[[], object]] = {}
         with torch.no_grad():

@@ -20,6 +20,7 @@ from lightning.pytorch.loggers import Logger, WandbLogger
 from lightning.pytorch.utilities import rank_zero_only
 
 from l1prune.checks import flat
+from l1prune.runs.costs import COSTS, known_costs
 from l1prune.runs.files import check_size
 from l1prune.runs.frontier import pareto, table
 from l1prune.runs.identity import read_id
@@ -187,7 +188,10 @@ def read_hosted(project: str) -> tuple[list[Point], list[str]]:
                 problems.append(f"{run.name} ({run.state}): {error}")
                 continue
             recipe = str(run.config.get("labels.prune") or DENSE)
-            points.append(Point(str(run.name), recipe, left, float(accuracy), summary))
+            priced = known_costs(summary)
+            points.append(
+                Point(str(run.name), recipe, left, float(accuracy), summary, costs=priced)
+            )
     return points, problems
 
 
@@ -210,7 +214,8 @@ def publish(project: str, points: Sequence[Point]) -> str:
     wandb, wr = _import("wandb"), _import("wandb_workspaces.reports.v2")
     best = "Best trade-offs, as of when this report was made:"
     grid = wr.PanelGrid(
-        runsets=[wr.Runset(entity=entity, project=name, name="all runs")], panels=_panels(wr)
+        runsets=[wr.Runset(entity=entity, project=name, name="all runs")],
+        panels=[*_panels(wr), *_priced(wr, points)],
     )
     blocks = [wr.H1(TITLE), grid, wr.MarkdownBlock(f"{best}\n\n{table(pareto(points))}")]
     report = wr.Report(entity=entity, project=name, title=TITLE, blocks=blocks, width="fluid")
@@ -243,6 +248,21 @@ def _panels(wr: Any) -> list[Any]:
             ],
             layout=wr.Layout(x=0, y=16, w=24, h=8),
         ),
+    ]
+
+
+def _priced(wr: Any, points: Sequence[Point]) -> list[Any]:
+    """Accuracy against each cost that some of the runs have on W&B."""
+    known = [name for name in COSTS if any(name in point.costs for point in points)]
+    return [
+        wr.ScatterPlot(
+            title=f"Accuracy against {COSTS[name]}",
+            x=wr.SummaryMetric(name),
+            y=wr.SummaryMetric(ACCURACY),
+            log_x=True,
+            layout=wr.Layout(x=12 * (number % 2), y=24 + 8 * (number // 2), w=12, h=8),
+        )
+        for number, name in enumerate(known)
     ]
 
 
