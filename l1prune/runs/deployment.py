@@ -96,8 +96,8 @@ class Deployment:
         lines.insert(1, "─" * max(map(len, lines)))
         lines.append(
             "\nbatch: how many times faster than the dense network, by CPU time of one thread,\n"
-            "side by side in one process; difference: the largest from it, over its largest output,\n"
-            "on random inputs"
+            "side by side in one process; difference: the largest from it, over its largest\n"
+            "output, on random inputs"
         )
         lines += [f"left out: {printable(note, LINE)}" for note in self.notes]
         return "\n".join(lines)
