@@ -78,7 +78,7 @@ def known_costs(figures: Mapping[str, Any]) -> dict[str, float]:
     return {name: figures[name] for name in COSTS if is_number(figures.get(name), 0)}
 
 
-def _number(value: Any, low: float = 0) -> float:
+def _number(value: Any, low: float = 0) -> Any:
     if not is_number(value, low, 2.0**63):
         raise ValueError(f"a figure must be a number from {low:g} up, but is {value!r:.40}")
-    return float(value)
+    return value

@@ -110,7 +110,7 @@ class Deployment:
             _times(original.macs, one.macs),
             f"{one.nbytes:,} ({_times(original.nbytes, one.nbytes)})",
             *speeds,
-            f"{one.relative:.0e}",
+            f"{one.relative:.0e}" if one.relative else "none",
             shown(self.metric, one.figures),
         )
 

@@ -135,9 +135,10 @@ def log_costs(run_dir: str | Path, costs: Mapping[str, float], project: str, off
         return
     import wandb
 
+    os.environ.setdefault("WANDB_SILENT", "true")
     for name in ("cache", "data"):  # nothing outside the run's own folder
         os.environ.setdefault(f"WANDB_{name.upper()}_DIR", str(folder / name))
-    settings = wandb.Settings(console="off", silent=True)
+    settings = wandb.Settings(console="off", silent=offline)
     logger = wandb_logger(run_dir, project=project, offline=offline, settings=settings)
     for _, run in wandb_runs([logger]):
         run.summary.update(dict(costs))
