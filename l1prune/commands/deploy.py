@@ -98,9 +98,11 @@ def deploy(source: Source, folder: Path) -> Deployment:
     check_finite(dict(network.named_parameters()), f"before {source.weights} was written")
     with first_call(network) as calls:
         Tests(module, data)(network)
-    call = calls[0]
+    if not calls:
+        raise ValueError(f"{type(module).__name__}: its test_step asks nothing of its `network`")
+    call = in_batches(calls[0], 2)
     prepare(folder)
-    maker = Maker(folder, in_batches(call, 2), lambda: copy.deepcopy(untrained))
+    maker = Maker(folder, call, lambda: copy.deepcopy(untrained))
     variants = [Variant("dense", source.weights, network, network), *forms(network, maker)]
     notes = [f"{', '.join(names)}: {reason}" for reason, names in maker.missing.items()]
     deployment = Deployment(measured(variants, call, Tests(module, data)), notes, machine())
@@ -158,6 +160,13 @@ class Tests:
         [figures] = self.trainer.test(self.module, self.data, verbose=False)
         return {name: round(float(figure), 6) for name, figure in figures.items()}
 
+    def tried(self, run: Run) -> Mapping[str, float]:
+        """The same; nothing where what runs the network does not take batches like the data's."""
+        try:
+            return self(run)
+        except (RuntimeError, ValueError):
+            return {}
+
 
 class Elsewhere(nn.Module):
     """A network of which only the answers are here: not every kind has modes and devices."""
@@ -190,7 +199,7 @@ def measured(variants: Sequence[Variant], call: Arguments, tests: Tests) -> list
                 latency={
                     n: own[variant.name] for n, own in latencies.items() if variant.name in own
                 },
-                figures=tests(variant.run),
+                figures=tests.tried(variant.run),
             )
         )
     return found

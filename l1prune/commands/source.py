@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import lightning as L
+import yaml  # type: ignore[import-untyped]
 from hydra import compose, initialize_config_dir
 from hydra.errors import HydraException, InstantiationException
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+from torch import nn
 
 from l1prune.commands.train import CONF
 from l1prune.deploy.graph import first_line
@@ -62,12 +64,17 @@ class Source:
             ValueError: they cannot be made.
         """
         try:
-            return instantiate(self.config.model), instantiate(self.config.data)
+            module, data = instantiate(self.config.model), instantiate(self.config.data)
         except (InstantiationException, OmegaConfBaseException) as error:
             cause: BaseException = error
             while isinstance(cause, InstantiationException) and cause.__cause__:
                 cause = cause.__cause__
             raise ValueError(f"what {self.weights} is of cannot be made: {cause}") from error
+        if not isinstance(getattr(module, "network", None), nn.Module):
+            raise ValueError(
+                f"what {self.weights} is of, a {type(module).__name__}, has no module `network`"
+            )
+        return module, data
 
 
 def check_ended(run: Path) -> None:
@@ -103,7 +110,10 @@ def configuration_of(file: Path, settings: Sequence[str]) -> DictConfig:
         name, equals, _ = setting.partition("=")
         if not equals or "." not in name:
             raise ValueError(f"{setting!r}: give single values, as data.path=FOLDER")
-    changes = OmegaConf.from_dotlist(list(settings))
+    try:
+        changes = OmegaConf.from_dotlist(list(settings))
+    except (OmegaConfBaseException, yaml.YAMLError) as error:
+        raise ValueError(f"{' '.join(settings)}: {first_line(error)}") from error
     known = (target for own in CONF.rglob("*.yaml") for target in targets_in(read_yaml(own)))
     trusted = {*targets_in(changes), *known}
     config = OmegaConf.merge(OmegaConf.create(tree), changes)

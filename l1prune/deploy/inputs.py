@@ -70,7 +70,8 @@ def resized(call: Arguments, sizes: Sizes) -> Arguments:
         for dim in range(leaf.ndim):
             if (size := sizes.get((number, dim))) is not None and leaf.shape[dim]:
                 index = torch.arange(size, device=leaf.device) % leaf.shape[dim]
-                leaf = leaf.index_select(dim, index)
+                where: tuple[Any, ...] = (*[slice(None)] * dim, index)
+                leaf = leaf[where]  # as index_select, but the layout in memory stays
         return leaf
 
     changed: Arguments = tree_map(change, call)

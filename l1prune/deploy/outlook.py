@@ -11,6 +11,7 @@ from l1prune.deploy.compact import compact
 from l1prune.deploy.graph import first_line
 from l1prune.deploy.inputs import Arguments, in_batches
 from l1prune.deploy.macs import macs
+from l1prune.weights.shards import is_sharded
 
 MOST = 1_000_000
 """Parameters of the largest network that is tried: that takes a few seconds."""
@@ -33,6 +34,8 @@ def outlook(network: nn.Module, call: Arguments) -> str:
     total = sum(weight.numel() for weight in network.parameters())
     if total > MOST:
         return f"{total:,} parameters are more than the {MOST:,} that are tried out here"
+    if any(is_sharded(weight) for weight in network.parameters()):
+        return "no process has the whole of this network"
     try:
         with torch.random.fork_rng(devices=[]):
             return _outlook(copy.deepcopy(network).eval(), in_batches(call, 2))

@@ -11,6 +11,8 @@ from l1prune.runs.files import read_json
 
 FOLDER, FILE = "deploy", "deploy.json"
 VERSION = 1
+LARGEST = 2.0**63
+"""A figure is below it."""
 BATCHES = (1, 16, 64)
 """Examples at once, for which latencies are measured."""
 COSTS = {
@@ -57,7 +59,7 @@ def costs_of(tree: Any) -> dict[str, float]:
     sign = -1 if "loss" in metric else 1
     found: dict[str, float] = {}
     for one in tree["variants"]:
-        if sign * _number(one["figures"].get(metric, 0)) < sign * good:
+        if sign * _number(one["figures"].get(metric, 0 if sign > 0 else LARGEST)) < sign * good:
             continue
         costs = {"deploy/bytes": _number(one["nbytes"]), "deploy/macs": _number(one["macs"])}
         for size in BATCHES:
@@ -79,6 +81,6 @@ def known_costs(figures: Mapping[str, Any]) -> dict[str, float]:
 
 
 def _number(value: Any, low: float = 0) -> Any:
-    if not is_number(value, low, 2.0**63):
+    if not is_number(value, low, LARGEST):
         raise ValueError(f"a figure must be a number from {low:g} up, but is {value!r:.40}")
     return value

@@ -65,6 +65,8 @@ def test_single_values_may_be_others_now(leave: Callable[..., Path]) -> None:
     for setting in ("model=lenet300", "data.batch_size", "seed=1"):
         with pytest.raises(ValueError, match=r"give single values, as data\.path=FOLDER"):
             Source.of(run, [setting])
+    with pytest.raises(ValueError, match=r"data\.shape=\["):
+        Source.of(run, ["data.shape=["])
 
 
 @pytest.mark.parametrize(
@@ -114,6 +116,12 @@ def test_another_configuration_is_refused(text: str, leave: Callable[..., Path])
     run = leave()
     (run / "config.yaml").write_text(text)
     with pytest.raises(ValueError, match=r"config\.yaml|cannot be made"):
+        Source.of(run, []).made()
+
+
+def test_a_module_without_a_network_is_refused(leave: Callable[..., Path]) -> None:
+    run = leave(model=MODEL["network"])  # the network itself
+    with pytest.raises(ValueError, match="a Sequential, has no module `network`"):
         Source.of(run, []).made()
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from l1prune.deploy.inputs import arguments, resized, tensors, variations
+from l1prune.deploy.inputs import arguments, in_batches, resized, tensors, variations
 
 
 def test_variations_have_other_sizes_and_the_examples_kind() -> None:
@@ -39,3 +39,12 @@ def test_a_longer_tensor_repeats_the_example() -> None:
     call = arguments(torch.arange(3))
     assert resized(call, {(0, 0): 7})[0][0].tolist() == [0, 1, 2, 0, 1, 2, 0]
     assert resized(call, {(1, 0): 7})[0][0].tolist() == [0, 1, 2]
+
+
+def test_another_batch_lies_in_memory_as_the_example_does() -> None:
+    images = torch.rand(4, 3, 8, 8).to(memory_format=torch.channels_last)
+    [more] = tensors(in_batches(arguments((images, 1)), 6))
+    assert more.is_contiguous(memory_format=torch.channels_last)
+    assert torch.equal(more, torch.cat([images, images[:2]]))
+    wider = resized(arguments(images), {(0, 3): 11})
+    assert torch.equal(tensors(wider)[0], torch.cat([images, images[..., :3]], dim=3))

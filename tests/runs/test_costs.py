@@ -43,6 +43,15 @@ def test_a_latency_that_was_not_measured_is_not_there() -> None:
     assert costs_of(tree).keys() == COSTS.keys() - {"deploy/latency_64"}
 
 
+@pytest.mark.parametrize("metric", ["test/accuracy", "test/loss"])
+def test_what_was_not_tested_counts_for_nothing(metric: str) -> None:
+    tree = copy.deepcopy(TREE)
+    tree["metric"] = metric
+    for one in tree["variants"][1:]:
+        one["figures"] = {}
+    assert costs_of(tree)["deploy/bytes"] == 1000
+
+
 @pytest.mark.parametrize("value", [-1, "1", None, float("nan"), True, 1e30, [1]])
 @pytest.mark.parametrize("name", ["nbytes", "macs"])
 def test_an_impossible_figure_is_refused(name: str, value: Any) -> None:
