@@ -18,7 +18,7 @@ from l1prune.deploy.export_report import ExportReport
 from l1prune.deploy.graph import first_line, quiet
 from l1prune.deploy.initializers import sparsified
 from l1prune.deploy.inputs import Arguments, arguments, batched, in_batches, tensors
-from l1prune.deploy.programs import Agreement, Batched, agreement, batched_program
+from l1prune.deploy.programs import Agreement, Batched, agreement, answers, batched_program
 from l1prune.deploy.proof import precision
 from l1prune.deploy.refusals import check_plain
 from l1prune.deploy.sessions import Session, needed
@@ -80,6 +80,7 @@ def export_onnx(
             f"{LARGEST:,}: export_program has no such limit"
         )
     found = batched_program(model, call)
+    answers(model, call)  # what it refuses itself is no fault of onnxruntime's
     dense = _plain_onnx(model, found)
     session = Session(dense.SerializeToString())
     sample = session.outputs(*call[0], **call[1])
@@ -234,7 +235,7 @@ def _run(program: nn.Module, call: Arguments) -> list[Tensor]:
     args, kwargs = call
     with torch.no_grad(), quiet():
         leaves = tree_leaves(program(*args, **kwargs))
-    return [leaf.cpu() for leaf in leaves if isinstance(leaf, Tensor)]
+    return [leaf.detach().cpu() for leaf in leaves if isinstance(leaf, Tensor)]
 
 
 def _floats(model: nn.Module) -> list[Tensor]:

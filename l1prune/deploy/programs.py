@@ -126,14 +126,12 @@ def agreement(
     refused: dict[int, str] = {}
     for size, one in compared(call, SIZES if free else ()):
         try:
-            expected = _tensors(outputs(model, one))
-        except Exception as error:
+            expected = answers(model, one)
+        except ValueError:
             if size is None:
-                raise ValueError(
-                    f"model: {type(model).__name__} fails on the example: {first_line(error)}"
-                ) from error
+                raise
             continue  # it does not take batches of this size
-        if not inputs and difference(expected, _tensors(outputs(model, one))) > TOLERANCE:
+        if not inputs and difference(expected, answers(model, one)) > TOLERANCE:
             raise ValueError(
                 f"model: {type(model).__name__} returns something else each time that it gets the "
                 "same input, so that nothing can be compared with it"
@@ -159,5 +157,16 @@ def compared(call: Arguments, sizes: tuple[int, ...]) -> Iterator[tuple[int | No
         yield from ((size, one) for one in variations(in_batches(call, size), None, seed=size))
 
 
-def _tensors(outs: list[Any]) -> list[Any]:
+def answers(model: nn.Module, call: Arguments) -> list[Tensor]:
+    """All tensors that a model returns, in order, on the CPU.
+
+    Raises:
+        ValueError: it fails on these inputs.
+    """
+    try:
+        outs = outputs(model, call)
+    except Exception as error:
+        raise ValueError(
+            f"model: {type(model).__name__} fails on the example: {first_line(error)}"
+        ) from error
     return [out.detach().cpu() for out in outs if isinstance(out, Tensor)]

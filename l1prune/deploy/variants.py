@@ -180,7 +180,8 @@ def compared(model: nn.Module, run: Run, call: Arguments) -> Agreement:
     def answers(one: Arguments) -> list[Tensor]:
         args, kwargs = one
         with torch.no_grad():
-            return [leaf for leaf in tree_leaves(run(*args, **kwargs)) if isinstance(leaf, Tensor)]
+            leaves = tree_leaves(run(*args, **kwargs))
+        return [leaf.detach() for leaf in leaves if isinstance(leaf, Tensor)]
 
     return agreement(model, answers, call, free=True)
 

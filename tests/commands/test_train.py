@@ -269,9 +269,6 @@ def test_a_sweep_ends_with_the_comparison_and_what_failed(sweep: tuple[Path, str
     assert why.strip() == (folder / "1" / "error.txt").read_text().strip()
 
 
-# ---- what is refused
-
-
 @pytest.fixture
 def start(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Callable[..., None]]:
     """Start the script with the given options, in this process."""
@@ -285,6 +282,17 @@ def start(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Callable[
     yield run
     torch.use_deterministic_algorithms(False)
     torch.set_num_threads(threads)
+
+
+def test_nothing_was_pruned_and_nothing_gets_smaller(
+    start: Callable[..., None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    start()
+    out = capsys.readouterr().out
+    assert "has everything this run leaves" in out and "deploy:" not in out
+
+
+# ---- what is refused
 
 
 @pytest.fixture

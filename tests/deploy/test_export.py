@@ -201,6 +201,15 @@ def test_what_onnxruntime_has_not_is_said(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("write", "name"), BOTH)
+def test_an_example_that_the_model_does_not_take_is_said(
+    write: Export, name: str, tmp_path: Path
+) -> None:
+    with pytest.raises(ValueError, match=r"Linear (fails on the example|.*cannot be exported)"):
+        write(nn.Linear(4, 4).eval(), torch.ones(2, 4).double(), tmp_path / name)
+    assert not [*tmp_path.iterdir()]
+
+
+@pytest.mark.parametrize(("write", "name"), BOTH)
 def test_a_path_is_looked_at_before_anything_is_done(
     write: Export, name: str, tmp_path: Path
 ) -> None:
