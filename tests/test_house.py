@@ -24,7 +24,7 @@ BELOW = {
     "deploy": {"checks", "weights", "penalties", "pressure", "cuts"},
     "channels": {"checks", "weights", "penalties", "pressure", "cuts", "deploy"},
     "training": {"checks", "weights", "penalties", "pressure", "cuts"},
-    "runs": {"checks", "weights", "penalties", "pressure", "cuts", "training"},
+    "runs": {"checks", "weights", "penalties", "pressure", "cuts", "deploy", "training"},
     "zoo": {"checks", "weights", "penalties", "pressure", "cuts", "training", "runs"},
     "commands": {
         *("checks", "weights", "penalties", "pressure", "cuts"),
@@ -44,9 +44,9 @@ IN_WHOLE_MODELS = {
         f"deploy.{room}"
         for room in ("encodings", "positions", "states", "storage_report", "streams")
     ),
-    "deploy.execution_report",
+    *(f"deploy.{room}" for room in ("execution_report", "export_report", "programs", "sessions")),
 }
-"""What `compact`, `save_sparse` and `sparse` are made of: tested by what they promise of models."""
+"""What `compact`, `save_sparse`, `sparse` and exports are made of: tested by what they promise."""
 
 
 def rooms() -> dict[str, Path]:

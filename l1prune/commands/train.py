@@ -24,6 +24,8 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import InterpolationKeyError
 
 from l1prune.checks import DivergenceError
+from l1prune.deploy.inputs import first_call
+from l1prune.deploy.outlook import outlook
 from l1prune.runs import sweep, wandb
 from l1prune.runs.best import BestCheckpoint
 from l1prune.runs.folder import MODEL, RunFolder, is_first
@@ -152,7 +154,8 @@ def finish(run: Run, folder: RunFolder, seed: int) -> None:
     figures = {**trainer.callback_metrics}
     test_path(trainer, run.model, run.data, folder.path)
     # The final weights, not the best epoch's: one model is counted, tested and saved.
-    trainer.test(run.model, run.data, verbose=False)
+    with first_call(network) as calls:
+        trainer.test(run.model, run.data, verbose=False)
     figures |= trainer.callback_metrics
 
     report = (run.pruning and run.pruning.report) or SparsityReport.of(run.model)
@@ -169,6 +172,9 @@ def finish(run: Run, folder: RunFolder, seed: int) -> None:
     folder.end(summary)
     if is_first():
         print(f"\n{folder.path} has everything this run leaves.\n\n{report}\n{in_words(summary)}")
+        if run.pruning and calls:
+            command = shlex.join(["python", "scripts/deploy.py", str(folder.path)])
+            print(f"deploy: {outlook(network, calls[0])}; {command} writes it")
 
 
 def silence_advice() -> None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves, tree_map
 
 from l1prune.checks import is_whole
@@ -71,7 +72,8 @@ def resized(call: Arguments, sizes: Sizes) -> Arguments:
         for dim in range(leaf.ndim):
             if (size := sizes.get((number, dim))) is not None and leaf.shape[dim]:
                 index = torch.arange(size, device=leaf.device) % leaf.shape[dim]
-                leaf = leaf.index_select(dim, index)
+                where: tuple[Any, ...] = (*[slice(None)] * dim, index)
+                leaf = leaf[where]  # as index_select, but the layout in memory stays
         return leaf
 
     changed: Arguments = tree_map(change, call)
@@ -93,17 +95,58 @@ def at_batches(call: Arguments, batches: Sequence[int] | None) -> dict[int, Argu
     >>> list(at_batches(((torch.ones(2, 3),), {}), (1, 64)))
     [1, 64]
     """
-    shapes = dict(enumerate(_shapes(call)))
-    size = next((shape[0] for shape in shapes.values() if shape), None)
+    along = batched(call)
     if batches is None:
-        return {size or 1: call}
-    if size is None:
+        return {len(tensors(call)[along[0]]) if along else 1: call}
+    if not along:
         raise ValueError("batches: the example has no tensor with a first dimension, the batch")
     for batch in batches:
         if not is_whole(batch, 1):
             raise ValueError(f"batches must be whole numbers from 1, as (1, 64), got {batches!r}")
-    along = [number for number, shape in shapes.items() if shape and shape[0] == size]
-    return {batch: resized(call, {(n, 0): batch for n in along}) for batch in batches}
+    return {batch: in_batches(call, batch) for batch in batches}
+
+
+def in_batches(call: Arguments, size: int) -> Arguments:
+    """An example with so many in its batch, its elements repeated.
+
+    The batch is the first dimension of the first tensor that has one, and of all that are as long
+    there.
+
+    >>> x, positions = torch.zeros(2, 3), torch.arange(5)
+    >>> [tuple(one.shape) for one in tensors(in_batches(((x, positions), {}), 7))]
+    [(7, 3), (5,)]
+    """
+    return resized(call, {(number, 0): size for number in batched(call)})
+
+
+@contextmanager
+def first_call(model: nn.Module) -> Iterator[list[Arguments]]:
+    """How a model is called first by whatever runs within; empty as long as it is not.
+
+    >>> model = nn.Linear(2, 1)
+    >>> with first_call(model) as calls:
+    ...     _ = model(torch.ones(3, 2)), model(torch.ones(1, 2))
+    >>> [tuple(one.shape) for one in tensors(calls[0])], len(calls)
+    ([(3, 2)], 1)
+    """
+    calls: list[Arguments] = []
+
+    def note(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        if not calls:
+            calls.append((args, kwargs))
+
+    handle = model.register_forward_pre_hook(note, with_kwargs=True)
+    try:
+        yield calls
+    finally:
+        handle.remove()
+
+
+def batched(call: Arguments) -> list[int]:
+    """Which of the tensors among the arguments have a batch: their numbers, in order."""
+    lengths = {n: len(leaf) for n, leaf in enumerate(tensors(call)) if leaf.ndim}
+    size = next(iter(lengths.values()), None)
+    return [n for n, length in lengths.items() if length == size]
 
 
 def _shapes(call: Arguments) -> tuple[torch.Size, ...]:

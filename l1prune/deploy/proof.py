@@ -75,6 +75,24 @@ def difference(some: list[Any], others: list[Any]) -> float:
     return max((_difference(*pair) for pair in zip(some, others, strict=True)), default=0.0)
 
 
+def gap(some: list[Any], others: list[Any]) -> float:
+    """The largest absolute difference of two lists of outputs, where both are finite."""
+    pairs = [
+        (one.double(), other.double())
+        for one, other in zip(some, others, strict=True)
+        if isinstance(one, Tensor) and one.is_floating_point()
+    ]
+    gaps = [(one - other).abs() for one, other in pairs]
+    return max((float(g[g.isfinite()].max()) for g in gaps if g.isfinite().any()), default=0.0)
+
+
+def precision(model: nn.Module) -> float:
+    """The relative distance of neighbours in the coarsest type of the weights."""
+    types = {tensor.dtype for tensor in model.parameters()}
+    floats = [dtype for dtype in types if dtype.is_floating_point or dtype.is_complex]
+    return max((torch.finfo(dtype).eps for dtype in floats), default=torch.finfo().eps)
+
+
 def _difference(one: Any, other: Any) -> float:
     if not isinstance(one, Tensor):
         return 0.0 if one is other or one == other else float("inf")
@@ -153,10 +171,3 @@ def disagreement(
     if worst <= tolerance:
         return worst, None
     return worst, f"without them the outputs differ by {worst:.1e}"
-
-
-def precision(model: nn.Module) -> float:
-    """The relative distance of neighbours in the coarsest type of the weights."""
-    types = {tensor.dtype for tensor in model.parameters()}
-    floats = [dtype for dtype in types if dtype.is_floating_point or dtype.is_complex]
-    return max((torch.finfo(dtype).eps for dtype in floats), default=torch.finfo().eps)

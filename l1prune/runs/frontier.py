@@ -5,12 +5,13 @@ from __future__ import annotations
 import csv
 import io
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from itertools import cycle
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from l1prune.runs.costs import COSTS
 from l1prune.runs.escapes import cell, label, markdown
 from l1prune.runs.points import DENSE, Point, differing
 
@@ -23,20 +24,27 @@ MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 INK, GREY, PALE = "#222222", "#777777", "#e6e6e6"
 
 
-def pareto(points: Iterable[Point]) -> list[Point]:
+def pareto(
+    points: Iterable[Point], cost: Callable[[Point], float] = lambda point: point.nonzero
+) -> list[Point]:
     """The best trade-offs, smallest first: the points that no other point beats.
 
-    To beat a point is to be as good in both, fewer weights and higher accuracy, and better in one.
+    To beat a point is to be as good in both, lower cost and higher accuracy, and better in one.
     So points that are equal in both stay or go together.
+
+    Args:
+        points: the runs.
+        cost: what a point costs; by default the weights that are left.
 
     >>> runs = [Point("a", "l1", 10, 0.9), Point("b", "l1", 20, 0.9), Point("c", "l1", 30, 0.95)]
     >>> [point.name for point in pareto(runs)]
     ['a', 'c']
     """
     front: list[Point] = []
-    for point in sorted(points, key=lambda p: (p.nonzero, -p.accuracy)):
-        twin = front and (point.nonzero, point.accuracy) == (front[-1].nonzero, front[-1].accuracy)
-        if not front or twin or point.accuracy > front[-1].accuracy:
+    for point in sorted(points, key=lambda p: (cost(p), -p.accuracy)):
+        last = front[-1] if front else point
+        twin = (cost(point), point.accuracy) == (cost(last), last.accuracy)
+        if twin or point.accuracy > last.accuracy:
             front.append(point)
     return front
 
@@ -82,12 +90,14 @@ def csv_table(points: Sequence[Point]) -> str:
     """
     front = pareto(points)
     figures = list(dict.fromkeys(key for point in points for key in point.summary))
+    costs = [name for name in COSTS if any(name in point.costs for point in points)]
+    figures += [name for name in costs if name not in figures]
     settings = [key for key in differing(points) if key not in figures]
     lines = io.StringIO()
     writer = csv.writer(lines, lineterminator="\n")
     writer.writerow(map(cell, ["run", "recipe", "best", *figures, *settings]))
     for p in sorted(points, key=lambda p: (-p.nonzero, p.accuracy)):
-        told = [p.summary.get(key, "") for key in figures]
+        told = [p.summary.get(key, p.costs.get(key, "")) for key in figures]
         told += [p.settings.get(key, "") for key in settings]
         writer.writerow(map(cell, [p.name, p.recipe, int(p in front), *told]))
     return lines.getvalue()

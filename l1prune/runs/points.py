@@ -15,6 +15,7 @@ from reprlib import repr as shortly
 from typing import Any, TypeVar
 
 from l1prune.checks import flat, is_number, is_whole
+from l1prune.runs.costs import FILE, FOLDER, read_costs
 from l1prune.runs.files import DOCUMENT, find, read_json, read_rows, read_yaml
 from l1prune.weights.report import Layer, layers_of
 
@@ -42,6 +43,8 @@ class Point:
         layers: what is left of each layer, from its `report.csv`.
         history: its figures by name, one an epoch, from its `history.csv`; NaN or None where
             they are not known.
+        costs: what a person pays for the network, by the names in `costs.COSTS`, from its
+            `deploy/deploy.json`.
         unread: which of its files could not be read, and why; those that are missing are not told.
     """
 
@@ -55,6 +58,7 @@ class Point:
     history: Mapping[str, Sequence[float | None]] = field(
         default_factory=dict, compare=False, repr=False
     )
+    costs: Mapping[str, float] = field(default_factory=dict, compare=False, repr=False)
     unread: Sequence[str] = field(default=(), compare=False, repr=False)
 
     @property
@@ -116,6 +120,7 @@ def read_point(run_dir: str | Path) -> Point:
         settings=settings(config),
         layers=_or(read_layers, run_dir / LAYERS, (), unread),
         history=_or(read_history, run_dir / HISTORY, {}, unread),
+        costs=_or(read_costs, run_dir / FOLDER / FILE, {}, unread),
         unread=unread,
     )
 

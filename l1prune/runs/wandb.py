@@ -20,6 +20,7 @@ from lightning.pytorch.loggers import Logger, WandbLogger
 from lightning.pytorch.utilities import rank_zero_only
 
 from l1prune.checks import flat
+from l1prune.runs.costs import COSTS, known_costs
 from l1prune.runs.files import check_size
 from l1prune.runs.frontier import pareto, table
 from l1prune.runs.identity import read_id
@@ -120,6 +121,30 @@ def log_model(
         run.log_artifact(model, aliases=[alias])
 
 
+def log_costs(run_dir: str | Path, costs: Mapping[str, float], project: str, offline: bool) -> None:
+    """Put what a deployed network costs into the summary of a run that has ended.
+
+    Args:
+        run_dir: the run's directory; without an id kept in it nothing is told.
+        costs: by name.
+        project: that the run is in.
+        offline: whether the run is kept on this machine, until `wandb sync`.
+    """
+    folder = Path(run_dir) / "wandb"
+    if not read_id(folder / "id"):
+        return
+    import wandb
+
+    os.environ.setdefault("WANDB_SILENT", "true")
+    for name in ("cache", "data"):  # nothing outside the run's own folder
+        os.environ.setdefault(f"WANDB_{name.upper()}_DIR", str(folder / name))
+    settings = wandb.Settings(console="off", silent=offline)
+    logger = wandb_logger(run_dir, project=project, offline=offline, settings=settings)
+    for _, run in wandb_runs([logger]):
+        run.summary.update(dict(costs))
+    finish([logger])
+
+
 @rank_zero_only
 def finish(loggers: Iterable[Logger]) -> None:
     """End the runs that Weights & Biases would otherwise go on with in a sweep's next job."""
@@ -164,7 +189,10 @@ def read_hosted(project: str) -> tuple[list[Point], list[str]]:
                 problems.append(f"{run.name} ({run.state}): {error}")
                 continue
             recipe = str(run.config.get("labels.prune") or DENSE)
-            points.append(Point(str(run.name), recipe, left, float(accuracy), summary))
+            priced = known_costs(summary)
+            points.append(
+                Point(str(run.name), recipe, left, float(accuracy), summary, costs=priced)
+            )
     return points, problems
 
 
@@ -187,7 +215,8 @@ def publish(project: str, points: Sequence[Point]) -> str:
     wandb, wr = _import("wandb"), _import("wandb_workspaces.reports.v2")
     best = "Best trade-offs, as of when this report was made:"
     grid = wr.PanelGrid(
-        runsets=[wr.Runset(entity=entity, project=name, name="all runs")], panels=_panels(wr)
+        runsets=[wr.Runset(entity=entity, project=name, name="all runs")],
+        panels=[*_panels(wr), *_priced(wr, points)],
     )
     blocks = [wr.H1(TITLE), grid, wr.MarkdownBlock(f"{best}\n\n{table(pareto(points))}")]
     report = wr.Report(entity=entity, project=name, title=TITLE, blocks=blocks, width="fluid")
@@ -220,6 +249,21 @@ def _panels(wr: Any) -> list[Any]:
             ],
             layout=wr.Layout(x=0, y=16, w=24, h=8),
         ),
+    ]
+
+
+def _priced(wr: Any, points: Sequence[Point]) -> list[Any]:
+    """Accuracy against each cost that some of the runs have on W&B."""
+    known = [name for name in COSTS if any(name in point.costs for point in points)]
+    return [
+        wr.ScatterPlot(
+            title=f"Accuracy against {COSTS[name]}",
+            x=wr.SummaryMetric(name),
+            y=wr.SummaryMetric(ACCURACY),
+            log_x=True,
+            layout=wr.Layout(x=12 * (number % 2), y=24 + 8 * (number // 2), w=12, h=8),
+        )
+        for number, name in enumerate(known)
     ]
 
 

@@ -167,7 +167,10 @@ def check_all_is_well_formed(main: Callable[[Sequence[str]], int], folder: Path)
     assert "</svg>" in (where / "compare.svg").read_text(encoding="utf-8")
 
 
-FILES = ("summary.json", "config.yaml", "report.csv", "history.csv", ".hydra/hydra.yaml")
+FILES = (
+    *("summary.json", "config.yaml", "report.csv", "history.csv"),
+    *("deploy/deploy.json", ".hydra/hydra.yaml"),
+)
 anything = st.text(st.characters(exclude_categories=()), max_size=30)
 odd = anything | st.sampled_from(
     ["=1+1", "$\\frac{x}$", "a|b", "</script>", "\x1b[31m", "__proto__", "constructor", "\n", "_"]
@@ -177,6 +180,9 @@ values = st.recursive(
     lambda below: st.lists(below, max_size=3) | st.dictionaries(odd, below, max_size=3),
     max_leaves=8,
 )
+forms = st.dictionaries(
+    st.sampled_from(["nbytes", "macs", "latency", "figures"]), values, max_size=2
+)
 hostile = settings(
     deadline=None,
     max_examples=25,
@@ -185,7 +191,7 @@ hostile = settings(
 
 
 @hostile
-@given(contents=st.lists(st.binary(max_size=60), min_size=5, max_size=5))
+@given(contents=st.lists(st.binary(max_size=60), min_size=6, max_size=6))
 def test_bytes_in_the_files_of_a_run_lose_no_other(
     main: Callable[[Sequence[str]], int], contents: list[bytes]
 ) -> None:
@@ -213,6 +219,10 @@ def test_names_and_values_in_the_files_of_a_run_lose_no_other(
         (run / "summary.json").write_text(json.dumps(summary))
         config = data.draw(st.dictionaries(odd, values, max_size=3)) | {"prune": recipe}
         (run / "config.yaml").write_text(yaml.safe_dump(config))
+        (run / "deploy").mkdir()
+        form = {"nbytes": 5, "macs": 5, "latency": {"1": {"speed": 2}}, "figures": {}}
+        tree = {"version": 1, "metric": recipe, "variants": [form | data.draw(forms)]}
+        (run / "deploy" / "deploy.json").write_text(json.dumps(tree))
         columns = data.draw(st.lists(odd, max_size=3))
         cells = [data.draw(odd | st.floats().map(str)) for _ in columns]
         for file, first in (("history.csv", "epoch"), ("report.csv", "name")):
@@ -237,9 +247,10 @@ def test_pipes_devices_and_folders_in_place_of_files_lose_no_other(
     }
     for name in FILES[:-1]:
         for kind, plant in plants.items():
-            run = tmp_path / "runs" / f"{kind} for {name}"
+            run = tmp_path / "runs" / f"{kind} for {name.replace('/', ' ')}"
             good_run(run.parent / "made")
             (run.parent / "made" / "good").rename(run)
+            (run / name).parent.mkdir(exist_ok=True)
             (run / name).unlink(missing_ok=True)
             plant(run / name)
     check_all_is_well_formed(main, tmp_path / "runs")

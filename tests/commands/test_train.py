@@ -27,6 +27,7 @@ from omegaconf import DictConfig, OmegaConf
 from safetensors.torch import load_file
 
 from l1prune import Budget, L1Pruning, LastCheckpoint, SparsityPath
+from l1prune.deploy import compact
 from l1prune.runs import wandb
 from l1prune.runs.folder import RunFolder
 from l1prune.runs.points import read_history
@@ -244,9 +245,16 @@ def test_the_same_seed_gives_the_same_bytes(sweep: tuple[Path, str]) -> None:
 
 
 def test_a_run_ends_with_its_table(sweep: tuple[Path, str]) -> None:
-    *table, last = sweep[1].partition("\n| run ")[0].rstrip().splitlines()[-9:]
+    run = sweep[0] / "2"
+    *table, last, outlook = sweep[1].partition("\n| run ")[0].rstrip().splitlines()[-10:]
     assert table[0].split() == ["layer", "shape", "weights", "left", "zeros"]
-    assert last.startswith(f"test accuracy {100 * summary(sweep[0] / '2')['test/accuracy']:.2f} %")
+    assert last.startswith(f"test accuracy {100 * summary(run)['test/accuracy']:.2f} %")
+    stored = load_file(run / "model.safetensors")
+    network = mlp((1, 8, 8), 10).eval()
+    network.load_state_dict(stored)
+    left = compact(network, torch.zeros(2, 1, 8, 8)).report.after
+    assert outlook.startswith(f"deploy: 50,826 → {left:,} parameters")
+    assert outlook.endswith(f"; python scripts/deploy.py {run} writes it")
 
 
 def test_a_sweep_ends_with_the_comparison_and_what_failed(sweep: tuple[Path, str]) -> None:
@@ -259,9 +267,6 @@ def test_a_sweep_ends_with_the_comparison_and_what_failed(sweep: tuple[Path, str
     assert f"{folder / '1'}: +prune=l1 seed=-1 " in which
     assert why.strip().startswith("Cannot train like this: data.seed=-1")
     assert why.strip() == (folder / "1" / "error.txt").read_text().strip()
-
-
-# ---- what is refused
 
 
 @pytest.fixture
@@ -277,6 +282,17 @@ def start(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Callable[
     yield run
     torch.use_deterministic_algorithms(False)
     torch.set_num_threads(threads)
+
+
+def test_nothing_was_pruned_and_nothing_gets_smaller(
+    start: Callable[..., None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    start()
+    out = capsys.readouterr().out
+    assert "has everything this run leaves" in out and "deploy:" not in out
+
+
+# ---- what is refused
 
 
 @pytest.fixture

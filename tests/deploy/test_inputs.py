@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import torch
 
-from l1prune.deploy.inputs import arguments, at_batches, resized, tensors, variations
+from l1prune.deploy.inputs import (
+    arguments,
+    at_batches,
+    in_batches,
+    resized,
+    tensors,
+    variations,
+)
 
 
 def test_variations_have_other_sizes_and_the_examples_kind() -> None:
@@ -48,3 +55,12 @@ def test_an_example_grows_and_shrinks_along_its_batch() -> None:
     assert found[5][1]["mask"].shape == (5,) and found[5][1]["scale"] == 2.0
     assert found[5][1]["x"][:, 0].tolist() == [0, 3, 0, 3, 0]
     assert at_batches(call, None) == {2: call}
+
+
+def test_another_batch_lies_in_memory_as_the_example_does() -> None:
+    images = torch.rand(4, 3, 8, 8).to(memory_format=torch.channels_last)
+    [more] = tensors(in_batches(arguments((images, 1)), 6))
+    assert more.is_contiguous(memory_format=torch.channels_last)
+    assert torch.equal(more, torch.cat([images, images[:2]]))
+    wider = resized(arguments(images), {(0, 3): 11})
+    assert torch.equal(tensors(wider)[0], torch.cat([images, images[..., :3]], dim=3))

@@ -29,6 +29,12 @@ def test_front_is_what_nothing_beats(seed: int) -> None:
     assert [p.nonzero for p in front] == sorted(p.nonzero for p in front)
 
 
+def test_another_cost_has_another_front() -> None:
+    points = [Point(str(i), "", i, 0.9 + i / 100, costs={"deploy/macs": 9 - i}) for i in range(5)]
+    assert [p.name for p in pareto(points)] == [*"01234"]
+    assert [p.name for p in pareto(points, lambda p: p.costs["deploy/macs"])] == ["4"]
+
+
 def test_front_of_nothing_is_nothing() -> None:
     assert pareto([]) == []
 

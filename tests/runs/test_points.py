@@ -135,6 +135,19 @@ def test_a_run_may_leave_settings_layers_and_curves_too(tmp_path: Path) -> None:
     assert columns == {"epoch": [0, 1], "train/loss": [0.5, 0.25], "val/loss": [0.125]}
 
 
+def test_a_deployed_run_says_what_it_costs(tmp_path: Path) -> None:
+    run = leave_run(tmp_path / "run")
+    (run / "deploy").mkdir()
+    assert read_point(run).costs == {}
+    one = {"nbytes": 9, "macs": 8, "latency": {}, "figures": {"test/accuracy": 0.9}}
+    tree: dict[str, Any] = {"version": 1, "metric": "test/accuracy", "variants": [one]}
+    (run / "deploy" / "deploy.json").write_text(json.dumps(tree))
+    assert read_point(run).costs == {"deploy/bytes": 9, "deploy/macs": 8}
+    (run / "deploy" / "deploy.json").write_text(json.dumps({**tree, "version": 2}))
+    point = read_point(run)
+    assert point.costs == {} and "deploy.json: is of version 2" in point.unread[0]
+
+
 @pytest.mark.parametrize("content", [b"", b"\xff", b"epoch\nthree\n", b"a,b\n1\n", b"[:\n\x00"])
 @pytest.mark.parametrize("name", ["config.yaml", "report.csv", "history.csv", "other.txt"])
 def test_what_else_a_run_leaves_may_be_broken(tmp_path: Path, name: str, content: bytes) -> None:

@@ -18,12 +18,22 @@ import yaml  # type: ignore[import-untyped]
 from loopback import Loopback, serving
 
 from l1prune.runs.points import Point
-from l1prune.runs.wandb import finish, kept_id, publish, read_hosted, wandb_logger
+from l1prune.runs.wandb import (
+    finish,
+    kept_id,
+    log_costs,
+    publish,
+    read_hosted,
+    wandb_logger,
+)
 
 ROOT = Path(__file__).parents[2]
 RUNS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "dense": ({"labels.prune": None}, {"params/nonzero": 900, "test/accuracy": 0.95}),
-    "small": ({"labels.prune": "l1"}, {"params/nonzero": 90, "test/accuracy": 0.94}),
+    "small": (
+        {"labels.prune": "l1"},
+        {"params/nonzero": 90, "test/accuracy": 0.94, "deploy/bytes": 500, "deploy/macs": "?"},
+    ),
     "young": ({"labels.prune": "l1"}, {"params/nonzero": 500}),
 }
 
@@ -102,16 +112,18 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Loopback
 def test_finished_runs_become_points_and_the_others_a_line(server: Loopback) -> None:
     points, problems = read_hosted("team/digits")
     assert points == [Point("dense", "dense", 900, 0.95), Point("small", "l1", 90, 0.94)]
+    assert [point.costs for point in points] == [{}, {"deploy/bytes": 500}]
     assert problems == ["young (running): has no params/nonzero or no test/accuracy yet"]
 
 
 def test_the_report_charts_accuracy_against_weights(server: Loopback) -> None:
     pytest.importorskip("wandb_workspaces", reason="needs the extra 'workspaces'")
-    url = publish("team/digits", [Point("small", "l1", 90, 0.94)])
+    url = publish("team/digits", [Point("small", "l1", 90, 0.94, costs={"deploy/bytes": 500})])
     assert "/team/digits/reports/" in url
     (sent,) = server.variables("upsertView")
     assert (sent["entityName"], sent["projectName"]) == ("team", "digits")
-    scatter = next(panel for panel in panels(sent) if panel["viewType"] == "Scatter Plot")
+    scatter, priced = (one for one in panels(sent) if one["viewType"] == "Scatter Plot")
+    assert priced["config"]["xAxis"] == "summary:deploy/bytes"
     assert scatter["config"]["xAxis"] == "summary:params/nonzero"
     assert scatter["config"]["yAxis"] == "summary:test/accuracy"
     assert scatter["config"]["xAxisLogScale"] is True
@@ -214,6 +226,21 @@ def test_two_starts_offline_are_uploaded_as_one_run(server: Loopback, tmp_path: 
     assert rows == [0, 1, 2, 10, 11, 12]
     offset, *_ = (offset for offset, piece in server.history if piece[0]["_step"] == 3)
     assert offset == 3  # after the first start's rows, not over them
+
+
+def test_a_run_that_has_ended_is_told_what_it_costs(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("WANDB_SILENT", "true")
+    for name in ("cache", "data"):
+        monkeypatch.setenv(f"WANDB_{name.upper()}_DIR", str(tmp_path / "wandb" / name))
+    log_costs(tmp_path, {"deploy/bytes": 500}, "digits", offline=True)
+    assert not [*tmp_path.iterdir()]  # that run took no notes
+    kept = kept_id(tmp_path / "wandb" / "id")
+    log_costs(tmp_path, {"deploy/bytes": 500}, "digits", offline=True)
+    (folder,) = (tmp_path / "wandb").glob("offline-run-*")
+    (file,) = folder.glob("*.wandb")
+    assert kept in file.name and b"deploy/bytes" in file.read_bytes()
 
 
 @pytest.mark.parametrize("torn", [None, "", "3f", "3f2a9c1", "\0" * 8, "a run", "3f2a9c1b\n\n"])

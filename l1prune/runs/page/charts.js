@@ -1,10 +1,11 @@
 "use strict";
 
-const { recipes, settings, networks, runs } = JSON.parse(document.getElementById("data").textContent);
+const { recipes, axes, settings, networks, runs } = JSON.parse(document.getElementById("data").textContent);
 // What runs call their settings and figures may be the name of what every object has.
 for (const names of [settings, ...runs.flatMap((run) => [run.settings, run.history])]) Object.setPrototypeOf(names, null);
 const $ = (id) => document.getElementById(id);
-const front = runs.filter((run) => run.best).sort((a, b) => a.nonzero - b.nonzero);
+let axis = "nonzero"; // what accuracy is drawn against
+const front = () => runs.filter((run) => run.best.includes(axis)).sort((a, b) => a.costs[axis] - b.costs[axis]);
 const narrow = matchMedia("(max-width: 640px)");
 const dark = matchMedia("(prefers-color-scheme: dark)");
 const touch = matchMedia("(pointer: coarse)");
@@ -39,7 +40,8 @@ function story(run) {
   const lines = told(run);
   if (lines.length > 10) lines.splice(9, lines.length, `… ${lines.length - 9} more settings`);
   const weights = `${count(run.nonzero)} weights${run.times && ` (${run.times} fewer)`}`;
-  const [title, ...rest] = [run.name, run.recipe, `${percent(run.accuracy)} accurate`, weights, ...lines]
+  const paid = axis in run.costs && axis !== "nonzero" ? [`${count(run.costs[axis])} ${axes[axis]}`] : [];
+  const [title, ...rest] = [run.name, run.recipe, `${percent(run.accuracy)} accurate`, weights, ...paid, ...lines]
     .map((line) => plain(short(line)));
   return `<b>${title}</b><br>${rest.join("<br>")}`;
 }
@@ -69,22 +71,23 @@ const CONFIG = {
 };
 
 // A log axis has no 0: a network with nothing left is shown at 1.
-const place = (some) => ({
-  x: some.map((run) => Math.max(run.nonzero, 1)), y: some.map((run) => 100 * run.accuracy),
-});
+const cost = (run) => run.costs[axis] || 1;
+const priced = (some) => some.filter((run) => axis in run.costs);
+const place = (some) => ({ x: some.map(cost), y: some.map((run) => 100 * run.accuracy) });
 
 // 1, 2 and 5 of each power of ten: what Plotly takes by itself crowds where it has room.
-function ticks() {
-  const least = Math.floor(Math.log10(Math.max(front[0].nonzero, 1)));
-  const powers = Array.from({ length: Math.ceil(Math.log10(runs[0].nonzero + 1)) + 1 - least }, (_, i) => 10 ** (least + i));
+function ticks(costs) {
+  const least = Math.floor(Math.log10(Math.min(...costs)));
+  const most = Math.ceil(Math.log10(Math.max(...costs) * 1.001));
+  const powers = Array.from({ length: most + 1 - least }, (_, i) => 10 ** (least + i));
   const steps = powers.length > 4 || narrow.matches ? [1] : [1, 2, 5];
-  const tickvals = powers.flatMap((power) => steps.map((step) => step * power));
+  const tickvals = powers.flatMap((power) => steps.map((step) => Number((step * power).toPrecision(6))));
   return { tickvals, ticktext: tickvals.map(brief) };
 }
 
 function drawScatter() {
   const dots = Object.entries(recipes).map(([recipe, { symbol }]) => {
-    const ours = runs.filter((run) => run.recipe === recipe);
+    const ours = priced(runs).filter((run) => run.recipe === recipe);
     const size = (recipe === "dense" ? 13 : 9) - (runs.length > 200 ? 2 : 0);
     return ours.length && {
       ...place(ours), name: plain(recipe), text: ours.map(story), customdata: ours.map((run) => runs.indexOf(run)),
@@ -92,25 +95,27 @@ function drawScatter() {
       marker: { symbol, size, color: colour(recipe), opacity: 0.8, line: { width: 1, color: css("--card") } },
     };
   }).filter(Boolean);
-  const stairs = place([...front, { ...front.at(-1), nonzero: runs[0].nonzero }]);
+  const best = front();
+  const costs = priced(runs).map(cost);
+  const stairs = place([...best, { ...best.at(-1), costs: { [axis]: Math.max(...costs) } }]);
   const line = {
     ...stairs, mode: "lines", hoverinfo: "skip", showlegend: false,
     line: { shape: "hv", color: css("--soft"), width: 1.5 },
   };
-  const few = front.length <= 12 ? front.filter((run) => run.recipe !== "dense") : [];
+  const few = axis === "nonzero" && best.length <= 12 ? best.filter((run) => run.recipe !== "dense") : [];
   const times = {
     ...place(few), mode: "text", text: few.map((run) => `${run.times}\u2002`), textposition: "top left",
     textfont: { size: 12, color: css("--soft") }, hoverinfo: "skip", showlegend: false, cliponaxis: false,
   };
   const rings = {
-    ...place(chosen), mode: "markers+text", hoverinfo: "skip", showlegend: false, cliponaxis: false,
-    text: chosen.map((_, i) => `<b>${i + 1}</b>`), textposition: "bottom right", textfont: { size: 12, color: css("--ink") },
+    ...place(priced(chosen)), mode: "markers+text", hoverinfo: "skip", showlegend: false, cliponaxis: false,
+    text: priced(chosen).map((run) => `<b>${chosen.indexOf(run) + 1}</b>`), textposition: "bottom right", textfont: { size: 12, color: css("--ink") },
     marker: { symbol: "circle-open", size: 18, color: css("--ink"), line: { width: 1.75 } },
   };
   return Plotly.react("scatter", [line, ...dots, times, rings], layout({
     showlegend: true, legend: { orientation: "h", x: 0, y: 1.02, yanchor: "bottom", itemwidth: 30 },
-    xaxis: { type: "log", title: "nonzero parameters (log scale)", ...ticks() },
-    yaxis: { title: "test accuracy", ticksuffix: " %" }, uirevision: "keep",
+    xaxis: { type: "log", title: `${axes[axis]} (log scale)`, ...ticks(costs) },
+    yaxis: { title: "test accuracy", ticksuffix: " %" }, uirevision: axis,
   }), CONFIG);
 }
 

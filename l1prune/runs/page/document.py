@@ -20,6 +20,7 @@ from importlib.resources import files
 from itertools import cycle
 from typing import Any
 
+from l1prune.runs.costs import COSTS, known_costs
 from l1prune.runs.frontier import COLOURS, pareto
 from l1prune.runs.points import DENSE, Point, differing
 
@@ -74,7 +75,10 @@ def content(points: Sequence[Point]) -> dict[str, Any]:
     Layers are named once for all runs of the same network, and runs refer to them by number.
     """
     points = sorted(points, key=lambda p: (-p.nonzero, p.accuracy, p.name))
-    front = {id(point) for point in pareto(points)}
+    axes = {"nonzero": "nonzero parameters"}
+    axes |= {name: what for name, what in COSTS.items() if any(name in p.costs for p in points)}
+    costs = {id(p): {"nonzero": p.nonzero, **known_costs(p.costs)} for p in points}
+    fronts = {axis: _front(points, costs, axis) for axis in axes}
     recipes = sorted({point.recipe for point in points} - {DENSE})
     keys = _most_told(differing(points), points)
     networks = {network: n for n, network in enumerate(dict.fromkeys(map(_network, points)))}
@@ -88,6 +92,7 @@ def content(points: Sequence[Point]) -> dict[str, Any]:
             },
             DENSE: {"colour": None, "symbol": "star"},
         },
+        "axes": axes,
         "settings": dict(zip(keys, short_names(keys), strict=True)),
         "networks": list(networks),
         "runs": [
@@ -97,7 +102,10 @@ def content(points: Sequence[Point]) -> dict[str, Any]:
                 "accuracy": point.accuracy,
                 "nonzero": point.nonzero,
                 "times": point.times,
-                "best": id(point) in front,
+                "costs": {
+                    axis: costs[id(point)][axis] for axis in axes if axis in costs[id(point)]
+                },
+                "best": [axis for axis, front in fronts.items() if id(point) in front],
                 "settings": {key: point.settings[key] for key in keys if key in point.settings},
                 "network": networks[_network(point)],
                 "left": [layer.nonzero for layer in point.layers],
@@ -106,6 +114,14 @@ def content(points: Sequence[Point]) -> dict[str, Any]:
             for point in points
         ],
     }
+
+
+def _front(
+    points: Sequence[Point], costs: Mapping[int, Mapping[str, float]], axis: str
+) -> set[int]:
+    """Which points are the best trade-offs of accuracy and one of the costs."""
+    known = [point for point in points if axis in costs[id(point)]]
+    return {id(point) for point in pareto(known, lambda point: costs[id(point)][axis])}
 
 
 def short_names(keys: Sequence[str]) -> list[str]:

@@ -7,7 +7,11 @@ const COLUMNS = [
   { name: "accuracy", of: (run) => run.accuracy, show: (run) => percent(run.accuracy) },
   { name: "weights", of: (run) => run.nonzero, show: (run) => count(run.nonzero) },
   { name: "fewer", of: (run) => (run.times ? parseFloat(run.times.replace(/,/g, "")) : null), show: (run) => run.times },
-  { name: "best", of: (run) => (run.best ? 1 : 0), show: (run) => (run.best ? "★" : "") },
+  { name: "best", of: (run) => (run.best.includes("nonzero") ? 1 : 0), show: (run) => (run.best.includes("nonzero") ? "★" : "") },
+  ...Object.keys(axes).slice(1).map((key) => ({
+    name: key.replace("deploy/", "").replace("_", " "), title: axes[key], of: (run) => run.costs[key],
+    show: (run) => (key in run.costs ? count(run.costs[key]) : ""),
+  })),
   ...Object.entries(settings).map(([key, name]) => ({ name, title: key, of: (run) => run.settings[key] })),
 ];
 
@@ -118,6 +122,17 @@ function makeMetrics() {
   $("metric").disabled = !names.length;
 }
 
+function makeAxes() {
+  for (const [key, title] of Object.entries(axes)) element("option", { parent: $("axis"), text: title, value: key });
+  $("against").hidden = Object.keys(axes).length === 1;
+  $("axis").onchange = () => {
+    axis = $("axis").value;
+    const missing = runs.length - priced(runs).length;
+    $("without").textContent = missing ? `${count(missing)} of ${count(runs.length)} runs are not deployed` : "";
+    return drawScatter();
+  };
+}
+
 // Plotly hears a tap twice: from the finger, and from the mouse that a browser makes of it. Once is
 // enough, or what was chosen would be let go at once.
 for (const id of ["scatter", "curves", "layers"]) {
@@ -125,11 +140,12 @@ for (const id of ["scatter", "curves", "layers"]) {
 }
 makeTable();
 makeMetrics();
+makeAxes();
 $("metric").onchange = drawCurves;
 $("filter").oninput = filter;
-$("best").onclick = () => choose(spread(front, 8));
+$("best").onclick = () => choose(spread(front(), 8));
 $("none").onclick = () => choose([]);
-choose(spread(front, 8)).then(() => {
+choose(spread(front(), 8)).then(() => {
   $("table").hidden = false; // not before: each picture asks how large it is, which lays out all rows
   $("scatter").on("plotly_click", ({ points }) => toggle(runs[points[0].customdata]));
   for (const media of [narrow, touch, dark]) media.onchange = draw;

@@ -316,6 +316,26 @@ def test_a_run_may_leave_two_figures_and_nothing_else(browser: Browser, file: Pa
     assert browser.run("!$('no-curves').hidden && !$('no-layers').hidden && $('metric').disabled")
 
 
+def test_accuracy_is_drawn_against_what_a_run_costs(browser: Browser, file: Path) -> None:
+    costs = [{"deploy/bytes": 900 - 10 * i, "deploy/latency_64": 0.5} for i in range(6)]
+    points = [replace(p, costs=c) for p, c in zip(runs(6), costs)]
+    browser.open([*points, *runs(9)[6:]], file)
+    options = browser.run("[...$('axis').options].map((option) => option.value)")
+    assert options == ["nonzero", "deploy/bytes", "deploy/latency_64"]
+    browser.run("$('axis').value = 'deploy/bytes'; $('axis').onchange().then(() => true)")
+    drawn = browser.run("$('scatter').data.filter(({ name }) => name).flatMap(({ x }) => [...x])")
+    assert sorted(drawn) == [850, 860, 870, 880, 890, 900]
+    assert browser.run("$('without').textContent") == "3 of 9 runs are not deployed"
+    best = [p.name for p in pareto(points, lambda p: p.costs["deploy/bytes"])]
+    assert browser.run("front().map((run) => run.name)") == best
+    assert sorted(column(browser, "bytes"))[:3] == ["", "", ""]
+
+
+def test_without_deployed_runs_there_is_nothing_to_choose(browser: Browser, file: Path) -> None:
+    browser.open(runs(3), file)
+    assert browser.run("$('against').hidden && !document.body.innerText.includes('latency')")
+
+
 def test_a_thousand_runs_are_all_there(browser: Browser, file: Path) -> None:
     browser.open(runs(1000), file)
     assert len(column(browser, "run")) == 1000

@@ -1,0 +1,153 @@
+"""Source: a run, or a file of weights, and what makes its network and its data again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import yaml  # type: ignore[import-untyped]
+from hydra import compose, initialize_config_dir
+from hydra.errors import HydraException, InstantiationException
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from torch import nn
+
+from l1prune.commands.train import CONF
+from l1prune.deploy.graph import first_line
+from l1prune.runs.files import read_yaml
+from l1prune.runs.folder import MODEL
+from l1prune.runs.points import CONFIG, SUMMARY
+
+
+@dataclass(frozen=True)
+class Source:
+    """What is deployed: weights, and the configuration of what they are of.
+
+    Attributes:
+        weights: the file.
+        config: with `data` and `model` at least.
+    """
+
+    weights: Path
+    config: DictConfig
+
+    @classmethod
+    def of(cls, path: Path, settings: Sequence[str]) -> Source:
+        """The run in a folder, or the file of weights.
+
+        Raises:
+            FileNotFoundError: there is none.
+            ValueError: it is no run, one that has not ended, or the settings are not right.
+        """
+        if not path.exists():
+            raise FileNotFoundError(f"{path}: no such file or directory")
+        if path.is_dir():
+            check_ended(path)
+            return cls(path / MODEL, configuration_of(path / CONFIG, settings))
+        beside = path.parent / CONFIG
+        if not settings and not beside.exists():
+            raise ValueError(
+                f"{path}: weights without a {CONFIG} beside them; say what they are of, as "
+                "model=mlp data=digits"
+            )
+        config = composed(settings) if settings else configuration_of(beside, ())
+        return cls(path, config)
+
+    def made(self) -> tuple[L.LightningModule, L.LightningDataModule]:
+        """The module and the data, its network untrained.
+
+        Raises:
+            ValueError: they cannot be made.
+        """
+        try:
+            module, data = instantiate(self.config.model), instantiate(self.config.data)
+        except (InstantiationException, OmegaConfBaseException) as error:
+            cause: BaseException = error
+            while isinstance(cause, InstantiationException) and cause.__cause__:
+                cause = cause.__cause__
+            raise ValueError(f"what {self.weights} is of cannot be made: {cause}") from error
+        if not isinstance(getattr(module, "network", None), nn.Module):
+            raise ValueError(
+                f"what {self.weights} is of, a {type(module).__name__}, has no module `network`"
+            )
+        return module, data
+
+
+def check_ended(run: Path) -> None:
+    """Refuse a folder without a run that has ended.
+
+    Raises:
+        ValueError: it says what is missing.
+    """
+    if not (run / CONFIG).exists():
+        raise ValueError(f"{run}: no run, it has no {CONFIG}")
+    if not (run / SUMMARY).exists():
+        raise ValueError(
+            f"{run}: a run that has not ended, or diverged: it has no {SUMMARY}; the command that "
+            "began it goes on with it"
+        )
+    if not (run / MODEL).exists():
+        raise ValueError(f"{run}: the run has lost its {MODEL}")
+
+
+def configuration_of(file: Path, settings: Sequence[str]) -> DictConfig:
+    """The configuration that a run has left, with some values changed.
+
+    Whoever could write in the folder has written it, and what it names would be called: only what
+    `conf/` names too, or the command line.
+
+    Raises:
+        ValueError: it is none, names something else, or a setting is no single value.
+    """
+    tree = read_yaml(file)
+    if not isinstance(tree, dict) or not {"data", "model"} <= tree.keys():
+        raise ValueError(f"{file}: not the configuration of a run")
+    for setting in settings:
+        name, equals, _ = setting.partition("=")
+        if not equals or "." not in name:
+            raise ValueError(f"{setting!r}: give single values, as data.path=FOLDER")
+    try:
+        changes = OmegaConf.from_dotlist(list(settings))
+    except (OmegaConfBaseException, yaml.YAMLError) as error:
+        raise ValueError(f"{' '.join(settings)}: {first_line(error)}") from error
+    known = (target for own in CONF.rglob("*.yaml") for target in targets_in(read_yaml(own)))
+    trusted = {*targets_in(changes), *known}
+    config = OmegaConf.merge(OmegaConf.create(tree), changes)
+    for target in targets_in({"data": config.data, "model": config.model}):
+        if target not in trusted:
+            raise ValueError(
+                f"{file} names {target}, which conf/ does not, and which would be called: if you "
+                "trust it, give it as a setting too, as model._target_=…"
+            )
+    assert isinstance(config, DictConfig)
+    return config
+
+
+def targets_in(tree: Any) -> Iterator[str]:
+    """All that a configuration would have called."""
+    if isinstance(tree, Mapping | DictConfig):
+        for name, value in tree.items():
+            if name == "_target_":
+                yield str(value)
+            else:
+                yield from targets_in(value)
+    elif isinstance(tree, list) or OmegaConf.is_list(tree):
+        for value in tree:
+            yield from targets_in(value)
+
+
+def composed(settings: Sequence[str]) -> DictConfig:
+    """The configuration that train.py would be given.
+
+    Raises:
+        ValueError: there is no such choice or value.
+    """
+    try:
+        with initialize_config_dir(str(CONF), version_base="1.3"):
+            return compose("train", list(settings))
+    except (HydraException, OmegaConfBaseException) as error:
+        raise ValueError(f"{' '.join(settings)}: {first_line(error)}") from error

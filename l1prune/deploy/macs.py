@@ -1,0 +1,48 @@
+"""MACs: how much a network computes."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
+
+from l1prune.deploy.graph import first_line
+from l1prune.deploy.inputs import arguments, in_batches
+
+
+def macs(model: nn.Module, example_input: Any) -> int:
+    """Multiply-accumulates of a network for one example.
+
+    Counted are matrix products, convolutions and attention, its softmax left out; zeros count like
+    other weights, and what a causal mask hides like what it shows. Not counted are biases, norms,
+    activations, pooling, and what is looked up.
+
+    Args:
+        model: in eval mode.
+        example_input: a tensor, a tuple of what the model takes, or a mapping of it by name; one
+            example of the batch is run.
+
+    Raises:
+        ValueError: the model does not take a batch of one.
+
+    Source: `torch.utils.flop_counter`, halved.
+
+    >>> macs(nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2)), torch.ones(16, 4))
+    48
+    """
+    args, kwargs = in_batches(arguments(example_input), 1)
+    counter = FlopCounterMode(display=False)
+    try:
+        # By its definition, as two matrix products: some kernels of attention are not counted.
+        with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), counter, warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the model's own
+            model(*args, **kwargs)
+    except Exception as error:
+        raise ValueError(
+            f"model: {type(model).__name__} does not take one example alone: {first_line(error)}"
+        ) from error
+    return counter.get_total_flops() // 2

@@ -1,0 +1,141 @@
+"""Deployment: what a network costs in each form that it was written in, in `deploy.json`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from l1prune.deploy.latency import Latency
+from l1prune.runs.costs import BATCHES, FILE, VERSION
+from l1prune.runs.escapes import LINE, printable
+from l1prune.weights.files import write_whole
+from l1prune.weights.table import aligned
+
+PICTURE = "deploy.png"
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """One form of a network, measured.
+
+    Attributes:
+        name: of the form.
+        file: where it is, from the folder of `deploy.json`.
+        nbytes: of the file.
+        parameters: of the network in it.
+        macs: its multiply-accumulates for one example.
+        absolute: the largest difference from what the original returns, on random inputs.
+        relative: the same over the largest number that it returns.
+        latency: by the number of examples at once.
+        figures: on the test set, as the module logs them.
+    """
+
+    name: str
+    file: str
+    nbytes: int
+    parameters: int
+    macs: int
+    absolute: float
+    relative: float
+    latency: Mapping[int, Latency]
+    figures: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """All forms of a network, the original first.
+
+    Attributes:
+        measurements: at least that of the original.
+        notes: what is missing, and why.
+        machine: on which latencies were measured.
+    """
+
+    measurements: Sequence[Measurement]
+    notes: Sequence[str]
+    machine: Mapping[str, Any]
+
+    @property
+    def metric(self) -> str:
+        """The figure that says how good a form is."""
+        return metric_of(self.measurements[0].figures)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, as `deploy.json` has them."""
+        return {
+            "version": VERSION,
+            "metric": self.metric,
+            "machine": dict(self.machine),
+            "notes": list(self.notes),
+            "variants": [asdict(one) for one in self.measurements],
+        }
+
+    def write(self, folder: Path) -> None:
+        """Write `deploy.json` in a folder."""
+        text = json.dumps(self.to_dict(), indent=1, ensure_ascii=False) + "\n"
+        write_whole(folder / FILE, lambda part: part.write_text(text, encoding="utf-8"))
+
+    def __str__(self) -> str:
+        """A table a person can read; below it what it means and what is missing."""
+        original, *others = self.measurements
+        batches = [f"batch {BATCHES[0]}", *map(str, BATCHES[1:])]
+        quality = self.metric.rpartition("/")[2]
+        rows: list[tuple[str, ...]] = [
+            ("", "parameters", "MACs", "bytes", *batches, "difference", quality)
+        ]
+        counts = (original.parameters, original.macs, original.nbytes)
+        last = shown(self.metric, original.figures)
+        rows.append(
+            (original.name, *(f"{n:,}" for n in counts), *("1.00×" for _ in BATCHES), "", last)
+        )
+        rows += [self._row(one, original) for one in others]
+        lines = aligned(rows, left=1)
+        lines.insert(1, "─" * max(map(len, lines)))
+        lines.append(
+            "\nbatch: how many times faster than the dense network, by CPU time of one thread,\n"
+            "side by side in one process; difference: the largest from it, over its largest\n"
+            "output, on random inputs"
+        )
+        lines += [f"left out: {printable(note, LINE)}" for note in self.notes]
+        return "\n".join(lines)
+
+    def _row(self, one: Measurement, original: Measurement) -> tuple[str, ...]:
+        speeds = (f"{one.latency[n].speed:.2f}×" if n in one.latency else "–" for n in BATCHES)
+        return (
+            one.name,
+            f"{one.parameters:,} ({_times(original.parameters, one.parameters)})",
+            _times(original.macs, one.macs),
+            f"{one.nbytes:,} ({_times(original.nbytes, one.nbytes)})",
+            *speeds,
+            f"{one.relative:.0e}" if one.relative else "none",
+            shown(self.metric, one.figures),
+        )
+
+
+def metric_of(figures: Mapping[str, Any]) -> str:
+    """The figure that says how good a network is: an accuracy if there is one, else no loss.
+
+    >>> metric_of({"test/loss": 0.1, "test/accuracy": 0.9}), metric_of({"test/loss": 0.1})
+    ('test/accuracy', 'test/loss')
+    """
+    order = sorted(figures, key=lambda name: ("accuracy" not in name, "loss" in name))
+    return order[0] if order else ""
+
+
+def shown(metric: str, figures: Mapping[str, float]) -> str:
+    """A figure for people: accuracies in percent.
+
+    >>> shown("test/accuracy", {"test/accuracy": 0.975}), shown("test/loss", {"test/loss": 0.0312})
+    ('97.50 %', '0.0312')
+    """
+    if metric not in figures:
+        return "–"
+    value = figures[metric]
+    return f"{100 * value:.2f} %" if "accuracy" in metric else f"{value:.4g}"
+
+
+def _times(before: float, after: float) -> str:
+    return f"{before / after:.1f}×" if after else "–"

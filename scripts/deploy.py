@@ -1,0 +1,12 @@
+"""Deploys a run: its network made smaller, in several files, each measured and tested again.
+
+python scripts/deploy.py outputs/2030-01-01/12-00-00-000000
+python scripts/deploy.py weights.safetensors model=mlp data=digits
+"""
+
+import sys
+
+from l1prune.commands.deploy import main
+
+if __name__ == "__main__":
+    sys.exit(main())
