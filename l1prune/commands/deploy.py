@@ -22,6 +22,7 @@ from l1prune.commands.train import silence_advice
 from l1prune.deploy.compact import compact
 from l1prune.deploy.graph import first_line
 from l1prune.deploy.inputs import Arguments, first_call, in_batches
+from l1prune.deploy.latency import BATCHES
 from l1prune.deploy.variants import (
     FORMS,
     ONNX,
@@ -34,7 +35,7 @@ from l1prune.deploy.variants import (
     timed,
 )
 from l1prune.runs import bars, wandb
-from l1prune.runs.costs import BATCHES, FILE, FOLDER, costs_of
+from l1prune.runs.costs import FILE, FOLDER, costs_of
 from l1prune.runs.deployment import PICTURE, Deployment, Measurement
 from l1prune.runs.escapes import LINE, printable, show
 from l1prune.runs.files import is_own_folder

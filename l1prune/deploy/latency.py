@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import median
 
+from l1prune.deploy.timing import Paired, speedup
+
+BATCHES = (1, 16, 64)
+"""How many examples at a time a network is run with."""
 ROUNDS = 15
 FEWEST, LONGEST = 5, 30.0
 """Where a round takes long there are fewer of them, so that all take so many seconds of the CPU."""
@@ -45,32 +49,11 @@ def latencies(
     >>> found["much"].speed, found["little"].speed > 10
     (1.0, True)
     """
-    turns = {name: _turn(call) for name, call in calls.items()}
-    repeats = {name: number for name, (number, _) in turns.items()}
-    a_round = sum(seconds for _, seconds in turns.values())
-    taken: dict[str, list[float]] = {name: [] for name in calls}
-    for _ in range(min(rounds, max(FEWEST, int(LONGEST / max(a_round, TURN))))):
-        for name, call in calls.items():
-            taken[name].append(_seconds(call, repeats[name]) / repeats[name])
-    first = next(iter(taken.values()), [])
+    timer = Paired(time.process_time, least=TURN)
+    a_round = sum(timer.once(call) for call in calls.values())
+    most = max(FEWEST, int(LONGEST / max(a_round, TURN)))
+    taken = replace(timer, rounds=min(rounds, most))([*calls.values()])
     return {
-        name: Latency(
-            median(own), median(one / other for one, other in zip(first, own, strict=True))
-        )
-        for name, own in taken.items()
+        name: Latency(median(own), speedup(taken[0], own).median)
+        for name, own in zip(calls, taken, strict=True)
     }
-
-
-def _turn(call: Callable[[], object]) -> tuple[int, float]:
-    """How often a call fills a turn, and how long that takes; found while it warms up."""
-    repeats = 1
-    while (seconds := _seconds(call, repeats)) < TURN:
-        repeats *= 2 if seconds < TURN / 8 else 1 + int(TURN / seconds)
-    return repeats, seconds
-
-
-def _seconds(call: Callable[[], object], repeats: int) -> float:
-    begin = time.process_time()
-    for _ in range(repeats):
-        call()
-    return time.process_time() - begin

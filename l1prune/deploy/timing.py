@@ -71,6 +71,10 @@ class Paired:
                 seconds[number].append(once)
         return seconds
 
+    def once(self, work: Work) -> float:
+        """Seconds that a work's turn takes in a round; it is warm afterwards."""
+        return self._elapsed(work, self._repeats(work))
+
     def _repeats(self, work: Work) -> int:
         """How often a work fits into the least time; it is warm afterwards."""
         work()

@@ -14,10 +14,11 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
 from l1prune.deploy.encodings import Encoding, Exact, Half, RowInt8
+from l1prune.deploy.execution import sparse
 from l1prune.deploy.export import export_onnx, export_program
 from l1prune.deploy.graph import quiet
 from l1prune.deploy.inputs import Arguments, in_batches
-from l1prune.deploy.latency import Latency, latencies
+from l1prune.deploy.latency import BATCHES, Latency, latencies
 from l1prune.deploy.macs import macs
 from l1prune.deploy.programs import Agreement, agreement
 from l1prune.deploy.sessions import Session
@@ -38,13 +39,14 @@ class Form:
         name: for people, behind that of the network.
         suffix: of the file, likewise.
         write: a network and an example of its inputs → the file.
-        read: the file, and what makes the network in full size, untrained → what runs it.
+        read: the file, what makes the network in full size, untrained, and an example of its inputs
+            → what runs it.
     """
 
     name: str
     suffix: str
     write: Callable[[nn.Module, Arguments, Path], object]
-    read: Callable[[Path, Callable[[], nn.Module]], Run]
+    read: Callable[[Path, Callable[[], nn.Module], Arguments], Run]
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,7 +66,7 @@ class Variant:
     run: Run
 
 
-def read_weights(file: Path, fresh: Callable[[], nn.Module]) -> Run:
+def read_weights(file: Path, fresh: Callable[[], nn.Module], call: Arguments) -> nn.Module:
     """A network filled from a file of weights, whatever their encoding.
 
     Raises:
@@ -121,12 +123,17 @@ def _write_program(network: nn.Module, call: Arguments, file: Path) -> None:
     export_program(network, _example(call), file)
 
 
-def _read_program(file: Path, fresh: Callable[[], nn.Module]) -> Run:
+def _read_sparse(file: Path, fresh: Callable[[], nn.Module], call: Arguments) -> Run:
+    network = read_weights(file, fresh, call)
+    return sparse(network, _example(call), batches=BATCHES).model
+
+
+def _read_program(file: Path, fresh: Callable[[], nn.Module], call: Arguments) -> Run:
     with quiet():
         return torch.export.load(file).module()
 
 
-def _read_onnx(file: Path, fresh: Callable[[], nn.Module]) -> Run:
+def _read_onnx(file: Path, fresh: Callable[[], nn.Module], call: Arguments) -> Run:
     return Session(file)
 
 
@@ -137,6 +144,7 @@ FORMS: Sequence[Form] = (
     Form(", sparse file", "-exact.safetensors", _encoded(Exact()), read_weights),
     Form(", float16", "-half.safetensors", _encoded(Half()), read_weights),
     Form(", int8", "-int8.safetensors", _encoded(RowInt8()), read_weights),
+    Form(", sparse execution", "-exact.safetensors", _encoded(Exact()), _read_sparse),
     Form(", torch.export", ".pt2", _write_program, _read_program),
     ONNX,
 )
@@ -166,7 +174,7 @@ class Maker:
             file = self.folder / f"{name}{form.suffix}"
             try:
                 form.write(network, self.call, file)
-                run = form.read(file, self.fresh)
+                run = form.read(file, self.fresh, self.call)
             except (ImportError, RuntimeError, ValueError) as error:
                 self.missing.setdefault(str(error), []).append(f"{name}{form.name}")
             else:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from l1prune.runs.costs import BATCHES
+from l1prune.deploy.latency import BATCHES
 from l1prune.runs.deployment import Deployment, Measurement, shown
 from l1prune.runs.frontier import COLOURS, INK, PALE
 

@@ -7,14 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from l1prune.checks import is_number
+from l1prune.deploy.latency import BATCHES
 from l1prune.runs.files import read_json
 
 FOLDER, FILE = "deploy", "deploy.json"
 VERSION = 1
 LARGEST = 2.0**63
 """A figure is below it."""
-BATCHES = (1, 16, 64)
-"""Examples at once, for which latencies are measured."""
 COSTS = {
     "deploy/bytes": "bytes of the smallest file",
     "deploy/macs": "multiply-accumulates",

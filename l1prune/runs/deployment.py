@@ -8,8 +8,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from l1prune.deploy.latency import Latency
-from l1prune.runs.costs import BATCHES, FILE, VERSION
+from l1prune.deploy.latency import BATCHES, Latency
+from l1prune.runs.costs import FILE, VERSION
 from l1prune.runs.escapes import LINE, printable
 from l1prune.weights.files import write_whole
 from l1prune.weights.table import aligned
