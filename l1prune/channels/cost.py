@@ -27,8 +27,8 @@ class Cost(Threshold):
     the cubic of Zhu & Gupta, 2017, as the sparsity of `Sparsity` rises. For `ChannelL1()`.
 
     Args:
-        measure: what is counted: `"macs"`, multiply-accumulates of layers with weights, or
-            `"parameters"`, biases and norms included.
+        measure: what is counted: `"macs"`, multiply-accumulates of layers with weights and of
+            attention, or `"parameters"`, biases and norms included.
         left: the share that is left at the end, in (0, 1).
         least: the share of each stream's channels that stays, whatever they are worth, in [0, 1);
             one channel stays in any case.

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from l1prune.deploy.attention import Multiplies
 from l1prune.deploy.contractions import TRANSPOSED, contraction
 from l1prune.deploy.graph import trace
 from l1prune.deploy.inputs import arguments
@@ -25,7 +26,9 @@ class Coupling:
 
     A channel is an index of the dimensions that shorten together when it is removed: the row of
     the layer that makes it, its bias, the scale and shift of its norm, the columns of the layers
-    that read it, in all layers of a residual stream. What has to stay is channel `count`.
+    that read it, in all layers of a residual stream; of attention it is a head, with all that is
+    its own of queries, keys, values and the columns that read it. What has to stay is channel
+    `count`.
 
     Args:
         places: by a parameter's name, the channel of each index of each dimension; None where no
@@ -33,12 +36,15 @@ class Coupling:
         streams: the channels that lie beside each other, as those of one layer, each ``(n,)``.
         shapes: of all parameters of the model, by name.
         positions: by a weight's name, at how many places of the example it is multiplied.
+        products: activations that are multiplied with each other, as queries with keys: the
+            channel of each block of them, ``(blocks,)``, and how often each multiplies.
     """
 
     places: Mapping[str, tuple[Tensor | None, ...]]
     streams: tuple[Tensor, ...]
     shapes: Mapping[str, torch.Size]
     positions: Mapping[str, int]
+    products: tuple[tuple[Tensor, int], ...] = ()
 
     @property
     def count(self) -> int:
@@ -105,7 +111,8 @@ class Coupling:
             for name, dims in self.places.items()
         }
         streams = torch.split(torch.arange(count), [len(stream) for stream in kept])
-        return replace(self, places=_used(places, count), streams=streams)
+        products = tuple((number[index], times) for index, times in self.products)
+        return replace(self, places=_used(places, count), streams=streams, products=products)
 
 
 def _used(
@@ -157,7 +164,13 @@ def coupling_of(model: nn.Module, example_input: Any) -> Coupling:
     found = {name: tuple(dims) for name, dims in places.items()}
     shapes = {name: parameter.shape for name, parameter in parameters.items()}
     count = sum(map(len, streams))
-    return Coupling(_used(found, count), tuple(streams), shapes, _positions(liveness))
+    return Coupling(
+        places=_used(found, count),
+        streams=tuple(streams),
+        shapes=shapes,
+        positions=_positions(liveness),
+        products=tuple((number[unit], times) for unit, times in _products(liveness)),
+    )
 
 
 def _positions(liveness: Liveness) -> dict[str, int]:
@@ -172,6 +185,14 @@ def _positions(liveness: Liveness) -> dict[str, int]:
             name = found.weight.name
             positions[name] = positions.get(name, 0) + shape.numel() // max(channels, 1)
     return positions
+
+
+def _products(liveness: Liveness) -> Iterator[tuple[Tensor, int]]:
+    """A unit of each block of activations that is multiplied with another, and how often."""
+    for node, rule in liveness.rules.items():
+        if isinstance(rule, Multiplies):
+            unit, times = rule.blocks(node, liveness.scene)
+            yield unit.flatten(), times
 
 
 @contextmanager

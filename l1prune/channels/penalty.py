@@ -43,8 +43,8 @@ class ChannelL1(_Rows):
 
     A channel is all that goes when it is removed: a filter and its bias, the scale and shift of its
     norm, the columns of the layers that read it, over all layers of a residual stream; of a
-    multilayer perceptron it is a neuron. They are found on the model's exported graph, the one that
-    `l1prune.deploy.compact` reads, which can remove them afterwards.
+    multilayer perceptron it is a neuron, of attention a head. They are found on the model's
+    exported graph, the one that `l1prune.deploy.compact` reads, which can remove them afterwards.
 
     The model needs an example of its input: Lightning's `example_input_array`. By itself, on a
     weight that no model is around, a channel is a row, as in `GroupL1()`.

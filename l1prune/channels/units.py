@@ -107,9 +107,12 @@ class ChannelUnits(Units):
 
     def cost(self, measure: Measure, stays: Tensor) -> int:
         """What the model costs with the channels that stay, ``(count + 1,)``."""
-        return sum(
+        weights = sum(
             cost * math.prod(self._lengths(name, stays))
             for name, cost in self.weights(measure).items()
+        )
+        return weights + sum(
+            times * int(stays[index].sum()) for index, times in measure.products(self.coupling)
         )
 
     def marginal(self, measure: Measure, stays: Tensor) -> Tensor:
@@ -120,6 +123,8 @@ class ChannelUnits(Units):
             for dim, index in self.coupling.members(name):
                 rest = math.prod(size for d, size in enumerate(lengths) if d != dim)
                 saved.index_add_(0, index, torch.full((len(index),), float(cost * rest)).double())
+        for index, times in measure.products(self.coupling):
+            saved.index_add_(0, index, torch.full((len(index),), float(times)).double())
         return saved
 
     def _lengths(self, name: str, stays: Tensor) -> list[int]:
@@ -137,6 +142,10 @@ class Measure(Protocol):
         """What one entry of a parameter costs."""
         ...
 
+    def products(self, coupling: Coupling) -> Sequence[tuple[Tensor, int]]:
+        """What has no weights and costs something: the channels of its blocks, the cost of each."""
+        ...
+
 
 class Parameters(Measure):
     """Each entry of a parameter costs one."""
@@ -144,9 +153,18 @@ class Parameters(Measure):
     def cost(self, coupling: Coupling, name: str) -> int:
         return 1
 
+    def products(self, coupling: Coupling) -> Sequence[tuple[Tensor, int]]:
+        return ()
+
 
 class Macs(Measure):
-    """An entry of a weight costs a multiplication for each place at which it is used."""
+    """A weight costs a multiplication for each place at which it is used; products, all of theirs.
+
+    These are the queries with the keys and the weights with the values, for each head of attention.
+    """
 
     def cost(self, coupling: Coupling, name: str) -> int:
         return coupling.positions.get(name, 0)
+
+    def products(self, coupling: Coupling) -> Sequence[tuple[Tensor, int]]:
+        return coupling.products

@@ -15,7 +15,7 @@ from l1prune.deploy.kernels import Csr as Csr
 from l1prune.deploy.kernels import Kernel as Kernel
 from l1prune.deploy.kernels import SemiStructured24 as SemiStructured24
 from l1prune.deploy.kernels import ShiftedBag as ShiftedBag
+from l1prune.deploy.loading import load_compact as load_compact
 from l1prune.deploy.macs import macs as macs
-from l1prune.deploy.shapes import load_compact as load_compact
 from l1prune.deploy.storage import load_sparse as load_sparse
 from l1prune.deploy.storage import save_sparse as save_sparse

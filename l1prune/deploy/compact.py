@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from l1prune.deploy.attributes import Attribute, alternatives, assign, restore
 from l1prune.deploy.edges import edges
 from l1prune.deploy.graph import trace
 from l1prune.deploy.inputs import Arguments, arguments
@@ -23,7 +24,7 @@ from l1prune.deploy.proof import (
 )
 from l1prune.deploy.refusals import check_plain
 from l1prune.deploy.report import CompactReport, Shortened
-from l1prune.deploy.surgery import operate
+from l1prune.deploy.surgery import Operation, operate
 from l1prune.deploy.twins import mismatch
 from l1prune.deploy.widths import Width, dead_but_kept, most, widths
 
@@ -73,11 +74,11 @@ def compact(model: nn.Module, example_input: Any) -> Compaction:
     """
     check_plain(model)
     search = _Search(model, arguments(example_input))
-    chosen, refused = most(search.parts, lambda some: search.without(some).fault)
+    chosen, refused = most(search.parts, lambda some: search.without(some).verdict.fault)
     found = search.without(chosen)
-    if found.fault is not None:
+    if (fault := found.verdict.fault) is not None:
         raise RuntimeError(
-            f"compact: the smaller {type(model).__name__} is not the same function: {found.fault}; "
+            f"compact: the smaller {type(model).__name__} is not the same function: {fault}; "
             "this is a fault of compact, please report it"
         )
     return Compaction(found.model, search.report(found, refused))
@@ -85,11 +86,19 @@ def compact(model: nn.Module, example_input: Any) -> Compaction:
 
 @dataclass(frozen=True, eq=False)
 class _Smaller:
-    """A smaller form of a model, without some units, and what is wrong with it, if anything is."""
+    """A smaller form of a model, without some units."""
 
     chosen: Sequence[Width]
     gone: Tensor
     model: nn.Module
+    attributes: Sequence[Attribute]
+    verdict: _Verdict
+
+
+@dataclass(frozen=True)
+class _Verdict:
+    """How far a smaller model is from the original, and what is wrong with it, if anything is."""
+
     difference64: float
     difference: float
     fault: str | None
@@ -118,15 +127,33 @@ class _Search:
             spared[part.units] = part not in chosen
         gone = self.liveness.gone(spared)
         operation = operate(self.model, self.liveness, gone)
-        exact, fault = disagreement(operation.model, self.exact, exact_outputs, TOLERANCE)
-        usual = float("nan")
-        if fault is None:
-            operation.round_()
-            rough = precision(self.model) ** 0.5
-            usual, fault = disagreement(operation.model, self.usual, outputs, rough)
-        if fault is None:
-            fault = mismatch(self.liveness, operation.model, self.call, gone)
-        return _Smaller(chosen, gone, operation.model, exact, usual, fault)
+        attributes, verdict = self._fitted(operation, gone)
+        return _Smaller(chosen, gone, operation.model, attributes, verdict)
+
+    def _fitted(self, operation: Operation, gone: Tensor) -> tuple[tuple[Attribute, ...], _Verdict]:
+        """Change as few attributes as it takes for a smaller model to compute the same."""
+        first = self._verdict(operation, gone)
+        if first.fault is None:
+            return (), first
+        for attributes in alternatives(operation.model, self.liveness, gone):
+            assign(operation.model, attributes)
+            verdict = self._verdict(operation, gone)
+            if verdict.fault is None:
+                return attributes, verdict
+            restore(operation.model, attributes)
+        return (), first
+
+    def _verdict(self, operation: Operation, gone: Tensor) -> _Verdict:
+        """Run a smaller model, as exact and as rounded, and compare its graph; it ends rounded."""
+        smaller = operation.model
+        operation.unround_()
+        exact, fault = disagreement(smaller, self.exact, exact_outputs, TOLERANCE)
+        operation.round_()
+        if fault is not None:
+            return _Verdict(exact, float("nan"), fault)
+        rough = precision(self.model) ** 0.5
+        usual, fault = disagreement(smaller, self.usual, outputs, rough)
+        return _Verdict(exact, usual, fault or mismatch(self.liveness, smaller, self.call, gone))
 
     def report(self, found: _Smaller, refused: Mapping[Width, str]) -> CompactReport:
         """What to say of the form that was found."""
@@ -140,8 +167,9 @@ class _Search:
             ),
             kept={name: dict(reasons) for name, reasons in kept.items()},
             refused={str(part): reason for part, reason in refused.items()},
-            difference64=found.difference64,
-            difference=found.difference,
+            attributes=tuple(found.attributes),
+            difference64=found.verdict.difference64,
+            difference=found.verdict.difference,
             inputs=len(self.exact),
         )
 

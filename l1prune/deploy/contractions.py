@@ -84,7 +84,7 @@ def _is_usable(found: Contraction, scene: Scene) -> bool:
 
 
 def _matrix(node: Node, scene: Scene, at: tuple[int, int, int | None]) -> Contraction | None:
-    source, weight, bias = (None if i is None else _argument(node, i) for i in at)
+    source, weight, bias = (None if i is None else argument(node, i) for i in at)
     stored, added = scene.stored(weight), scene.stored(bias)
     if stored is None or len(stored.order) != 2 or (bias is not None and not _vector(added)):
         return None
@@ -99,7 +99,7 @@ def _vector(stored: Stored | None) -> bool:
     return stored is not None and len(stored.order) == 1
 
 
-def _argument(node: Node, index: int, default: Any = None) -> Any:
+def argument(node: Node, index: int, default: Any = None) -> Any:
     """A positional argument, wherever it was written."""
     schema = node.target._schema  # type: ignore[union-attr]
     if index < len(node.args):
@@ -108,20 +108,20 @@ def _argument(node: Node, index: int, default: Any = None) -> Any:
 
 
 def _convolution(node: Node, scene: Scene) -> Contraction | None:
-    source, weight, bias = (_argument(node, index) for index in range(3))
+    source, weight, bias = (argument(node, index) for index in range(3))
     stored, added = scene.stored(weight), scene.stored(bias)
     if stored is None or (bias is not None and not _vector(added)):
         return None
-    padding, groups = _argument(node, 4, 0), _argument(node, 6, 1)
+    padding, groups = argument(node, 4, 0), argument(node, 6, 1)
     pads = [padding] if isinstance(padding, int | str) else padding
     borders = any(pad not in (0, "valid") for pad in pads)
     return Contraction(source, stored, added, 1 - len(stored.order), groups, borders)
 
 
 def _transposed(node: Node, scene: Scene) -> Contraction | None:
-    source, weight, bias = (_argument(node, index) for index in range(3))
+    source, weight, bias = (argument(node, index) for index in range(3))
     stored, added = scene.stored(weight), scene.stored(bias)
-    if stored is None or (bias is not None and not _vector(added)) or _argument(node, 6, 1) != 1:
+    if stored is None or (bias is not None and not _vector(added)) or argument(node, 6, 1) != 1:
         return None
     order = (stored.order[1], stored.order[0], *stored.order[2:])
     return Contraction(source, Stored(stored.name, order), added, 1 - len(order), 1, borders=True)

@@ -139,11 +139,17 @@ def first_line(error: Exception) -> str:
     return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
+def modules_of(node: Node) -> list[tuple[str, str]]:
+    """The modules in which an operation is done, outermost first: their paths and classes."""
+    stack = node.meta.get("nn_module_stack") or {}
+    return [(path, str(kind)) for path, kind in stack.values()]
+
+
 def place(node: Node) -> str:
     """Where in the model an operation is, for people: the module's name and the operation's."""
     if node.op == "output":
         return "the caller"
-    stack = node.meta.get("nn_module_stack") or {}
-    path = list(stack.values())[-1][0] if stack else ""
+    modules = modules_of(node)
+    path = modules[-1][0] if modules else ""
     operation = str(node.target).removeprefix("aten.").partition(".")[0]
     return f"{operation} in {path}" if path else operation

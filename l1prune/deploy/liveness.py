@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.fx import Node
 
-from l1prune.deploy import channels, contractions, movements, rules
+from l1prune.deploy import attention, channels, contractions, movements, rules
 from l1prune.deploy.graph import Graph
 from l1prune.deploy.rules import Rule
 from l1prune.deploy.signals import Scene, Signal, Stored
@@ -23,6 +23,7 @@ ITEM = rules.Item()
 CONTRACT = contractions.Contract()
 POINTWISE = rules.Pointwise()
 MOVEMENT = movements.Movement()
+PRODUCT = attention.Product()
 RULES: dict[Any, Rule] = {
     **dict.fromkeys(
         [*contractions.MATRICES, *contractions.CONVOLUTIONS, *contractions.TRANSPOSED],
@@ -35,6 +36,8 @@ RULES: dict[Any, Rule] = {
     **dict.fromkeys([aten.where.ScalarSelf, aten.where.ScalarOther, aten.where.Scalar], POINTWISE),
     aten._native_batch_norm_legit_no_training: channels.Affine(),
     aten._assert_tensor_metadata: rules.Check(),
+    aten.scaled_dot_product_attention: attention.Attend(),
+    aten.bmm: PRODUCT,
     aten.prelu: channels.Slope(),
     aten.embedding: channels.Lookup(),
     **dict.fromkeys([aten.mean, aten.amax, aten.amin], channels.Mix(channels.every)),
@@ -126,9 +129,18 @@ def _given(node: Node, scene: Scene) -> Signal | Stored | None:
 
 
 def _learn(node: Node, scene: Scene) -> tuple[Rule, Any]:
-    rule = OPAQUE if _is_empty(node) else rule_of(node.target)
-    known = rule.forward(node, scene)
-    return (OPAQUE, OPAQUE.forward(node, scene)) if known is None else (rule, known)
+    for rule in _candidates(node):
+        if (known := rule.forward(node, scene)) is not None:
+            return rule, known
+    return OPAQUE, OPAQUE.forward(node, scene)
+
+
+def _candidates(node: Node) -> list[Rule]:
+    """The rules that may know an operation, the more special first."""
+    if _is_empty(node):
+        return []
+    rule = rule_of(node.target)
+    return [CONTRACT, PRODUCT] if rule is CONTRACT else [rule]
 
 
 def _is_empty(node: Node) -> bool:
@@ -137,7 +149,8 @@ def _is_empty(node: Node) -> bool:
     return any(isinstance(value, Tensor) and not value.numel() for value in values)
 
 
-def _signals(known: Any) -> Iterator[Signal]:
+def signals(known: Any) -> Iterator[Signal]:
+    """What is known of each tensor that a node returns."""
     for one in known if isinstance(known, list) else [known]:
         if isinstance(one, Signal):
             yield one
@@ -147,7 +160,7 @@ def _untouched(scene: Scene, couplings: Couplings) -> Tensor:
     """Units that no activation goes with, of which nothing can be said."""
     seen = torch.zeros(scene.units.count, dtype=torch.bool)
     for known in scene.known.values():
-        for signal in _signals(known):
+        for signal in signals(known):
             seen[signal.unit.flatten()] = True
     return ~couplings.spread(seen)
 
@@ -156,7 +169,7 @@ def _steady(scene: Scene, couplings: Couplings) -> Tensor:
     """Units that are the same for all inputs wherever they occur."""
     moves = torch.zeros(scene.units.count, dtype=torch.bool)
     for known in scene.known.values():
-        for signal in _signals(known):
+        for signal in signals(known):
             moves[signal.unit[signal.varies]] = True
     return ~couplings.spread(moves)
 
@@ -193,7 +206,7 @@ def _wanted(
     need: dict[Node, Any] = {}
     wanted = torch.zeros_like(needed)
     for node in scene.graph.outputs:
-        for signal in _signals(scene.known[node]):
+        for signal in signals(scene.known[node]):
             need[node] = torch.ones((), dtype=torch.bool).expand(signal.unit.shape)
     for node in reversed(scene.graph.nodes):
         known = scene.known.get(node)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from l1prune.deploy.attributes import Attribute
+
 
 @dataclass(frozen=True)
 class Shortened:
@@ -23,6 +25,7 @@ class CompactReport:
         before: parameters of the original.
         after: parameters of the smaller model.
         shortened: what got shorter.
+        attributes: whole numbers of modules that held a size, and were changed with it.
         kept: how many units that no output needs stayed, by parameter and reason.
         refused: why some dimensions could not be made shorter although units of theirs are dead.
         difference64: the largest relative difference of the two models in float64, before
@@ -34,6 +37,7 @@ class CompactReport:
     before: int
     after: int
     shortened: tuple[Shortened, ...]
+    attributes: tuple[Attribute, ...]
     kept: Mapping[str, Mapping[str, int]]
     refused: Mapping[str, str]
     difference64: float
@@ -54,6 +58,7 @@ class CompactReport:
         for one in self.shortened:
             more = f" and {len(one.names) - 1} more" if len(one.names) > 1 else ""
             lines.append(f"  {one.names[0]}{more}: {one.before} → {one.after}")
+        lines += [f"  {one}" for one in self.attributes]
         for name, reasons in self.kept.items():
             for reason, count in reasons.items():
                 lines.append(f"  kept: {count} dead of {name}, {reason}")

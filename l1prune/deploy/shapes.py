@@ -32,6 +32,11 @@ def resize(module: nn.Module, before: Shapes) -> None:
         _resize(module, before)
 
 
+def is_known(module: nn.Module) -> bool:
+    """Whether it is known what a module's attributes say of its tensors."""
+    return _resize.dispatch(type(module)) is not _resize.dispatch(nn.Module)
+
+
 @singledispatch
 def _resize(module: nn.Module, before: Shapes) -> None:
     """Of a module that is not known: whole numbers that equal one size that has changed."""
@@ -77,61 +82,3 @@ def _(module: _ConvNd, before: Shapes) -> None:
 def _(module: _ConvTransposeNd, before: Shapes) -> None:
     module.in_channels, outputs = module.weight.shape[:2]
     module.out_channels = outputs * module.groups
-
-
-def load_compact(model: nn.Module, state_dict: Mapping[str, Tensor]) -> nn.Module:
-    """Shrink a fresh model of full size to the shapes in a state dict, and load it.
-
-    Args:
-        model: built like the one that was made compact; it is changed in place.
-        state_dict: of the compact model.
-
-    Returns:
-        the same model.
-
-    Raises:
-        ValueError: a tensor of the file is not a shorter one of the model's.
-        RuntimeError: names are missing or unknown, from `load_state_dict`.
-
-    >>> small = nn.Linear(4, 2)
-    >>> load_compact(nn.Linear(8, 2), small.state_dict())
-    Linear(in_features=4, out_features=2, bias=True)
-    """
-    changes = [
-        (module, path, name, tensor)
-        for path, module in model.named_modules()
-        for name, tensor in {**module._parameters, **module._buffers}.items()
-        if tensor is not None
-    ]
-    for _, path, name, tensor in changes:
-        _check(f"{path}.{name}".lstrip("."), tensor, state_dict)
-    before = {module: {} for module, *_ in changes}  # type: dict[nn.Module, dict[str, torch.Size]]
-    shorter: dict[int, Tensor] = {}
-    for module, path, name, tensor in changes:
-        before[module][name] = tensor.shape
-        saved = state_dict.get(f"{path}.{name}".lstrip("."))
-        if saved is not None and saved.shape != tensor.shape:
-            part = shorter.setdefault(id(tensor), _empty(tensor, saved.shape))
-            setattr(module, name, part)
-    for module, shapes in before.items():
-        resize(module, shapes)
-    model.load_state_dict(state_dict)
-    return model
-
-
-def _empty(tensor: Tensor, shape: torch.Size) -> Tensor:
-    part = torch.empty(shape, dtype=tensor.dtype, device=tensor.device)
-    return nn.Parameter(part, tensor.requires_grad) if isinstance(tensor, nn.Parameter) else part
-
-
-def _check(name: str, tensor: Tensor, state_dict: Mapping[str, Tensor]) -> None:
-    saved = state_dict.get(name)
-    if saved is None:
-        return
-    if saved.ndim != tensor.ndim or any(
-        new > old for new, old in zip(saved.shape, tensor.shape, strict=True)
-    ):
-        raise ValueError(
-            f"state_dict: {name} is {tuple(saved.shape)}, which is not a smaller form of the "
-            f"model's {tuple(tensor.shape)}; build the model as it was before it was made compact"
-        )

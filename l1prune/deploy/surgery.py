@@ -20,18 +20,23 @@ class Operation:
 
     Args:
         model: the copy; what was changed by constants is in float64.
-        folded: the dtype that each parameter with constants in it has in the original.
+        folded: each parameter with constants in it, in float64, and its dtype in the original.
     """
 
     model: nn.Module
-    folded: Mapping[str, torch.dtype]
+    folded: Mapping[str, tuple[Tensor, torch.dtype]]
 
     @torch.no_grad()
     def round_(self) -> None:
-        """Round what is in float64 to the type of the original, once."""
-        for name, dtype in self.folded.items():
-            parameter = self.model.get_parameter(name)
-            parameter.data = parameter.data.to(dtype)
+        """Round what is in float64 to the type of the original."""
+        for name, (exact, dtype) in self.folded.items():
+            self.model.get_parameter(name).data = exact.to(dtype)
+
+    @torch.no_grad()
+    def unround_(self) -> None:
+        """Take back what was rounded."""
+        for name, (exact, _) in self.folded.items():
+            self.model.get_parameter(name).data = exact
 
 
 @torch.no_grad()
@@ -57,7 +62,7 @@ def operate(model: nn.Module, liveness: Liveness, gone: Tensor) -> Operation:
             tensor = tensor.index_select(dim, index.to(tensor.device))
         smaller[name] = tensor.clone(memory_format=torch.contiguous_format)
     twin = _copy(model, {name: (tensors[name], part) for name, part in smaller.items()})
-    return Operation(twin, {name: tensors[name].dtype for name in folded})
+    return Operation(twin, {name: (smaller[name], tensors[name].dtype) for name in folded})
 
 
 def _copy(model: nn.Module, changed: Mapping[str, tuple[Tensor, Tensor]]) -> nn.Module:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.fx import Node
 
-from l1prune.deploy.graph import place, trace
+from l1prune.deploy.graph import Graph, place, trace
 from l1prune.deploy.inputs import Arguments
 from l1prune.deploy.liveness import ITEM, Liveness
 from l1prune.deploy.signals import Signal, Stored
+
+aten = torch.ops.aten
 
 
 def mismatch(liveness: Liveness, smaller: nn.Module, call: Arguments, gone: Tensor) -> str | None:
@@ -23,19 +27,41 @@ def mismatch(liveness: Liveness, smaller: nn.Module, call: Arguments, gone: Tens
         twin = trace(smaller, call)
     except ValueError as error:
         return str(error)
-    nodes, twins = scene.graph.nodes, twin.nodes
+    nodes, twins = _steps(scene.graph), _steps(twin)
     if len(nodes) != len(twins):
         return "without them the model does other operations"
     pairs = dict(zip(nodes, twins, strict=True))
     for node, other in pairs.items():
-        inputs = [pairs[source] for source in node.all_input_nodes]
-        if node.target != other.target and node.op != "placeholder":
+        if _kind(node) != _kind(other) and node.op != "placeholder":
             return f"without them {place(node)} is another operation"
+        inputs = [pairs[_origin(source)] for source in node.all_input_nodes]
+        same = inputs == [_origin(source) for source in other.all_input_nodes]
         if not _same_constant(scene.graph.constants.get(node), twin.constants.get(other)):
             return "a size is written into a tensor of the forward"
-        if inputs != other.all_input_nodes or not _survives(node, other, liveness, gone):
+        if not same or not _survives(node, other, liveness, gone):
             return f"a size is written down for {place(node)}"
     return None
+
+
+def _steps(graph: Graph) -> list[Node]:
+    """The operations without copies: where a dimension is 1, views often do without."""
+    return [node for node in graph.nodes if not _is_copy(node)]
+
+
+def _is_copy(node: Node) -> bool:
+    return node.target is aten.clone.default
+
+
+def _origin(node: Node) -> Node:
+    """What a copy is a copy of."""
+    while _is_copy(node):
+        (node,) = node.all_input_nodes
+    return node
+
+
+def _kind(node: Node) -> Any:
+    """What an operation does, whether or not it takes new memory for it."""
+    return aten.view.default if node.target is aten._unsafe_view.default else node.target
 
 
 def _same_constant(one: Tensor | None, other: Tensor | None) -> bool:
@@ -46,7 +72,7 @@ def _same_constant(one: Tensor | None, other: Tensor | None) -> bool:
 
 def _survives(node: Node, other: Node, liveness: Liveness, gone: Tensor) -> bool:
     known, scene = liveness.scene.known.get(node), liveness.scene
-    if isinstance(known, Signal) and _shape(known.unit, gone) != other.meta["val"].shape:
+    if isinstance(known, Signal) and survivors(known.unit, gone) != other.meta["val"].shape:
         return False
     if isinstance(known, Stored):
         kept = list(liveness.scene.graph.tensors[known.name].shape)
@@ -61,7 +87,7 @@ def _survives(node: Node, other: Node, liveness: Liveness, gone: Tensor) -> bool
     return rule is ITEM or rule.surviving(node, other, scene, gone)
 
 
-def _shape(unit: Tensor, gone: Tensor) -> torch.Size | None:
+def survivors(unit: Tensor, gone: Tensor) -> torch.Size | None:
     """The shape of what survives of a tensor, if that is a whole number of slices."""
     if not unit.numel():
         return unit.shape

@@ -19,10 +19,10 @@ from l1prune.deploy.export import export_onnx, export_program
 from l1prune.deploy.graph import quiet
 from l1prune.deploy.inputs import Arguments, in_batches
 from l1prune.deploy.latency import BATCHES, Latency, latencies
+from l1prune.deploy.loading import load_compact
 from l1prune.deploy.macs import macs
 from l1prune.deploy.programs import Agreement, agreement
 from l1prune.deploy.sessions import Session
-from l1prune.deploy.shapes import load_compact
 from l1prune.deploy.states import plain, state_of
 from l1prune.deploy.storage import load_sparse, save_sparse
 from l1prune.weights.files import write_whole

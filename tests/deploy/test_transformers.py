@@ -1,4 +1,4 @@
-"""Models of Hugging Face, sparse at random: hidden units of their blocks go, layers run sparse."""
+"""Models of Hugging Face: hidden units and heads of their blocks go, layers run sparse."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ def bert() -> Any:
     return hub.BertForMaskedLM(hub.BertConfig(intermediate_size=32, **SIZE, **WORDS))
 
 
-def llama() -> Any:
+def llama(groups: int = 1) -> Any:
     config = hub.LlamaConfig(
-        intermediate_size=32, num_key_value_heads=1, use_cache=False, **SIZE, **WORDS
+        intermediate_size=32, num_key_value_heads=groups, use_cache=False, **SIZE, **WORDS
     )
     return hub.LlamaForCausalLM(config)
 
@@ -67,6 +67,15 @@ MODELS: dict[str, tuple[Callable[[], Any], str, int]] = {
     "ViT": (vit, "fc1.weight", 0),
     "ResNet": (resnet, "layers.0.layer.0.convolution.weight", 0),
     "ConvNeXt": (convnext, "pwconv1.weight", 0),
+}
+
+
+# The same for the layer that reads the heads, with the dimension of its inputs.
+ATTENTIONS: dict[str, tuple[Callable[[], Any], str, int]] = {
+    "GPT-2": (gpt2, "attn.c_proj.weight", 0),
+    "BERT": (bert, "attention.output.dense.weight", 1),
+    "Llama": (lambda: llama(groups=2), "o_proj.weight", 1),
+    "ViT": (vit, "o_proj.weight", 1),
 }
 
 
@@ -121,3 +130,35 @@ def test_its_layers_run_sparse(name: str) -> None:
     execution = sparse(model, x, batches=(1, 3), timer=sparse_leads)
     assert len(execution.report.layers) >= 4
     torch.testing.assert_close(execution.model(x), model(x), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("name", "way"), [*((name, "sdpa") for name in ATTENTIONS), ("BERT", "eager")]
+)
+def test_a_head_of_its_attention_goes(name: str, way: str) -> None:
+    make, part, dim = ATTENTIONS[name]
+
+    def made() -> nn.Module:
+        model = wrapped(make)
+        model.model.set_attn_implementation(way)
+        return model
+
+    torch.manual_seed(0)
+    model = made()
+    example: Tensor = torch.randn(2, 3, 8, 8) if name == "ViT" else torch.randint(20, (2, 7))
+    (one,) = [one for one, _ in model.named_parameters() if one.endswith(part)]
+    model.get_parameter(one).data.index_fill_(dim, torch.arange(8), 0)
+    compaction = compact(model, example)
+    assert compaction.model.get_parameter(one).shape[dim] == 8
+    assert compaction.report.difference64 < 1e-12
+    loaded = load_compact(made(), compaction.model.state_dict(), example)
+    assert gap(compaction.model, loaded, (example,)) == 0
+
+
+def test_heads_that_share_all_keys_stay() -> None:
+    torch.manual_seed(0)
+    model = wrapped(llama)
+    attention = model.model.model.layers[0].self_attn
+    attention.o_proj.weight.data[:, :8] = 0
+    report = compact(model, torch.randint(20, (2, 7))).report
+    assert report.before == report.after
