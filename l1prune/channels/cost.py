@@ -10,13 +10,13 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from l1prune.channels.units import ChannelUnits, Macs, Measure, Parameters
+from l1prune.channels.units import ChannelUnits, Macs, Measure, Parameters, Time
 from l1prune.checks import check_object, is_number, is_whole
 from l1prune.cuts.scopes import LAMP, Scope
 from l1prune.cuts.thresholds import Threshold
 from l1prune.pressure.schedules import Cubic
 
-MEASURES: dict[str, Measure] = {"macs": Macs(), "parameters": Parameters()}
+MEASURES: dict[str, Measure] = {"macs": Macs(), "parameters": Parameters(), "time": Time()}
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,8 @@ class Cost(Threshold):
 
     Args:
         measure: what is counted: `"macs"`, multiply-accumulates of layers with weights and of
-            attention, or `"parameters"`, biases and norms included.
+            attention; `"parameters"`, biases and norms included; or `"time"`, of a CPU:
+            multiply-accumulates, and what norms and activations take beside them.
         left: the share that is left at the end, in (0, 1).
         least: the share of each stream's channels that stays, whatever they are worth, in [0, 1);
             one channel stays in any case.
@@ -54,7 +55,9 @@ class Cost(Threshold):
 
     def __post_init__(self) -> None:
         if self.measure not in MEASURES:
-            raise ValueError(f"measure must be 'macs' or 'parameters', got {self.measure!r}")
+            raise ValueError(
+                f"measure must be 'macs', 'parameters' or 'time', got {self.measure!r}"
+            )
         if not is_number(self.left, 0, 1) or self.left in (0, 1):
             raise ValueError(
                 f"left must lie between 0 and 1, as a share of the {self.measure}, got "

@@ -14,8 +14,8 @@ from l1prune.deploy.attention import Multiplies
 from l1prune.deploy.contractions import TRANSPOSED, contraction
 from l1prune.deploy.graph import trace
 from l1prune.deploy.inputs import arguments
-from l1prune.deploy.liveness import Liveness, analyse
-from l1prune.deploy.signals import shape_of
+from l1prune.deploy.liveness import CONTRACT, ITEM, MOVEMENT, OPAQUE, Liveness, analyse
+from l1prune.deploy.signals import Signal, shape_of
 from l1prune.deploy.widths import widths
 from l1prune.weights.pieces import widest
 
@@ -38,6 +38,8 @@ class Coupling:
         positions: by a weight's name, at how many places of the example it is multiplied.
         products: activations that are multiplied with each other, as queries with keys: the
             channel of each block of them, ``(blocks,)``, and how often each multiplies.
+        writes: what norms, activations and sums write, an entry for each of them: some channels,
+            and how many elements each has.
     """
 
     places: Mapping[str, tuple[Tensor | None, ...]]
@@ -45,6 +47,7 @@ class Coupling:
     shapes: Mapping[str, torch.Size]
     positions: Mapping[str, int]
     products: tuple[tuple[Tensor, int], ...] = ()
+    writes: tuple[tuple[Tensor, int], ...] = ()
 
     @property
     def count(self) -> int:
@@ -111,8 +114,17 @@ class Coupling:
             for name, dims in self.places.items()
         }
         streams = torch.split(torch.arange(count), [len(stream) for stream in kept])
-        products = tuple((number[index], times) for index, times in self.products)
-        return replace(self, places=_used(places, count), streams=streams, products=products)
+        products, writes = (
+            tuple((number[index], times) for index, times in work)
+            for work in (self.products, self.writes)
+        )
+        return replace(
+            self,
+            places=_used(places, count),
+            streams=streams,
+            products=products,
+            writes=writes,
+        )
 
 
 def _used(
@@ -170,6 +182,12 @@ def coupling_of(model: nn.Module, example_input: Any) -> Coupling:
         shapes=shapes,
         positions=_positions(liveness),
         products=tuple((number[unit], times) for unit, times in _products(liveness)),
+        writes=tuple(
+            (channels[counts == times], times)
+            for unit in _written(liveness)
+            for channels, counts in [torch.unique(number[unit], return_counts=True)]
+            for times in set(counts.tolist())
+        ),
     )
 
 
@@ -193,6 +211,17 @@ def _products(liveness: Liveness) -> Iterator[tuple[Tensor, int]]:
         if isinstance(rule, Multiplies):
             unit, times = rule.blocks(node, liveness.scene)
             yield unit.flatten(), times
+
+
+def _written(liveness: Liveness) -> Iterator[Tensor]:
+    """The units of all elements that an operation writes that neither multiplies nor moves them."""
+    moved = (CONTRACT, MOVEMENT, ITEM, OPAQUE)
+    for node, rule in liveness.rules.items():
+        if not (rule in moved or isinstance(rule, Multiplies)):
+            known = liveness.scene.known[node]
+            for signal in known if isinstance(known, list) else [known]:
+                if isinstance(signal, Signal):
+                    yield signal.unit.flatten()
 
 
 @contextmanager

@@ -168,3 +168,19 @@ class Macs(Measure):
 
     def products(self, coupling: Coupling) -> Sequence[tuple[Tensor, int]]:
         return coupling.products
+
+
+WRITE = 50
+"""Multiply-accumulates in the time in which an element is read, changed and written."""
+
+
+class Time(Macs):
+    """Multiply-accumulates, and what norms, activations and sums take, on a core of a CPU.
+
+    With 16 channels a convolution takes no longer than the norm, the activation and the sum after
+    it, which read and write memory. Measured with torch on an x86 core with AVX-512: 16 billion
+    multiply-accumulates a second, 3 to 4 nanoseconds an element.
+    """
+
+    def products(self, coupling: Coupling) -> Sequence[tuple[Tensor, int]]:
+        return (*coupling.products, *((one, WRITE * times) for one, times in coupling.writes))
