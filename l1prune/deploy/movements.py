@@ -20,6 +20,7 @@ COPIES = (
     *(aten.flip, aten.roll, aten.pixel_shuffle, aten.pixel_unshuffle, aten.channel_shuffle),
     *(aten.constant_pad_nd, aten.pad, aten.select_scatter, aten.slice_scatter),
     *(aten.chunk, aten.tensor_split, aten.narrow, aten.movedim, aten.swapaxes),
+    aten.repeat_interleave,
 )
 NO_MOVEMENTS = ("as_strided", "real", "imag", "view_as_real", "view_as_complex", "_conj")
 PADDINGS = (aten.constant_pad_nd.default, aten.pad.default)
