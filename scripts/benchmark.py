@@ -48,7 +48,7 @@ def measure(options: argparse.Namespace) -> int:
     for row in options.measure(options, device):
         print(f"{row.work}: {figure(row)}", file=sys.stderr, flush=True)
         rows.append(row)
-    print(table(rows, options.asked))
+    print(table(rows))
     if options.output:
         result = {**circumstances(options, device), "rows": [as_dict(row) for row in rows]}
         try:
@@ -64,13 +64,13 @@ def read(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Measure what the library costs and keeps.")
     commands = parser.add_subparsers(required=True, metavar="WHAT")
     command = commands.add_parser("pressure", help="what pressure and masks cost a training step")
-    command.set_defaults(command="pressure", measure=measure_pressure, asked="at most")
+    command.set_defaults(command="pressure", measure=measure_pressure)
     add_arguments(command)
     command = commands.add_parser("deploy", help="how small and fast pruned networks get")
     command.add_argument(
         "--runs", type=Path, metavar="FOLDER", help="where runs were trained, as lenet66 in it"
     )
-    command.set_defaults(command="deploy", measure=measure_deploy, asked="at least")
+    command.set_defaults(command="deploy", measure=measure_deploy)
     add_arguments(command)
     command = commands.add_parser("faults", help="harm runs, start them again, compare the bytes")
     faults.add_arguments(command)
@@ -134,11 +134,11 @@ def as_dict(row: Row) -> dict[str, Any]:
     return {**asdict(row), "verdict": row.verdict}
 
 
-def table(rows: Sequence[Row], asked: str) -> str:
+def table(rows: Sequence[Row]) -> str:
     """Markdown."""
-    lines = [f"| work | {asked} | measured | quartiles | |", "|---|---:|---:|---:|---|"]
+    lines = ["| work | goal | measured | quartiles | |", "|---|---:|---:|---:|---|"]
     for row in rows:
-        goal = f"{row.goal:g} {row.unit}"
+        goal = f"{row.sign} {row.goal:g} {row.unit}"
         spread = "" if row.spread is None else f"{row.spread[0]:.3f}-{row.spread[1]:.3f}"
         lines.append(f"| {row.work} | {goal} | {figure(row)} | {spread} | {remark(row)} |")
     return "\n".join(lines).replace("Σ|w|", r"Σ\|w\|")
@@ -149,7 +149,10 @@ def remark(row: Row) -> str:
 
 
 def figure(row: Row) -> str:
-    return "–" if row.measured is None else f"{row.measured:.3f} {row.unit}"
+    if row.measured is None:
+        return "–"
+    tiny = 0 < row.measured < 1e-3
+    return f"{row.measured:.1e} {row.unit}" if tiny else f"{row.measured:.3f} {row.unit}"
 
 
 if __name__ == "__main__":

@@ -11,23 +11,22 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file
 from torch import nn
 
+from benchmarks.deployed import trained_runs
+from benchmarks.large import compaction, loading
 from benchmarks.measure import AtLeast, Row, over, row_of, take_turns
-from l1prune.deploy import SparseExecution, compact, sparse
-from l1prune.zoo import lenet300
+from l1prune.deploy import SparseExecution, sparse
 
 NOT_SLOWER = 0.95  # the ratio of two timings of the same layer on a busy machine is off by that
 WANTED = {(1024, 0.95, 1): 1.8, (1024, 0.95, 64): 6.0}  # by size, zeros and batch
-LENET = {1: 1.6, 64: 3.0}
 
 
 @dataclass(frozen=True)
 class Scale:
     """How much to measure, and of which trained runs.
 
-    `runs` is the folder in which ``lenet66`` is a run's folder.
+    `runs` is the folder in which those of `benchmarks.deployed.RUNS` were trained, by their names.
     """
 
     device: torch.device
@@ -73,34 +72,22 @@ def sparse_convolution(scale: Scale) -> Iterator[Row]:
                 yield over_dense(work, NOT_SLOWER, layer, execution, x, scale)
 
 
-def trained_lenet(scale: Scale) -> Iterator[Row]:
-    """LeNet-300-100 after `compact` and `sparse`, over the trained dense network, both in eager."""
-    file = (scale.runs or Path("runs")) / "lenet66" / "model.safetensors"
-    model = lenet300((1, 28, 28), 10).eval()
-    torch.manual_seed(0)
-    if file.exists():
-        model.load_state_dict(load_file(file))
-    model.to(scale.device)
-    example = torch.rand(1, 1, 28, 28, device=scale.device)
-    small = compact(model, example).model if file.exists() else model
-    execution = sparse(small, example, tuple(LENET)) if file.exists() else None
-    for batch, goal in LENET.items():
-        work = f"LeNet-300-100 at 66 ×, batch {batch}: compact and sparse over dense"
-        if execution is None:
-            yield AtLeast(work, "×", goal, None, note=f"there is no {file}")
-            continue
-        x = torch.rand(batch, 1, 28, 28, device=scale.device)
-        models = {"dense": model, "compact": small, "both": execution.model}
-        figures = speeds(models, x, scale)
-        alone = sorted(figures["compact"])[len(figures["compact"]) // 2]
-        note = f"{kernel(execution, batch)}; compact alone {alone:.2f} ×"
-        yield row_of(work, "×", goal, figures["both"], AtLeast, note)
+def trained(scale: Scale) -> Iterator[Row]:
+    """Trained runs in all forms, on the CPU."""
+    return trained_runs(scale.runs or Path("runs"))
+
+
+def large(scale: Scale) -> Iterator[Row]:
+    """Large networks made compact, and loaded, on the CPU."""
+    yield from compaction(scale.quick)
+    yield from loading(scale.quick, scale.rounds)
 
 
 WORKS: tuple[Callable[[Scale], Iterator[Row]], ...] = (
+    large,
+    trained,
     sparse_linear,
     sparse_convolution,
-    trained_lenet,
 )
 
 

@@ -36,6 +36,8 @@ class Row:
     count: int = 1
     note: str = ""
 
+    sign = "≤"
+
     @property
     def verdict(self) -> str:
         if self.measured is None:
@@ -48,6 +50,8 @@ class Row:
 
 class AtLeast(Row):
     """A line of which more is better."""
+
+    sign = "≥"
 
     def _reached(self, measured: float) -> bool:
         return measured >= self.goal
