@@ -38,7 +38,8 @@ class L1Pruning(Original, pl.Callback):
     Args:
         strength: λ, as in loss + λ·Σ|w|: a number, a `Schedule` over the pressure phase, or a
             controller such as `Follow()`, which finds what the planned sparsity needs. By default
-            `ByPasses()`: it grows from 0 to 1e-4 in three passes over the data.
+            `ByPasses()`: it grows from 0 to 1e-4 in three passes over the data; to 2e-5 where
+            the penalty is one of whole channels.
         threshold: what is removed: by default `Sparsity(0.95)`; a number: weights smaller than it;
             `Budget("val/accuracy", 0.005)`: as much as that allows; `SparsityPath()`: more and
             more, for the whole frontier.

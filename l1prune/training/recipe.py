@@ -11,6 +11,7 @@ from l1prune.cuts.criteria import Criterion
 from l1prune.cuts.plans import Plan, as_plan
 from l1prune.cuts.thresholds import Sparsity, Threshold, as_threshold
 from l1prune.penalties import L1, Penalty
+from l1prune.penalties.joint import ModelPenalty
 from l1prune.pressure.forms import Form
 from l1prune.pressure.schedules import ByPasses, Schedule
 from l1prune.training import rates
@@ -78,7 +79,7 @@ def as_recipe(*arguments: Any) -> Recipe:
     if prune_at is None:
         prune_at = _default_rounds(as_plan(threshold), rates.check(rewind))
     recipe = Recipe(
-        strength=ByPasses() if strength is None else strength,
+        strength=_default_strength(penalty) if strength is None else strength,
         threshold=threshold,
         penalty=L1() if penalty is None else penalty,
         prune_at=as_rounds(prune_at),
@@ -89,6 +90,11 @@ def as_recipe(*arguments: Any) -> Recipe:
     )
     recipe.begin_strength()  # refuses what is no strength
     return recipe
+
+
+def _default_strength(penalty: Penalty | None) -> ByPasses:
+    # A channel at zero takes the weights of many layers along, more than the next cut is to take.
+    return ByPasses(2e-5) if isinstance(penalty, ModelPenalty) else ByPasses()
 
 
 def _default_rounds(plan: Plan, rewind: float | None) -> float | tuple[float, ...]:
