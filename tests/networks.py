@@ -59,8 +59,26 @@ def depthwise() -> Network:
     ), torch.randn(2, 2, 4, 4)
 
 
+def concatenated() -> Network:
+    """Two layers side by side, of which one is narrow, and a third that reads and joins both."""
+    parts: dict[str, nn.Module] = {
+        "wide": nn.Conv2d(2, 12, 3, padding=1),
+        "narrow": nn.Conv2d(2, 4, 1),
+        "third": nn.Conv2d(16, 6, 3, padding=1),
+        "head": nn.Linear(22, 3),
+    }
+
+    def call(m: Apply, x: Tensor) -> Tensor:
+        both = torch.cat([torch.relu(m.wide(x)), torch.relu(m.narrow(x))], 1)
+        every = torch.cat([both, torch.relu(m.third(both))], 1)
+        y: Tensor = m.head(every.mean((2, 3)))
+        return y
+
+    return Apply(call, **parts), torch.randn(2, 2, 6, 6)
+
+
 NETWORKS: dict[str, Callable[[], Network]] = {
-    one.__name__: one for one in (perceptron, flattened, residual, depthwise)
+    one.__name__: one for one in (perceptron, flattened, residual, depthwise, concatenated)
 }
 
 

@@ -13,10 +13,9 @@ from torch import Tensor, nn
 from l1prune.deploy.attention import Multiplies
 from l1prune.deploy.contractions import TRANSPOSED, contraction
 from l1prune.deploy.graph import trace
-from l1prune.deploy.inputs import arguments
+from l1prune.deploy.inputs import arguments, tensors
 from l1prune.deploy.liveness import CONTRACT, ITEM, MOVEMENT, OPAQUE, Liveness, analyse
 from l1prune.deploy.signals import Signal, shape_of
-from l1prune.deploy.widths import widths
 from l1prune.weights.pieces import widest
 
 
@@ -33,7 +32,8 @@ class Coupling:
     Args:
         places: by a parameter's name, the channel of each index of each dimension; None where no
             index of a dimension can go.
-        streams: the channels that lie beside each other, as those of one layer, each ``(n,)``.
+        streams: the channels that lie in the same dimensions, as those of one layer, or of several
+            that are added up, each ``(n,)``; layers that are concatenated have one each.
         shapes: of all parameters of the model, by name.
         positions: by a weight's name, at how many places of the example it is multiplied.
         products: activations that are multiplied with each other, as queries with keys: the
@@ -155,30 +155,25 @@ def coupling_of(model: nn.Module, example_input: Any) -> Coupling:
     >>> coupling.count, list(coupling.places)
     (8, ['0.weight', '0.bias', '2.weight'])
     """
+    call = arguments(example_input)
+    if any(not tensor.numel() for tensor in tensors(call)):
+        raise ValueError("the example of the input is empty: give one with a batch of at least 1")
     with evaluated(model), torch.no_grad():
-        liveness = analyse(trace(model, arguments(example_input)))
-    parts = widths(liveness, liveness.free)
-    number = torch.full_like(liveness.couplings.root, sum(len(part.units) for part in parts))
-    streams: list[Tensor] = []
-    for part in parts:
-        start = sum(map(len, streams))
-        streams.append(torch.arange(start, start + len(part.units)))
-        number[part.units] = streams[-1]
-    number = number[liveness.couplings.root]
-    parameters = dict(model.named_parameters())
-    places: dict[str, list[Tensor | None]] = {
-        name: [None] * parameter.ndim for name, parameter in parameters.items()
-    }
-    units = liveness.scene.units
-    for name, dim in units.starts:
-        if name in parameters:
-            places[name][dim] = number[units.of(name, dim)]
-    found = {name: tuple(dims) for name, dims in places.items()}
-    shapes = {name: parameter.shape for name, parameter in parameters.items()}
-    count = sum(map(len, streams))
-    return Coupling(
-        places=_used(found, count),
-        streams=tuple(streams),
+        liveness = analyse(trace(model, call))
+    root = liveness.couplings.root
+    free = torch.unique(root[liveness.free])
+    number = torch.full_like(root, len(free))
+    number[free] = torch.arange(len(free))
+    number = number[root]
+    shapes = {name: parameter.shape for name, parameter in model.named_parameters()}
+    places: dict[str, list[Tensor | None]] = {n: [None] * len(size) for n, size in shapes.items()}
+    for name, dim in liveness.scene.units.starts:
+        if name in shapes:
+            places[name][dim] = number[liveness.scene.units.of(name, dim)]
+    used = _used({name: tuple(dims) for name, dims in places.items()}, len(free))
+    found = Coupling(
+        places=used,
+        streams=_streams(used, len(free)),
         shapes=shapes,
         positions=_positions(liveness),
         products=tuple((number[unit], times) for unit, times in _products(liveness)),
@@ -189,6 +184,21 @@ def coupling_of(model: nn.Module, example_input: Any) -> Coupling:
             for times in set(counts.tolist())
         ),
     )
+    return found.only([True] * len(found.streams))
+
+
+def _streams(places: Mapping[str, tuple[Tensor | None, ...]], count: int) -> tuple[Tensor, ...]:
+    """The channels that lie in the same dimensions, together."""
+    dims: list[list[int]] = [[] for _ in range(count)]
+    indices = (index for of_one in places.values() for index in of_one if index is not None)
+    for dim, index in enumerate(indices):
+        for channel in torch.unique(index).tolist():
+            if channel < count:
+                dims[channel].append(dim)
+    groups: dict[tuple[int, ...], list[int]] = {}
+    for channel, mine in enumerate(dims):
+        groups.setdefault(tuple(mine), []).append(channel)
+    return tuple(torch.tensor(group) for group in groups.values())
 
 
 def _positions(liveness: Liveness) -> dict[str, int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -45,12 +46,18 @@ def firm_streams(model: nn.Module, coupling: Coupling, example_input: Any) -> di
         for factor in coupling.factors(name, stays.to(parameter)):
             parameter.mul_(factor)
     compaction = compact(trial, example_input)
-    after = dict(compaction.model.named_parameters())
+    after = {name: parameter.shape for name, parameter in compaction.model.named_parameters()}
+    gone = {
+        (name, dim): after[name][dim] <= int(stays[index].sum())
+        for name in coupling.places
+        for dim, index in coupling.members(name)
+    }
     firm = {}
     for number, stream in enumerate(coupling.streams):
-        name, dim = _first_place(coupling, stream)
-        if after[name].shape[dim] == coupling.shapes[name][dim]:
-            firm[number] = f"{name}: {_reason(compaction, name)}"
+        mine = [place for place in gone if _lies_in(coupling, stream, *place)]
+        if not any(gone[place] for place in mine):
+            names = [name for name, _ in mine]
+            firm[number] = f"{names[0]}: {_reason(compaction, names)}"
     return firm
 
 
@@ -63,19 +70,15 @@ def _plain_copy(model: nn.Module) -> nn.Module:
     return twin
 
 
-def _first_place(coupling: Coupling, stream: Tensor) -> tuple[str, int]:
-    """A parameter and a dimension of it in which the channels of a stream lie."""
-    return next(
-        (name, dim)
-        for name in coupling.places
-        for dim, index in coupling.members(name)
-        if bool(torch.isin(index, stream).any())
-    )
+def _lies_in(coupling: Coupling, stream: Tensor, name: str, dim: int) -> bool:
+    """Whether channels of a stream are among the indices of a dimension."""
+    index = coupling.places[name][dim]
+    return index is not None and bool(torch.isin(stream[:1], index).any())
 
 
-def _reason(compaction: Compaction, name: str) -> str:
+def _reason(compaction: Compaction, names: Sequence[str]) -> str:
     report = compaction.report
     for part, reason in report.refused.items():
-        if part.split(" and ")[0] == name:
+        if part.split(" and ")[0] in names:
             return reason
-    return next(iter(report.kept.get(name, {})), "it has but one channel")
+    return next((reason for n in names for reason in report.kept.get(n, {})), "they stay")

@@ -42,6 +42,15 @@ def test_behind_a_flattened_image_a_channel_has_all_its_pixels() -> None:
     assert torch.equal(columns, torch.arange(6).repeat_interleave(16))
 
 
+def test_layers_that_are_concatenated_have_a_stream_each() -> None:
+    assert [len(stream) for stream in coupled("concatenated").streams] == [12, 4, 6]
+
+
+def test_an_empty_example_is_refused_in_a_sentence() -> None:
+    with pytest.raises(ValueError, match="a batch of at least 1"):
+        coupling_of(nn.Linear(3, 2), torch.ones(0, 3))
+
+
 def test_a_depthwise_filter_goes_with_its_channel() -> None:
     coupling = coupled("depthwise")
     assert [dim for dim, _ in coupling.members("2.weight")] == [0]
