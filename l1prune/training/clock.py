@@ -76,12 +76,25 @@ class Clock:
 
         Whichever of epochs, steps and time ends the run first decides.
         """
-        start, epochs = self._start or {}, planned_epochs(trainer)
-        steps = trainer.max_steps if trainer.max_steps > 0 else math.inf
-        return max(
-            _since(start.get("epochs", 0.0) / max(epochs, 1), self._by_epochs(trainer)),
-            _since(start.get("steps", 0.0) / steps, _by_steps(trainer)),
-            _since(start.get("time", 0.0), _by_time(trainer)),
+        now = (self._by_epochs(trainer), _by_steps(trainer), _by_time(trainer))
+        return max(map(_since, self._starts(trainer), now))
+
+    def steps(self, trainer: pl.Trainer) -> float:
+        """Optimizer steps from where pruning began until the end, infinite if it is not known."""
+        steps = planned_steps(trainer)
+        return steps if math.isinf(steps) else steps * self.left(trainer)
+
+    def left(self, trainer: pl.Trainer) -> float:
+        """The share of the whole run that was left when pruning began, in [0, 1]."""
+        return max(1 - max(self._starts(trainer)), 0.0)
+
+    def _starts(self, trainer: pl.Trainer) -> tuple[float, float, float]:
+        """Of the run by epochs, steps and time, the shares that were done when pruning began."""
+        start, steps = self._start or {}, trainer.max_steps if trainer.max_steps > 0 else math.inf
+        return (
+            start.get("epochs", 0.0) / max(planned_epochs(trainer), 1),
+            start.get("steps", 0.0) / steps,
+            start.get("time", 0.0),
         )
 
     def passes(self, trainer: pl.Trainer) -> float:

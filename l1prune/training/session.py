@@ -9,7 +9,6 @@ from l1prune.cuts import masks
 from l1prune.penalties.joint import JointPenalty, join
 from l1prune.training import loggers, rates, strategies
 from l1prune.training.averages import hold_averages_
-from l1prune.training.clock import planned_steps
 from l1prune.training.cut import cut_
 from l1prune.training.hooks import OptimizerHooks, clips_gradients
 from l1prune.training.lightning import callbacks_of
@@ -67,12 +66,12 @@ class Session:
         recipe, run = self._recipe, self._run
         run.clock.begin(trainer)
         run.stages.check(trainer, self.targets, recipe.prune_at)
-        steps = planned_steps(trainer)
+        steps = run.clock.steps(trainer)
         if not trainer.fast_dev_run:  # type: ignore[attr-defined]
             check_fits(recipe.prune_at, steps * run.stages.shortest)
         self._shares = as_shares(recipe.prune_at, steps)
         if not run.rates and (recipe.rewind is not None or run.stages.several):
-            run.rates = rates.recorded(trainer)
+            run.rates = rates.recorded(trainer, run.clock.left(trainer))
         self._find(trainer, module)
         announce(self.targets)
         self.hold(trainer, module)
