@@ -222,8 +222,8 @@ class L1Pruning(Original, pl.Callback):
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if trainer.state.fn == TrainerFn.FITTING:
-            done = self.run.clock.progress(trainer)
-            self.run.stages.validated(trainer, pl_module, self.masks, done)
+            done, tunes = self.run.clock.progress(trainer), self.phase == "tune"
+            self.run.stages.validated(trainer, pl_module, self.masks, done, tunes)
             self._fitting.expect_moves()
 
     def on_test_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:

@@ -181,6 +181,41 @@ def planned_steps(trainer: pl.Trainer) -> float:
     return steps
 
 
+def validations_left(trainer: pl.Trainer) -> float:
+    """How many validations the run has after the one that it is in; infinite if it is not known.
+
+    Lightning validates every so many batches of an epoch, of each so-many-eth epoch; or, without
+    epochs, every so many batches; or at an epoch's end, where its length is not known.
+    """
+    length, every = float(trainer.num_training_batches), trainer.val_check_batch
+    if every is None:  # by time
+        return math.inf
+    done = float(trainer.fit_loop.epoch_loop.batch_idx + 1)
+    if math.isinf(length) or math.isinf(every):
+        # In epochs: the last batch of this one, if it is not known where else, is validated too.
+        length, done, every = 1.0, 1.0 if math.isinf(every) else 0.0, 1.0
+    now = trainer.current_epoch * length + done
+    steps = (trainer.max_steps - trainer.global_step) * trainer.accumulate_grad_batches
+    end = min(planned_epochs(trainer) * length, now + steps if trainer.max_steps > 0 else math.inf)
+    if math.isinf(end):
+        return math.inf
+    epochs = trainer.check_val_every_n_epoch
+    return _validations(end, length, every, epochs) - _validations(now, length, every, epochs)
+
+
+def _validations(batches: float, length: float, every: float, epochs: int | None) -> float:
+    """How many come in so many batches.
+
+    >>> _validations(25, length=10, every=3, epochs=1), _validations(25, 10, 3, epochs=None)
+    (7, 8)
+    """
+    if epochs is None:
+        return batches // every
+    whole, rest = divmod(batches, length)
+    last = rest // every if (whole + 1) % epochs == 0 else 0
+    return whole // epochs * (length // every) + last
+
+
 def _by_steps(trainer: pl.Trainer) -> float:
     return trainer.global_step / trainer.max_steps if trainer.max_steps > 0 else 0.0
 

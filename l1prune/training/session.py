@@ -66,6 +66,7 @@ class Session:
         recipe, run = self._recipe, self._run
         run.clock.begin(trainer)
         run.stages.check(trainer, self.targets, recipe.prune_at)
+        run.stages.begin_again(run.clock.progress(trainer))
         steps = run.clock.steps(trainer)
         if not trainer.fast_dev_run:  # type: ignore[attr-defined]
             check_fits(recipe.prune_at, steps * run.stages.shortest)
@@ -111,6 +112,9 @@ class Session:
         done = run.clock.progress(trainer)
         if run.stages.waits:
             self._next_stage(trainer, module, done)
+        elif run.stages.several and run.stages.complete and run.stages.ended:
+            self._go_back(trainer, module)
+            run.stages.settle()
         within, steps = run.stages.within(done), sum(self._attached.steps)
         rounds = due(at, within, steps)
         if run.phase == "press" and rounds > run.rounds_done:
@@ -155,15 +159,21 @@ class Session:
         run = self._run
         self._go_back(trainer, module)
         run.stages.go_on(done)
-        run.rounds_done = 0
-        run.strength = self._recipe.begin_strength()
+        self._begin_stage()
         self._attach(trainer, module)
 
-    def _go_back(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
-        if self._run.stages.go_back_(module, self.targets, self._run.masks):
+    def _begin_stage(self) -> None:
+        self._run.rounds_done = 0
+        self._run.strength = self._recipe.begin_strength()
+
+    def _go_back(self, trainer: pl.Trainer, module: pl.LightningModule) -> bool:
+        """Return to the best network so far; whether it was another."""
+        went = self._run.stages.go_back_(module, self.targets, self._run.masks)
+        if went:
             for optimizer in trainer.optimizers:
                 optimizer.state.clear()  # its moments are those of a network that is gone
             self._run.criterion.reset()
+        return went
 
     # ---- weights that come later, and others that are moved
 
@@ -240,11 +250,13 @@ class Session:
         run = self._run
         if run.phase == "press" and trainer.fast_dev_run:  # type: ignore[attr-defined]
             self.cut(trainer, module, run.rounds)
-        elif run.phase == "press":
+        elif run.phase == "press" and not run.stages.several:
             left = run.rounds - run.rounds_done
             rank_zero_warn(f"the run ended before {left} of its cuts: train on, or cut earlier")
-        self._go_back(trainer, module)
-        run.stages.conclude()
+        if self._go_back(trainer, module) and not run.stages.complete:
+            self._begin_stage()  # trained on, it is gone through anew
+        if not trainer.fast_dev_run:  # type: ignore[attr-defined]
+            run.stages.conclude()
         self.inspect(trainer, module)
         self.hold(trainer, module)
         self.close()
