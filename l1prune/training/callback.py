@@ -85,12 +85,12 @@ class L1Pruning(Original, pl.Callback):
         self.recipe = as_recipe(
             strength, threshold, penalty, prune_at, targets, form, rewind, criterion
         )
-        self._session: Session | None = None
         self._evaluates = self._evaluates_ours = self._resumed = self._started = False
         self._reset()
 
     def _reset(self) -> None:
         """Forget the last run."""
+        self._session: Session | None = None
         self.report: SparsityReport | None = None
         self.run = Run(
             rounds=len(self.recipe.prune_at),
@@ -111,8 +111,8 @@ class L1Pruning(Original, pl.Callback):
 
     @property
     def masks(self) -> Masks:
-        """What stays: a mask for each weight that was cut, by its name."""
-        return self.run.masks
+        """What stays: a mask for each weight that was cut, by the name that it has now."""
+        return self.run.masks if self._session is None else self._session.masks
 
     @property
     def outcomes(self) -> list[Outcome]:
@@ -147,7 +147,11 @@ class L1Pruning(Original, pl.Callback):
         note_digest(checkpoint, self.state_key)
 
     def state_dict(self) -> dict[str, Any]:
-        return {"arguments": self.recipe.words, **self.run.state_dict()}
+        state = {"arguments": self.recipe.words, **self.run.state_dict()}
+        # The model may have changed since it was last looked at.
+        return (
+            state if self._session is None else state | {"masks": self._session.masks.state_dict()}
+        )
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         if self._evaluates:

@@ -149,6 +149,9 @@ class FollowStrength(Strength):
     def release(self) -> None:
         self.spared = Masks()  # a byte a weight
 
+    def rename(self, names: Mapping[str, str]) -> None:
+        self.spared = self.spared.renamed({name: names.get(name, name) for name in self.spared})
+
     def state_dict(self) -> dict[str, Any]:
         state = {"memory": self._memory, "looks": self._looks, "ease": self.ease}
         return state | {"spared": self.spared.state_dict()}

@@ -97,6 +97,9 @@ class OptimizerHooks:
             self._pressures.append(pressure)
             self._holds.append(Hold(optimizer, targets, masks))
 
+    def __bool__(self) -> bool:
+        return bool(self._holds)
+
     @property
     def steps(self) -> list[int]:
         """How many steps of each optimizer were pressed."""

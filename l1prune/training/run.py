@@ -67,6 +67,11 @@ class Run:
         self.strength.release()
         self.criterion.reset()
 
+    def rename(self, names: Mapping[str, str]) -> None:
+        """Weights have other names now: by those that they had."""
+        self.stages.rename(names)
+        self.strength.rename(names)
+
     def state_dict(self) -> dict[str, Any]:
         """All fields by name. Processes call it together."""
         values = {name: getattr(self, name) for name in saved_fields()}

@@ -6,8 +6,7 @@ import lightning.pytorch as pl
 from lightning.pytorch.utilities import rank_zero_warn
 
 from l1prune.cuts import masks
-from l1prune.penalties.joint import JointPenalty, join
-from l1prune.training import loggers, rates, strategies
+from l1prune.training import loggers, rates
 from l1prune.training.averages import hold_averages_
 from l1prune.training.cut import cut_
 from l1prune.training.hooks import OptimizerHooks, clips_gradients
@@ -16,7 +15,7 @@ from l1prune.training.recipe import Recipe
 from l1prune.training.rounds import as_shares, check_fits, due, pressed
 from l1prune.training.run import Run
 from l1prune.training.strength import Moment
-from l1prune.training.targets import Changes, announce, joined, targets_of, unmoved
+from l1prune.training.targets import RunTargets, announce
 from l1prune.training.zeros import Zeros
 from l1prune.weights import shards
 from l1prune.weights.report import SparsityReport
@@ -38,22 +37,20 @@ class Session:
     def __init__(self, recipe: Recipe, run: Run, module: pl.LightningModule) -> None:
         self._recipe, self._run = recipe, run
         shards.reshard(module)
-        self._join(module)
-        self.targets = targets_of(module, self._rules, recipe.plan, cut=run.masks.names)
-        self._check()
-        self._attached = OptimizerHooks((), (), self._penalty, None, {})
-        self._zeros = Zeros(self.targets, run.masks)
+        self._known = RunTargets(recipe, run.masks, module)
+        self._attached = OptimizerHooks((), (), self._known.penalty, None, {})
+        self._zeros = Zeros(self._known)
         self._shares: tuple[float, ...] = recipe.prune_at
 
-    def _join(self, module: pl.LightningModule) -> None:
-        """Let a penalty whose units span weights find them in the model as it is now."""
-        self._penalty, self._rules = join(self._recipe.penalty, module), self._recipe.targets
-        if isinstance(self._penalty, JointPenalty):
-            self._rules = [*self._penalty.rules(self._rules)]
+    @property
+    def targets(self) -> Targets:
+        """The weights to prune, of the model as it was last looked at."""
+        return self._known.found
 
-    def _check(self) -> None:
-        strategies.check_units(self.targets, self._penalty)
-        masks.check(self.targets, self._penalty, self._recipe.plan)
+    @property
+    def masks(self) -> masks.Masks:
+        """Those of what is in the model, under the names that it has now."""
+        return self._known.saved()
 
     # ---- training starts
 
@@ -73,29 +70,19 @@ class Session:
         self._shares = as_shares(recipe.prune_at, steps)
         if not run.rates and (recipe.rewind is not None or run.stages.several):
             run.rates = rates.recorded(trainer, run.clock.left(trainer))
-        self._find(trainer, module)
+        self._known.begin(trainer.optimizers)
         announce(self.targets)
         self.hold(trainer, module)
         presses_small = run.strength.presses_small
         run.criterion.settle(recipe.plan, run.rounds, presses_small, trainer.optimizers)
         self._attach(trainer, module)
 
-    def _find(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
-        """Take what is to be pruned from the model as it is now."""
-        recipe = self._recipe
-        self._changes = Changes(module, trainer.optimizers)
-        self.targets = targets_of(
-            module, self._rules, recipe.plan, trainer.optimizers, self._run.masks.names
-        )
-        self._run.masks.unpack(self.targets)
-        self._zeros.targets = self.targets
-
     def _attach(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         self._attached.remove()
         run, recipe = self._run, self._recipe
         form = run.strength.form(recipe.form)
         self._attached = OptimizerHooks(
-            trainer.optimizers, self.targets, self._penalty, form, run.masks, run.steps
+            trainer.optimizers, self.targets, self._known.penalty, form, run.masks, run.steps
         )
         if run.phase == "press":
             run.criterion.watch(module, self.targets)
@@ -108,7 +95,10 @@ class Session:
         """Cut what is due, and set λ and the learning rate for the coming step."""
         run, at = self._run, self._recipe.prune_at
         run.clock.begin_batch(trainer)
-        self._look_again(trainer, module, first_of_epoch)
+        if first_of_epoch:
+            self.inspect(trainer, module)
+        else:
+            self._look_again(trainer, module, thorough=False)
         done = run.clock.progress(trainer)
         if run.stages.waits:
             self._next_stage(trainer, module, done)
@@ -143,7 +133,7 @@ class Session:
     def cut(self, trainer: pl.Trainer, module: pl.LightningModule, rounds: int) -> None:
         """Make the cut that is due after so many rounds."""
         run = self._run
-        cut_(run, self._penalty, self.targets, trainer, rounds / run.rounds)
+        cut_(run, self._known.penalty, self.targets, trainer, rounds / run.rounds)
         self.hold(trainer, module)
         run.rounds_done = rounds
         if run.phase == "tune":
@@ -177,51 +167,21 @@ class Session:
 
     # ---- weights that come later, and others that are moved
 
-    def _look_again(
-        self, trainer: pl.Trainer, module: pl.LightningModule, first_of_epoch: bool
-    ) -> None:
-        if first_of_epoch:
-            self.inspect(trainer, module)
-        if not self._changes.any(module, trainer.optimizers, thorough=first_of_epoch):
-            return
-        before, penalty, rules = self.targets, self._penalty, self._rules
-        self._take_along(module)
-        try:
-            self._join(module)
-            self._find(trainer, module)
-            self._check()
-        except ValueError as error:  # the run is under way: go on with what was found before
-            rank_zero_warn(f"the model has changed, and its new weights are left alone: {error}")
-            self.targets = self._zeros.targets = before
-            self._penalty, self._rules = penalty, rules
-            return
-        self._tell_of(before)
-        self._attach(trainer, module)
-
-    def _take_along(self, module: pl.LightningModule) -> None:
-        """Take masks along with weights that have another name now, and drop those of others."""
-        held = self._run.masks
-        names = {id(parameter): name for name, parameter in module.named_parameters()}
-        for target in self.targets:
-            mask, now = held.pop(target.name, None), names.get(id(target.parameter))
-            if mask is not None and now is not None:
-                held[now] = mask
-
-    def _tell_of(self, before: Targets) -> None:
-        """Say of which weights nobody would expect that they stay as they are."""
-        still = [name for name in unmoved(self.targets) if name not in unmoved(before)]
-        if still:
-            rank_zero_warn(f"no optimizer moves {', '.join(still)} now: left alone")
-        new = joined(before, self.targets)
-        if new and self._run.phase == "tune" and not self._run.stages.waits:
-            rank_zero_warn(
-                f"{', '.join(new)} joined the training after the last cut: left dense; let what is "
-                "to be pruned train from the start, or cut later"
-            )
+    def _look_again(self, trainer: pl.Trainer, module: pl.LightningModule, thorough: bool) -> None:
+        run = self._run
+        cuts_to_come = run.phase == "press" or not run.stages.is_last
+        renamed = self._known.look_again(trainer.optimizers, thorough, cuts_to_come)
+        if renamed is not None:
+            run.rename(renamed)
+            self._attach(trainer, module)
 
     def inspect(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
-        """See that removed weights are zero, and make them so."""
+        """See which weights there are, that those removed are zero, and make them so."""
         shards.reshard(module)
+        if self._attached:
+            self._look_again(trainer, module, thorough=True)
+        else:
+            self._known.follow()
         self._zeros.inspect(trainer, module)
 
     def expect_moves(self) -> None:

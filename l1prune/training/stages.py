@@ -206,9 +206,17 @@ class Stages:
         model.load_state_dict(fits, strict=False)
         if since := sorted(own.keys() - fits.keys()):
             rank_zero_warn(f"{', '.join(since[:4])} joined since, and stay as they are")
+        stay = {name: mask for name, mask in held.items() if name not in fits}
         held.clear()
-        held.update(masks.unpack_all(self._kept_masks, targets))
+        held.update(stay | masks.unpack_all(self._kept_masks, targets))
         return True
+
+    def rename(self, names: Mapping[str, str]) -> None:
+        """Weights have other names now: by those that they had."""
+        for kept in (self._kept, self._kept_masks):
+            values = {names.get(name, name): value for name, value in kept.items()}
+            kept.clear()
+            kept.update(values)
 
     def conclude(self) -> None:
         """Say so, if stages are missing, or none has come to what was asked for."""

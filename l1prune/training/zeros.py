@@ -8,17 +8,16 @@ batch, a validation and a test begin, and where the run ends; and who moved them
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 
 import lightning.pytorch as pl
-from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.optimizer import _global_optimizer_post_hooks
 
 from l1prune.cuts.masks import hold_, moved
 from l1prune.training.lightning import callbacks_of
+from l1prune.training.targets import RunTargets
 from l1prune.weights.shards import warn
-from l1prune.weights.targets import Target
 
 BETWEEN_STEPS = (
     "on_train_batch_start",
@@ -57,12 +56,11 @@ class Zeros:
     """Holds the masks of a run outside the steps of its optimizers.
 
     Args:
-        targets: the weights.
-        masks: by name; what is later added to this mapping is held too.
+        known: the weights, and their masks, whatever becomes of them.
     """
 
-    def __init__(self, targets: Sequence[Target], masks: Mapping[str, Tensor]) -> None:
-        self.targets, self._masks = targets, masks
+    def __init__(self, known: RunTargets) -> None:
+        self._known = known
         self._told = False
         self._each_batch: bool | None = None
         self._next_batch = True
@@ -76,16 +74,16 @@ class Zeros:
         if self._each_batch is None:  # now that everybody has hung up what they hang
             self._each_batch = not moves_by_steps_alone(trainer, module)
         if self._each_batch or self._next_batch:
-            hold_(self.targets, self._masks)
+            self.hold()
             self._next_batch = False
 
     def hold(self) -> None:
         """Write the zeros into the weights."""
-        hold_(self.targets, self._masks)
+        hold_(self._known.found, self._known.masks)
 
     def inspect(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         """Hold, and warn once if something else than a step had moved removed weights."""
-        names = [] if self._told else moved(self.targets, self._masks)
+        names = [] if self._told else moved(self._known.found, self._known.masks)
         if names:
             self._told = self._each_batch = True
             warn(warning_of(names, callbacks_of(trainer), module))
