@@ -214,7 +214,7 @@ class L1Pruning(Original, pl.Callback):
         if self._session is None or not (fitting or ours):
             return
         if batch_idx == 0:
-            self._session.inspect(trainer, pl_module)
+            self._session.begin_evaluation(trainer, pl_module)
         else:
             self._session.hold(trainer, pl_module)
 
@@ -259,8 +259,11 @@ class L1Pruning(Original, pl.Callback):
         self.report_back(trainer, {"report": self.report, "run": self.run})
 
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        if self._session is None:
+            return
+        self._session.close()
         # A module's hooks come after those of callbacks: it may have moved weights since.
-        if stage == "fit" and self.report is not None and self._session is not None:
+        if stage == "fit" and self.report is not None:
             self._session.inspect(trainer, pl_module)
 
     def on_exception(

@@ -184,6 +184,11 @@ class Session:
             self._known.follow()
         self._zeros.inspect(trainer, module)
 
+    def begin_evaluation(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        """A validation or test is about to show the model its first batch."""
+        self.inspect(trainer, module)
+        self._zeros.begin(trainer, module)
+
     def expect_moves(self) -> None:
         """Others have had their turn: hold where the next batch begins."""
         self._zeros.expect_moves()
@@ -231,7 +236,8 @@ class Session:
             )
 
     def close(self) -> bool:
-        """Take off model and optimizers what hangs there; whether there was anything."""
+        """Take off model, optimizers and strategy what hangs there; whether pressure did."""
+        self._zeros.end()
         self._run.criterion.close()
         return self._attached.remove()
 
