@@ -228,7 +228,8 @@ class L1Pruning(Original, pl.Callback):
         if trainer.state.fn == TrainerFn.FITTING:
             done, tunes = self.run.clock.progress(trainer), self.phase == "tune"
             self.run.stages.validated(trainer, pl_module, self.masks, done, tunes)
-            self._fitting.expect_moves()
+            if not trainer.sanity_checking:
+                self._fitting.expect_moves()
 
     def on_test_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         loggers.define_axes(trainer.loggers, trainer.callback_metrics)
