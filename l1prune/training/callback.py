@@ -167,12 +167,15 @@ class L1Pruning(Original, pl.Callback):
         if not (self._resumed or goes_on):
             self._reset()
         checkpoints.uncheck_loading(trainer)
-        self._session, self._started = Session(self.recipe, self.run, pl_module), False
+        self._session, self._started = self._begin(trainer, pl_module), False
         loggers.define_axes(trainer.loggers)
+
+    def _begin(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> Session:
+        return Session(self.recipe, self.run, pl_module, callbacks_of(trainer))
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if self._resumed:  # since the fit began, where the strategy loads that late
-            self._session = Session(self.recipe, self.run, pl_module)
+            self._session = self._begin(trainer, pl_module)
         self._resumed, self._started = False, True
         load_states(trainer)
         self._fitting.begin(trainer, pl_module)
@@ -250,7 +253,7 @@ class L1Pruning(Original, pl.Callback):
 
     def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if self._resumed:
-            self._session = Session(self.recipe, self.run, pl_module)
+            self._session = self._begin(trainer, pl_module)
         if self._resumed or not self._started:
             self._fitting.end_at_once(trainer, pl_module)
         # By now an averaging callback, whichever came first, has put the average in place.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import lightning.pytorch as pl
 from lightning.pytorch.utilities import rank_zero_warn
 
@@ -15,7 +17,7 @@ from l1prune.training.recipe import Recipe
 from l1prune.training.rounds import as_shares, check_fits, due, pressed
 from l1prune.training.run import Run
 from l1prune.training.strength import Moment
-from l1prune.training.targets import RunTargets, announce
+from l1prune.training.targets import RunTargets, announce, left, thaws
 from l1prune.training.zeros import Zeros
 from l1prune.weights import shards
 from l1prune.weights.report import SparsityReport
@@ -29,15 +31,22 @@ class Session:
         recipe: what the run is asked to do.
         run: what it has come to; changed as it goes on.
         module: the model, on which nothing hangs yet.
+        callbacks: of its trainer.
 
     Raises:
         ValueError: there is no weight to prune, or they cannot be cut as asked for.
     """
 
-    def __init__(self, recipe: Recipe, run: Run, module: pl.LightningModule) -> None:
+    def __init__(
+        self,
+        recipe: Recipe,
+        run: Run,
+        module: pl.LightningModule,
+        callbacks: Iterable[pl.Callback] = (),
+    ) -> None:
         self._recipe, self._run = recipe, run
         shards.reshard(module)
-        self._known = RunTargets(recipe, run.masks, module)
+        self._known = RunTargets(recipe, run.masks, module, thaws(callbacks))
         self._attached = OptimizerHooks((), (), self._known.penalty, None, {})
         self._zeros = Zeros(self._known)
         self._shares: tuple[float, ...] = recipe.prune_at
@@ -72,6 +81,8 @@ class Session:
             run.rates = rates.recorded(trainer, run.clock.left(trainer))
         self._known.begin(trainer.optimizers)
         announce(self.targets)
+        if said := left(run.chosen, self.targets):
+            rank_zero_warn(said)
         self.hold(trainer, module)
         presses_small = run.strength.presses_small
         run.criterion.settle(recipe.plan, run.rounds, presses_small, trainer.optimizers)
@@ -79,6 +90,7 @@ class Session:
 
     def _attach(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         self._attached.remove()
+        self._run.chosen = [target.name for target in self.targets]
         run, recipe = self._run, self._recipe
         form = run.strength.form(recipe.form)
         self._attached = OptimizerHooks(
@@ -109,7 +121,7 @@ class Session:
         rounds = due(at, within, steps)
         if run.phase == "press" and rounds > run.rounds_done:
             self.cut(trainer, module, rounds)
-        if run.phase == "press":
+        if run.phase == "press" and self.targets:
             passes = run.clock.passes(trainer)
             moment = Moment(pressed(at, within, steps), run.clock.batches, passes)
             run.strength.advance(moment, self.targets, run.masks)
@@ -133,7 +145,8 @@ class Session:
     def cut(self, trainer: pl.Trainer, module: pl.LightningModule, rounds: int) -> None:
         """Make the cut that is due after so many rounds."""
         run = self._run
-        cut_(run, self._known.penalty, self.targets, trainer, rounds / run.rounds)
+        if self.targets:  # others are frozen as yet
+            cut_(run, self._known.penalty, self.targets, trainer, rounds / run.rounds)
         self.hold(trainer, module)
         run.rounds_done = rounds
         if run.phase == "tune":

@@ -10,48 +10,47 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 
+import lightning.pytorch as pl
+from lightning.pytorch.callbacks import BaseFinetuning
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from l1prune.cuts import masks
 from l1prune.cuts.masks import Masks
-from l1prune.cuts.plans import Plan, cuttable
+from l1prune.cuts.plans import cuttable
 from l1prune.penalties import Penalty
 from l1prune.penalties.joint import JointPenalty, join
 from l1prune.training.recipe import Recipe
 from l1prune.training.strategies import check_units
-from l1prune.weights.rules import Rules
 from l1prune.weights.shards import warn
 from l1prune.weights.targets import PARAMETRIZED, Target, Targets, find_targets
 
 UNMOVED = "no optimizer moves it"
+AWAITED = "frozen: pruned as soon as it is trained"
 
 
-def targets_of(
-    model: nn.Module,
-    rules: Rules | None,
-    plan: Plan,
-    optimizers: Sequence[Optimizer] | None = None,
-    cut: Collection[str] = (),
+def trained(
+    targets: Targets, optimizers: Sequence[Optimizer] | None, cut: Collection[str] = ()
 ) -> Targets:
-    """The weights of a model that a plan can cut, and one of the optimizers moves.
+    """Those of the targets that are trained now.
 
     Args:
-        model: the model.
-        rules: which weights; None: those of all layers.
-        plan: says which of them it cannot cut.
+        targets: all that may be.
         optimizers: of the run; None: it is not known yet what they move.
         cut: the names of weights that have been cut: they stay targets, whatever becomes of them.
-
-    Raises:
-        ValueError: there is no weight to prune, none that the plan can cut, or a rule fits nothing.
     """
-    found = cuttable(find_targets(model, rules, cut), plan)
+    frozen = [t.name for t in targets if not (t.parameter.requires_grad or t.name in cut)]
+    found = targets.without(dict.fromkeys(frozen, AWAITED))
     if optimizers is None:
         return found
     moved = {id(w) for w in _moved_by(optimizers)}
     still = [target.name for target in found if id(target.parameter) not in moved]
     return found.without({name: UNMOVED for name in still if name not in cut})
+
+
+def thaws(callbacks: Iterable[pl.Callback]) -> bool:
+    """Whether there is one that unfreezes layers while the run goes on, as `BackboneFinetuning`."""
+    return any(isinstance(callback, BaseFinetuning) for callback in callbacks)
 
 
 def announce(targets: Targets) -> None:
@@ -61,7 +60,7 @@ def announce(targets: Targets) -> None:
         ValueError: nothing is left to prune.
     """
     still = unmoved(targets)
-    if not len(targets):
+    if not (len(targets) or AWAITED in targets.skipped.values()):
         raise ValueError(
             f"no optimizer of the trainer moves any of the weights to prune ({', '.join(still[:4])}"
             "): return the one that does from configure_optimizers"
@@ -79,6 +78,22 @@ def announce(targets: Targets) -> None:
 def unmoved(targets: Targets) -> list[str]:
     """The names of the weights that would be targets if an optimizer moved them."""
     return [name for name, reason in targets.skipped.items() if reason == UNMOVED]
+
+
+def left(before: Sequence[str], now: Targets) -> str | None:
+    """What to say of the names of targets before a run was stopped that are none any more.
+
+    >>> left(["head.weight"], Targets((), {"head.weight": "frozen"}))
+    'head.weight was to be pruned before the run was stopped, and is left alone now: frozen'
+    """
+    names = {target.name for target in now}
+    found = [name for name in before if name not in names and name in now.skipped]
+    if not found:
+        return None
+    return (
+        f"{', '.join(found)} was to be pruned before the run was stopped, and is left alone now: "
+        f"{now.skipped[found[0]]}"
+    )
 
 
 def names_now(targets: Iterable[Target], model: nn.Module) -> dict[str, str]:
@@ -119,6 +134,7 @@ class RunTargets:
         recipe: says which weights are pruned.
         masks: of the run, by name; they follow the weights, in place.
         model: as it is before the fit.
+        thawed: whether what is frozen is trained, and pruned, later.
 
     Attributes:
         found: the targets.
@@ -128,13 +144,16 @@ class RunTargets:
         ValueError: there is no weight to prune, or they cannot be cut as asked for.
     """
 
-    def __init__(self, recipe: Recipe, masks: Masks, model: nn.Module) -> None:
-        self._recipe, self.masks, self._model = recipe, masks, model
+    def __init__(
+        self, recipe: Recipe, masks: Masks, model: nn.Module, thawed: bool = False
+    ) -> None:
+        self._recipe, self.masks, self._model, self._thawed = recipe, masks, model, thawed
         self._moved: list[object] = []
         self._all: list[object] = []
         self._names: dict[str, Tensor] = {}
-        self.found, self.penalty = self._find(None)
-        self._check(self.found, self.penalty)
+        every, self.penalty = self._find()
+        self._check(every, self.penalty)
+        self.found = trained(every, None, masks.names)
 
     def begin(self, optimizers: Sequence[Optimizer]) -> None:
         """Take what the optimizers move, and put masks that were loaded where their weights are.
@@ -144,7 +163,8 @@ class RunTargets:
         """
         self._changed(optimizers, thorough=True)
         self._names = tensors(self._model)
-        self.found, self.penalty = self._find(optimizers)
+        every, self.penalty = self._find()
+        self.found = trained(every, optimizers, self.masks.names)
         self.masks.unpack(self.found)
 
     def look_again(
@@ -165,8 +185,9 @@ class RunTargets:
         before, cut = self.found, set(self.masks)
         self.follow()
         try:
-            found, penalty = self._find(optimizers, self.found)
-            self._check(found, penalty)
+            every, penalty = self._find(self.found)
+            found = trained(every, optimizers, self.masks.names)
+            self._check(every if self._thawed else found, penalty)
             self.found, self.penalty = found, penalty
         except ValueError as error:  # the run is under way: go on with what is there of it
             warn(f"the model has changed, and its new weights are left alone: {error}")
@@ -192,14 +213,13 @@ class RunTargets:
         """The masks as they are to be saved: of what is in the model, under its name now."""
         return self.masks.renamed(names_now(self.found, self._model))
 
-    def _find(
-        self, optimizers: Sequence[Optimizer] | None, before: Sequence[Target] = ()
-    ) -> tuple[Targets, Penalty]:
+    def _find(self, before: Sequence[Target] = ()) -> tuple[Targets, Penalty]:
         recipe = self._recipe
         penalty, rules = join(recipe.penalty, self._model), recipe.targets
         if isinstance(penalty, JointPenalty):
             rules = [*penalty.rules(rules)]
-        found = targets_of(self._model, rules, recipe.plan, optimizers, self.masks.names)
+        found = find_targets(self._model, rules, self.masks.names, self._thawed)
+        found = cuttable(found, recipe.plan)
         factors = {id(target.parameter): target.factor for target in before}
         chosen = (replace(t, factor=factors.get(id(t.parameter), t.factor)) for t in found)
         return Targets(tuple(chosen), found.skipped), penalty

@@ -95,7 +95,10 @@ PARAMETRIZED = "parametrized: pressure on it is not pressure on the weight"
 
 
 def find_targets(
-    model: nn.Module, rules: Rules | None = None, kept: Collection[str] = ()
+    model: nn.Module,
+    rules: Rules | None = None,
+    kept: Collection[str] = (),
+    thawed: bool = False,
 ) -> Targets:
     """Find the weights to prune, every tied weight once.
 
@@ -111,6 +114,7 @@ def find_targets(
             `ByType` or `Except`, or a mapping from shell pattern to factor, None to leave out. The
             first rule that fits a weight decides its factor; see `as_rules` for the order.
         kept: the names of weights that are chosen whatever speaks against them, as they were.
+        thawed: whether what is frozen is chosen too, since it will not stay so.
 
     Raises:
         ValueError: nothing to prune, a rule that fits nothing, or a lazy parameter.
@@ -125,7 +129,7 @@ def find_targets(
     ['0.weight']
     """
     owners = _owners(model)
-    against = {name: _refusal(uses) for name, uses in owners.items()}
+    against = {name: _refusal(uses, thawed) for name, uses in owners.items()}
     refusals = {name: None if name in kept else reason for name, reason in against.items()}
     factors = {name: 1.0 for name, reason in refusals.items() if reason is None}
     left_out: dict[str, str] = {}
@@ -178,7 +182,7 @@ def _owners(model: nn.Module) -> dict[str, list[_Use]]:
     return dict(by_identity.values())
 
 
-def _refusal(uses: list[_Use]) -> str | None:
+def _refusal(uses: list[_Use], thawed: bool) -> str | None:
     """Why a parameter is no target by default, or None if it is one."""
     parameter: Tensor = uses[0].parameter
     if is_lazy(parameter):
@@ -186,7 +190,7 @@ def _refusal(uses: list[_Use]) -> str | None:
             f"{type(uses[0].module).__name__}.{uses[0].name} has no shape yet: "
             "run one batch through the model before training it"
         )
-    if not parameter.requires_grad:
+    if not (parameter.requires_grad or thawed):
         return FROZEN
     if parameter.is_complex():
         return "complex"

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrizations, prune
 from torch.utils.data import DataLoader
 
-from l1prune import Budget, GroupL1, L1Pruning, Sparsity, SparsityPath
+from l1prune import Budget, Follow, GroupL1, L1Pruning, Sparsity, SparsityPath
 
 
 class Task(L.LightningModule):
@@ -77,6 +77,54 @@ def test_a_backbone_that_is_unfrozen_is_pruned_with_the_rest(first: bool) -> Non
     assert [layer.name for layer in pruning.report.layers] == ["backbone.0.weight", "head.weight"]
     assert pruning.report.sparsity >= 0.95
     assert zeros(task.backbone[0].weight) == int((~pruning.masks["backbone.0.weight"]).sum()) > 256
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"targets": ["backbone.0", "head"]},
+        {"targets": {"backbone.*": 2.0, "*": 1.0}},
+        {"targets": ["backbone.*"]},
+        {"targets": ["backbone.*"], "strength": Follow()},
+        {"threshold": Sparsity(0.97, floor=5)},
+    ],
+    ids=str,
+)
+def test_what_is_to_be_unfrozen_may_be_named_and_is_reckoned_with(options: Any) -> None:
+    """Of the head alone 97 % could not go: 16 of its weights would be left."""
+    task, pruning = Task(), L1Pruning(**options)
+    if "threshold" in options:
+        task.head = nn.Linear(64, 1)
+        task.training_step = lambda x, batch_idx: task.head(task.backbone(x)).square().mean()  # type: ignore[method-assign]
+    fit(task, pruning, BackboneFinetuning(2, verbose=False))
+    assert pruning.report is not None and pruning.report.sparsity >= 0.95
+    assert zeros(task.backbone[0].weight) > 256
+
+
+def test_what_is_frozen_and_stays_so_cannot_be_named() -> None:
+    task = Task()
+    task.backbone.requires_grad_(False)
+    with pytest.raises(ValueError, match=r"backbone\.0\.weight: frozen"):
+        fit(task, L1Pruning(targets=["backbone.0", "head"]))
+
+
+def test_what_was_a_target_before_the_run_was_stopped_and_is_none_any_more_is_named(
+    tmp_path: Path,
+) -> None:
+    """Resumed, Lightning leaves a backbone frozen that it had unfrozen in an earlier epoch."""
+
+    class Save(L.Callback):
+        def on_train_epoch_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
+            if trainer.current_epoch == 1:
+                trainer.save_checkpoint(tmp_path / "stop.ckpt")
+
+    order = (L1Pruning(prune_at=0.6), BackboneFinetuning(1, verbose=False))
+    _, said, _ = fit(Task(), *order, Save(), epochs=6)
+    assert not any("before the run was stopped" in one for one in said)
+    order = (L1Pruning(prune_at=0.6), BackboneFinetuning(1, verbose=False))
+    _, said, _ = fit(Task(), *order, file=tmp_path / "stop.ckpt", epochs=6)
+    names = [one for one in said if "was to be pruned before the run was stopped" in one]
+    assert len(names) == 1 and "backbone.0.weight" in names[0] and "frozen" in names[0]
 
 
 def test_what_is_unfrozen_after_the_last_cut_is_named_and_stays() -> None:
