@@ -27,7 +27,7 @@ from l1prune.weights.targets import Target
 class Masks(dict[str, Tensor]):
     """Masks by the weight's name, True where it stays, saved eight weights a byte.
 
-    What is loaded waits until the weights are there that it is of: see `unpack`.
+    What is loaded waits until it is known what weights there are: see `unpack`.
     """
 
     def __init__(self, *masks: Mapping[str, Tensor]) -> None:
@@ -48,9 +48,23 @@ class Masks(dict[str, Tensor]):
         self._packed = dict(state)
 
     def unpack(self, targets: Iterable[Target]) -> None:
-        """Put what was loaded where the weights are; what is of none of these waits on."""
+        """Put what was loaded where the weights are; what is of none of these is forgotten.
+
+        It would be held against whatever came to have that name later.
+        """
         self.update(unpack_all(self._packed, targets))
-        self._packed = {n: mask for n, mask in self._packed.items() if n not in self}
+        self._packed = {}
+
+    def renamed(self, names: Mapping[str, str]) -> Masks:
+        """Those of some weights, by their names so far, under their names now.
+
+        >>> masks = Masks({"head.weight": torch.ones(2), "gone.weight": torch.ones(3)})
+        >>> masks.renamed({"head.weight": "head.inner.weight"})
+        {'head.inner.weight': tensor([1., 1.])}
+        """
+        masks = Masks({names[name]: mask for name, mask in self.items() if name in names})
+        masks._packed = self._packed
+        return masks
 
 
 class Cut(prune.BasePruningMethod):

@@ -86,12 +86,12 @@ class L1Pruning(Original, pl.Callback):
         self.recipe = as_recipe(
             strength, threshold, penalty, prune_at, targets, form, rewind, criterion
         )
-        self._session: Session | None = None
         self._evaluates = self._evaluates_ours = self._resumed = self._started = False
         self._reset()
 
     def _reset(self) -> None:
         """Forget the last run."""
+        self._session: Session | None = None
         self.report: SparsityReport | None = None
         self.run = Run(
             rounds=len(self.recipe.prune_at),
@@ -112,8 +112,8 @@ class L1Pruning(Original, pl.Callback):
 
     @property
     def masks(self) -> Masks:
-        """What stays: a mask for each weight that was cut, by its name."""
-        return self.run.masks
+        """What stays: a mask for each weight that was cut, by the name that it has now."""
+        return self.run.masks if self._session is None else self._session.masks
 
     @property
     def outcomes(self) -> list[Outcome]:
@@ -148,7 +148,11 @@ class L1Pruning(Original, pl.Callback):
         note_digest(checkpoint, self.state_key)
 
     def state_dict(self) -> dict[str, Any]:
-        return {"arguments": self.recipe.words, **self.run.state_dict()}
+        state = {"arguments": self.recipe.words, **self.run.state_dict()}
+        # The model may have changed since it was last looked at.
+        return (
+            state if self._session is None else state | {"masks": self._session.masks.state_dict()}
+        )
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         if self._evaluates:
@@ -164,12 +168,15 @@ class L1Pruning(Original, pl.Callback):
         if not (self._resumed or goes_on):
             self._reset()
         checkpoints.uncheck_loading(trainer)
-        self._session, self._started = Session(self.recipe, self.run, pl_module), False
+        self._session, self._started = self._begin(trainer, pl_module), False
         loggers.define_axes(trainer.loggers)
+
+    def _begin(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> Session:
+        return Session(self.recipe, self.run, pl_module, callbacks_of(trainer))
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if self._resumed:  # since the fit began, where the strategy loads that late
-            self._session = Session(self.recipe, self.run, pl_module)
+            self._session = self._begin(trainer, pl_module)
         self._resumed, self._started = False, True
         load_states(trainer)
         self._fitting.begin(trainer, pl_module)
@@ -211,7 +218,7 @@ class L1Pruning(Original, pl.Callback):
         if self._session is None or not (fitting or ours):
             return
         if batch_idx == 0:
-            self._session.inspect(trainer, pl_module)
+            self._session.begin_evaluation(trainer, pl_module)
         else:
             self._session.hold(trainer, pl_module)
 
@@ -223,9 +230,10 @@ class L1Pruning(Original, pl.Callback):
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if trainer.state.fn == TrainerFn.FITTING:
-            done = self.run.clock.progress(trainer)
-            self.run.stages.validated(trainer, pl_module, self.masks, done)
-            self._fitting.expect_moves()
+            done, tunes = self.run.clock.progress(trainer), self.phase == "tune"
+            self.run.stages.validated(trainer, pl_module, self.masks, done, tunes)
+            if not trainer.sanity_checking:
+                self._fitting.expect_moves()
 
     def on_test_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         loggers.define_axes(trainer.loggers, trainer.callback_metrics)
@@ -246,7 +254,7 @@ class L1Pruning(Original, pl.Callback):
 
     def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if self._resumed:
-            self._session = Session(self.recipe, self.run, pl_module)
+            self._session = self._begin(trainer, pl_module)
         if self._resumed or not self._started:
             self._fitting.end_at_once(trainer, pl_module)
         # By now an averaging callback, whichever came first, has put the average in place.
@@ -256,8 +264,11 @@ class L1Pruning(Original, pl.Callback):
         self.report_back(trainer, {"report": self.report, "run": self.run})
 
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        if self._session is None:
+            return
+        self._session.close()
         # A module's hooks come after those of callbacks: it may have moved weights since.
-        if stage == "fit" and self.report is not None and self._session is not None:
+        if stage == "fit" and self.report is not None:
             self._session.inspect(trainer, pl_module)
 
     def on_exception(

@@ -76,12 +76,25 @@ class Clock:
 
         Whichever of epochs, steps and time ends the run first decides.
         """
-        start, epochs = self._start or {}, planned_epochs(trainer)
-        steps = trainer.max_steps if trainer.max_steps > 0 else math.inf
-        return max(
-            _since(start.get("epochs", 0.0) / max(epochs, 1), self._by_epochs(trainer)),
-            _since(start.get("steps", 0.0) / steps, _by_steps(trainer)),
-            _since(start.get("time", 0.0), _by_time(trainer)),
+        now = (self._by_epochs(trainer), _by_steps(trainer), _by_time(trainer))
+        return max(map(_since, self._starts(trainer), now))
+
+    def steps(self, trainer: pl.Trainer) -> float:
+        """Optimizer steps from where pruning began until the end, infinite if it is not known."""
+        steps = planned_steps(trainer)
+        return steps if math.isinf(steps) else steps * self.left(trainer)
+
+    def left(self, trainer: pl.Trainer) -> float:
+        """The share of the whole run that was left when pruning began, in [0, 1]."""
+        return max(1 - max(self._starts(trainer)), 0.0)
+
+    def _starts(self, trainer: pl.Trainer) -> tuple[float, float, float]:
+        """Of the run by epochs, steps and time, the shares that were done when pruning began."""
+        start, steps = self._start or {}, trainer.max_steps if trainer.max_steps > 0 else math.inf
+        return (
+            start.get("epochs", 0.0) / max(planned_epochs(trainer), 1),
+            start.get("steps", 0.0) / steps,
+            start.get("time", 0.0),
         )
 
     def passes(self, trainer: pl.Trainer) -> float:
@@ -166,6 +179,41 @@ def planned_steps(trainer: pl.Trainer) -> float:
     if without := epochs_without_steps(trainer):
         steps *= 1 - without / (trainer.max_epochs or 1)
     return steps
+
+
+def validations_left(trainer: pl.Trainer) -> float:
+    """How many validations the run has after the one that it is in; infinite if it is not known.
+
+    Lightning validates every so many batches of an epoch, of each so-many-eth epoch; or, without
+    epochs, every so many batches; or at an epoch's end, where its length is not known.
+    """
+    length, every = float(trainer.num_training_batches), trainer.val_check_batch
+    if every is None:  # by time
+        return math.inf
+    done = float(trainer.fit_loop.epoch_loop.batch_idx + 1)
+    if math.isinf(length) or math.isinf(every):
+        # In epochs: the last batch of this one, if it is not known where else, is validated too.
+        length, done, every = 1.0, 1.0 if math.isinf(every) else 0.0, 1.0
+    now = trainer.current_epoch * length + done
+    steps = (trainer.max_steps - trainer.global_step) * trainer.accumulate_grad_batches
+    end = min(planned_epochs(trainer) * length, now + steps if trainer.max_steps > 0 else math.inf)
+    if math.isinf(end):
+        return math.inf
+    epochs = trainer.check_val_every_n_epoch
+    return _validations(end, length, every, epochs) - _validations(now, length, every, epochs)
+
+
+def _validations(batches: float, length: float, every: float, epochs: int | None) -> float:
+    """How many come in so many batches.
+
+    >>> _validations(25, length=10, every=3, epochs=1), _validations(25, 10, 3, epochs=None)
+    (7, 8)
+    """
+    if epochs is None:
+        return batches // every
+    whole, rest = divmod(batches, length)
+    last = rest // every if (whole + 1) % epochs == 0 else 0
+    return whole // epochs * (length // every) + last
 
 
 def _by_steps(trainer: pl.Trainer) -> float:

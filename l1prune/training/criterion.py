@@ -90,7 +90,9 @@ class RunCriterion:
         if self._loaded is not None:
             before, learned = self._loaded["name"], self._loaded["state"]
             self._loaded = None
-            if before and before != str(self):
+            if not before:
+                return  # saved before anything was settled, as when a learning rate is looked for
+            if before != str(self):
                 raise ValueError(
                     f"the run began with cuts by {before} and would go on with cuts by {self}: "
                     "give criterion and optimizer that it began with, or begin a new run"

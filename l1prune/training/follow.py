@@ -127,7 +127,7 @@ class FollowStrength(Strength):
         if look < self._looks:
             return
         self._looks = look + 1
-        if look > 0:
+        if any(target.name in self.spared for target in targets):
             self._memory = self._follow(self._memory, self._missing(targets), at.progress)
         self.ease = self._follow.ease * min(at.batches / self._follow.settle, 1.0)
         ahead = min((look + 1) / self._follow.looks / self._follow.arrive, 1.0)
@@ -148,6 +148,9 @@ class FollowStrength(Strength):
 
     def release(self) -> None:
         self.spared = Masks()  # a byte a weight
+
+    def rename(self, names: Mapping[str, str]) -> None:
+        self.spared = self.spared.renamed({name: names.get(name, name) for name in self.spared})
 
     def state_dict(self) -> dict[str, Any]:
         state = {"memory": self._memory, "looks": self._looks, "ease": self.ease}

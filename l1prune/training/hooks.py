@@ -1,12 +1,18 @@
-"""Hooks: what a run hangs on the optimizers of a trainer, pressure first and masks after it."""
+"""Hooks: what a run hangs on the optimizers of a trainer, and on its strategy.
+
+On optimizers pressure comes first and masks after it; on the strategy, what has to be done right
+before each step of the module.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from itertools import chain, repeat
 from typing import Any
 
 import lightning.pytorch as pl
+from lightning.pytorch.strategies import Strategy
 from torch import Tensor
 from torch.optim import Optimizer
 
@@ -97,6 +103,9 @@ class OptimizerHooks:
             self._pressures.append(pressure)
             self._holds.append(Hold(optimizer, targets, masks))
 
+    def __bool__(self) -> bool:
+        return bool(self._holds)
+
     @property
     def steps(self) -> list[int]:
         """How many steps of each optimizer were pressed."""
@@ -115,6 +124,41 @@ class OptimizerHooks:
         held = bool(self._holds)
         self._pressures, self._holds = [], []
         return held
+
+
+STEPS = ("training_step", "validation_step", "test_step")
+
+
+class BeforeSteps:
+    """Does something right before a strategy has the module take a step, of whatever kind.
+
+    That is later than all hooks of callbacks and of the module, in whatever way the step then calls
+    the network, and whatever is wrapped around that; module and network are left as they are.
+
+    Args:
+        strategy: of the trainer.
+        act: what is done.
+    """
+
+    def __init__(self, strategy: Strategy, act: Callable[[], None]) -> None:
+        self._strategy, self._act = strategy, act
+        self._before = {name: vars(strategy).get(name) for name in STEPS}
+        self._hung = {name: partial(self._step, getattr(strategy, name)) for name in STEPS}
+        vars(strategy).update(self._hung)
+
+    def _step(self, step: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        if self._hung:
+            self._act()
+        return step(*args, **kwargs)
+
+    def remove(self) -> None:
+        """Let the strategy go; what others have hung on it stays."""
+        hung, self._hung = self._hung, {}
+        for name, step in hung.items():
+            if vars(self._strategy).get(name) is step:
+                del vars(self._strategy)[name]
+                if (before := self._before[name]) is not None:
+                    vars(self._strategy)[name] = before
 
 
 def clips_gradients(trainer: pl.Trainer, pl_module: pl.LightningModule) -> bool:

@@ -53,24 +53,28 @@ def position(done: float, ends: Sequence[float], rewind: float) -> float:
     return within if part == 0 else rewind + (1 - rewind) * within
 
 
-def recorded(trainer: pl.Trainer) -> Rates:
+def recorded(trainer: pl.Trainer, left: float = 1.0) -> Rates:
     """The learning rates that the run's schedulers have planned, found by walking them once.
 
     They are left as they were.
 
+    Args:
+        trainer: runs the schedulers, from where they are now.
+        left: the share of the whole run that is left.
+
     Raises:
-        ValueError: what a scheduler will do depends on how training goes, or the module steps its
-            schedulers by itself.
+        ValueError: what a scheduler will do depends on how training goes, it cannot be walked, or
+            the module steps its schedulers by itself.
     """
     if trainer.lr_scheduler_configs and not trainer.lightning_module.automatic_optimization:
         raise ValueError("rewind: with manual optimization only the module knows its schedule")
     return [
-        torch.tensor(list(_walk(trainer, optimizer)), dtype=torch.float64)
+        torch.tensor(list(_walk(trainer, optimizer, left)), dtype=torch.float64)
         for optimizer in trainer.optimizers
     ]
 
 
-def _walk(trainer: pl.Trainer, optimizer: Optimizer) -> Iterator[list[float]]:
+def _walk(trainer: pl.Trainer, optimizer: Optimizer, left: float) -> Iterator[list[float]]:
     yield _rates(optimizer)
     for config in trainer.lr_scheduler_configs:
         if config.scheduler.optimizer is not optimizer:
@@ -80,11 +84,27 @@ def _walk(trainer: pl.Trainer, optimizer: Optimizer) -> Iterator[list[float]]:
                 "rewind: ReduceLROnPlateau has no schedule to go back on; use one that is known "
                 "before the run, as CosineAnnealingLR"
             )
-        steps = _length(trainer, config.interval)
+        steps = _length(trainer, config.interval) * left
         with _untouched(config.scheduler, optimizer):
             for _ in range(int(steps / config.frequency + 1e-9) - 1):
-                config.scheduler.step()  # type: ignore[call-arg]
+                _step(config.scheduler)
                 yield _rates(optimizer)
+
+
+def _step(scheduler: Any) -> None:
+    """Walk a scheduler on by one.
+
+    Raises:
+        ValueError: it does not go by itself.
+    """
+    try:
+        scheduler.step()
+    except Exception as error:
+        raise ValueError(
+            "rewind, and thresholds in stages, walk the learning rate's schedule before the run, "
+            f"and {type(scheduler).__name__}.step() cannot be walked: {error}; use one of torch's "
+            "schedulers, as long as the run, or none"
+        ) from error
 
 
 def _length(trainer: pl.Trainer, interval: str) -> float:
@@ -119,10 +139,12 @@ def _untouched(scheduler: Any, optimizer: Optimizer) -> Iterator[None]:
     ]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # "lr_scheduler.step() before optimizer.step()"
-        yield
-    scheduler.load_state_dict(state)
-    for group, before in zip(optimizer.param_groups, groups, strict=True):
-        group.update(before)
+        try:
+            yield
+        finally:
+            scheduler.load_state_dict(state)
+            for group, before in zip(optimizer.param_groups, groups, strict=True):
+                group.update(before)
 
 
 def set_rates(optimizers: Sequence[Optimizer], rates: Rates, where: float) -> None:
@@ -133,8 +155,11 @@ def set_rates(optimizers: Sequence[Optimizer], rates: Rates, where: float) -> No
         rates: what was recorded.
         where: on the schedule, in [0, 1].
     """
-    # What has joined since has no plan, and keeps its own rate.
+    # What has joined since has no plan, and keeps its own rate; so does what nothing schedules,
+    # whose rate may be set by hand.
     for optimizer, planned in zip(optimizers, rates, strict=False):
+        if len(planned) < 2:
+            continue
         row = planned[min(int(where * len(planned) + 1e-6), len(planned) - 1)]
         for group, rate in zip(optimizer.param_groups, row.tolist(), strict=False):
             if isinstance(group["lr"], Tensor):

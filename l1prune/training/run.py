@@ -32,6 +32,7 @@ class Run:
         rounds_done: cuts of this stage that were made.
         steps: that each optimizer was pressed for.
         rates: the learning rates that the schedulers have planned.
+        chosen: the names of the targets.
         randomness: the random generators of each process.
     """
 
@@ -44,6 +45,7 @@ class Run:
     rounds_done: int = 0
     steps: list[int] = field(default_factory=list)
     rates: Rates = field(default_factory=list)
+    chosen: list[str] = field(default_factory=list)
     randomness: Generators = field(default_factory=Generators)
 
     @property
@@ -66,6 +68,11 @@ class Run:
         """Let go of what only pressure and cuts need: the last cut of a stage is made."""
         self.strength.release()
         self.criterion.reset()
+
+    def rename(self, names: Mapping[str, str]) -> None:
+        """Weights have other names now: by those that they had."""
+        self.stages.rename(names)
+        self.strength.rename(names)
 
     def state_dict(self) -> dict[str, Any]:
         """All fields by name. Processes call it together."""

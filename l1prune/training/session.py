@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import lightning.pytorch as pl
 from lightning.pytorch.utilities import rank_zero_warn
 
 from l1prune.cuts import masks
-from l1prune.penalties.joint import JointPenalty, join
-from l1prune.training import loggers, rates, strategies
+from l1prune.training import loggers, rates
 from l1prune.training.averages import hold_averages_
-from l1prune.training.clock import planned_steps
 from l1prune.training.cut import cut_
 from l1prune.training.hooks import OptimizerHooks, clips_gradients
 from l1prune.training.lightning import callbacks_of
@@ -17,7 +17,7 @@ from l1prune.training.recipe import Recipe
 from l1prune.training.rounds import as_shares, check_fits, due, pressed
 from l1prune.training.run import Run
 from l1prune.training.strength import Moment
-from l1prune.training.targets import Changes, announce, joined, targets_of, unmoved
+from l1prune.training.targets import RunTargets, announce, left, thaws
 from l1prune.training.zeros import Zeros
 from l1prune.weights import shards
 from l1prune.weights.report import SparsityReport
@@ -31,30 +31,35 @@ class Session:
         recipe: what the run is asked to do.
         run: what it has come to; changed as it goes on.
         module: the model, on which nothing hangs yet.
+        callbacks: of its trainer.
 
     Raises:
         ValueError: there is no weight to prune, or they cannot be cut as asked for.
     """
 
-    def __init__(self, recipe: Recipe, run: Run, module: pl.LightningModule) -> None:
+    def __init__(
+        self,
+        recipe: Recipe,
+        run: Run,
+        module: pl.LightningModule,
+        callbacks: Iterable[pl.Callback] = (),
+    ) -> None:
         self._recipe, self._run = recipe, run
         shards.reshard(module)
-        self._join(module)
-        self.targets = targets_of(module, self._rules, recipe.plan, cut=run.masks.names)
-        self._check()
-        self._attached = OptimizerHooks((), (), self._penalty, None, {})
-        self._zeros = Zeros(self.targets, run.masks)
+        self._known = RunTargets(recipe, run.masks, module, thaws(callbacks))
+        self._attached = OptimizerHooks((), (), self._known.penalty, None, {})
+        self._zeros = Zeros(self._known)
         self._shares: tuple[float, ...] = recipe.prune_at
 
-    def _join(self, module: pl.LightningModule) -> None:
-        """Let a penalty whose units span weights find them in the model as it is now."""
-        self._penalty, self._rules = join(self._recipe.penalty, module), self._recipe.targets
-        if isinstance(self._penalty, JointPenalty):
-            self._rules = [*self._penalty.rules(self._rules)]
+    @property
+    def targets(self) -> Targets:
+        """The weights to prune, of the model as it was last looked at."""
+        return self._known.found
 
-    def _check(self) -> None:
-        strategies.check_units(self.targets, self._penalty)
-        masks.check(self.targets, self._penalty, self._recipe.plan)
+    @property
+    def masks(self) -> masks.Masks:
+        """Those of what is in the model, under the names that it has now."""
+        return self._known.saved()
 
     # ---- training starts
 
@@ -67,35 +72,29 @@ class Session:
         recipe, run = self._recipe, self._run
         run.clock.begin(trainer)
         run.stages.check(trainer, self.targets, recipe.prune_at)
-        steps = planned_steps(trainer)
+        run.stages.begin_again(run.clock.progress(trainer))
+        steps = run.clock.steps(trainer)
         if not trainer.fast_dev_run:  # type: ignore[attr-defined]
             check_fits(recipe.prune_at, steps * run.stages.shortest)
         self._shares = as_shares(recipe.prune_at, steps)
         if not run.rates and (recipe.rewind is not None or run.stages.several):
-            run.rates = rates.recorded(trainer)
-        self._find(trainer, module)
+            run.rates = rates.recorded(trainer, run.clock.left(trainer))
+        self._known.begin(trainer.optimizers)
         announce(self.targets)
+        if said := left(run.chosen, self.targets):
+            rank_zero_warn(said)
         self.hold(trainer, module)
         presses_small = run.strength.presses_small
         run.criterion.settle(recipe.plan, run.rounds, presses_small, trainer.optimizers)
         self._attach(trainer, module)
 
-    def _find(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
-        """Take what is to be pruned from the model as it is now."""
-        recipe = self._recipe
-        self._changes = Changes(module, trainer.optimizers)
-        self.targets = targets_of(
-            module, self._rules, recipe.plan, trainer.optimizers, self._run.masks.names
-        )
-        self._run.masks.unpack(self.targets)
-        self._zeros.targets = self.targets
-
     def _attach(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         self._attached.remove()
+        self._run.chosen = [target.name for target in self.targets]
         run, recipe = self._run, self._recipe
         form = run.strength.form(recipe.form)
         self._attached = OptimizerHooks(
-            trainer.optimizers, self.targets, self._penalty, form, run.masks, run.steps
+            trainer.optimizers, self.targets, self._known.penalty, form, run.masks, run.steps
         )
         if run.phase == "press":
             run.criterion.watch(module, self.targets)
@@ -108,15 +107,21 @@ class Session:
         """Cut what is due, and set λ and the learning rate for the coming step."""
         run, at = self._run, self._recipe.prune_at
         run.clock.begin_batch(trainer)
-        self._look_again(trainer, module, first_of_epoch)
+        if first_of_epoch:
+            self.inspect(trainer, module)
+        else:
+            self._look_again(trainer, module, thorough=False)
         done = run.clock.progress(trainer)
         if run.stages.waits:
             self._next_stage(trainer, module, done)
+        elif run.stages.several and run.stages.complete and run.stages.ended:
+            self._go_back(trainer, module)
+            run.stages.settle()
         within, steps = run.stages.within(done), sum(self._attached.steps)
         rounds = due(at, within, steps)
         if run.phase == "press" and rounds > run.rounds_done:
             self.cut(trainer, module, rounds)
-        if run.phase == "press":
+        if run.phase == "press" and self.targets:
             passes = run.clock.passes(trainer)
             moment = Moment(pressed(at, within, steps), run.clock.batches, passes)
             run.strength.advance(moment, self.targets, run.masks)
@@ -140,7 +145,8 @@ class Session:
     def cut(self, trainer: pl.Trainer, module: pl.LightningModule, rounds: int) -> None:
         """Make the cut that is due after so many rounds."""
         run = self._run
-        cut_(run, self._penalty, self.targets, trainer, rounds / run.rounds)
+        if self.targets:  # others are frozen as yet
+            cut_(run, self._known.penalty, self.targets, trainer, rounds / run.rounds)
         self.hold(trainer, module)
         run.rounds_done = rounds
         if run.phase == "tune":
@@ -156,64 +162,45 @@ class Session:
         run = self._run
         self._go_back(trainer, module)
         run.stages.go_on(done)
-        run.rounds_done = 0
-        run.strength = self._recipe.begin_strength()
+        self._begin_stage()
         self._attach(trainer, module)
 
-    def _go_back(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
-        if self._run.stages.go_back_(module, self.targets, self._run.masks):
+    def _begin_stage(self) -> None:
+        self._run.rounds_done = 0
+        self._run.strength = self._recipe.begin_strength()
+
+    def _go_back(self, trainer: pl.Trainer, module: pl.LightningModule) -> bool:
+        """Return to the best network so far; whether it was another."""
+        went = self._run.stages.go_back_(module, self.targets, self._run.masks)
+        if went:
             for optimizer in trainer.optimizers:
                 optimizer.state.clear()  # its moments are those of a network that is gone
             self._run.criterion.reset()
+        return went
 
     # ---- weights that come later, and others that are moved
 
-    def _look_again(
-        self, trainer: pl.Trainer, module: pl.LightningModule, first_of_epoch: bool
-    ) -> None:
-        if first_of_epoch:
-            self.inspect(trainer, module)
-        if not self._changes.any(module, trainer.optimizers, thorough=first_of_epoch):
-            return
-        before, penalty, rules = self.targets, self._penalty, self._rules
-        self._take_along(module)
-        try:
-            self._join(module)
-            self._find(trainer, module)
-            self._check()
-        except ValueError as error:  # the run is under way: go on with what was found before
-            rank_zero_warn(f"the model has changed, and its new weights are left alone: {error}")
-            self.targets = self._zeros.targets = before
-            self._penalty, self._rules = penalty, rules
-            return
-        self._tell_of(before)
-        self._attach(trainer, module)
-
-    def _take_along(self, module: pl.LightningModule) -> None:
-        """Take masks along with weights that have another name now, and drop those of others."""
-        held = self._run.masks
-        names = {id(parameter): name for name, parameter in module.named_parameters()}
-        for target in self.targets:
-            mask, now = held.pop(target.name, None), names.get(id(target.parameter))
-            if mask is not None and now is not None:
-                held[now] = mask
-
-    def _tell_of(self, before: Targets) -> None:
-        """Say of which weights nobody would expect that they stay as they are."""
-        still = [name for name in unmoved(self.targets) if name not in unmoved(before)]
-        if still:
-            rank_zero_warn(f"no optimizer moves {', '.join(still)} now: left alone")
-        new = joined(before, self.targets)
-        if new and self._run.phase == "tune" and not self._run.stages.waits:
-            rank_zero_warn(
-                f"{', '.join(new)} joined the training after the last cut: left dense; let what is "
-                "to be pruned train from the start, or cut later"
-            )
+    def _look_again(self, trainer: pl.Trainer, module: pl.LightningModule, thorough: bool) -> None:
+        run = self._run
+        cuts_to_come = run.phase == "press" or not run.stages.is_last
+        renamed = self._known.look_again(trainer.optimizers, thorough, cuts_to_come)
+        if renamed is not None:
+            run.rename(renamed)
+            self._attach(trainer, module)
 
     def inspect(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
-        """See that removed weights are zero, and make them so."""
+        """See which weights there are, that those removed are zero, and make them so."""
         shards.reshard(module)
+        if self._attached:
+            self._look_again(trainer, module, thorough=True)
+        else:
+            self._known.follow()
         self._zeros.inspect(trainer, module)
+
+    def begin_evaluation(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        """A validation or test is about to show the model its first batch."""
+        self.inspect(trainer, module)
+        self._zeros.begin(trainer, module)
 
     def expect_moves(self) -> None:
         """Others have had their turn: hold where the next batch begins."""
@@ -241,11 +228,13 @@ class Session:
         run = self._run
         if run.phase == "press" and trainer.fast_dev_run:  # type: ignore[attr-defined]
             self.cut(trainer, module, run.rounds)
-        elif run.phase == "press":
+        elif run.phase == "press" and not run.stages.several:
             left = run.rounds - run.rounds_done
             rank_zero_warn(f"the run ended before {left} of its cuts: train on, or cut earlier")
-        self._go_back(trainer, module)
-        run.stages.conclude()
+        if self._go_back(trainer, module) and not run.stages.complete:
+            self._begin_stage()  # trained on, it is gone through anew
+        if not trainer.fast_dev_run:  # type: ignore[attr-defined]
+            run.stages.conclude()
         self.inspect(trainer, module)
         self.hold(trainer, module)
         self.close()
@@ -260,7 +249,8 @@ class Session:
             )
 
     def close(self) -> bool:
-        """Take off model and optimizers what hangs there; whether there was anything."""
+        """Take off model, optimizers and strategy what hangs there; whether pressure did."""
+        self._zeros.end()
         self._run.criterion.close()
         return self._attached.remove()
 

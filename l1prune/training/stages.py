@@ -1,7 +1,8 @@
 """Stages: where a run is among those of its plan, and the network that it goes back to.
 
 Time is the share of the run that is done. A stage ends with the first validation at its planned end
-or after it, and the next one begins with the batch that follows.
+or after it, or earlier, if later ones are too few for the stages to come; the next one begins with
+the batch that follows. Training that goes on after the last stage is of the answer, and is kept.
 """
 
 from __future__ import annotations
@@ -41,6 +42,9 @@ class Stages:
         self._threshold = plan.threshold(())
         self._kept: dict[str, Tensor] = {}
         self._kept_masks: dict[str, Tensor] = {}
+        self._settled = False  # all have ended, and the answer is trained on
+        self._closed = 1.0  # where the last one ended
+        self._more: float | None = None  # where the run, made longer since, goes on
 
     @property
     def several(self) -> bool:
@@ -60,17 +64,28 @@ class Stages:
     @property
     def ended(self) -> bool:
         """Whether this stage has ended, and the next has not begun."""
-        return len(self._starts) == len(self.outcomes)
+        return len(self._starts) == len(self.outcomes) and not self._settled
+
+    @property
+    def is_last(self) -> bool:
+        """Whether no other comes after this one."""
+        return len(self._starts) == len(self.plan.ends)
 
     @property
     def waits(self) -> bool:
         """Whether there is a next stage to begin now."""
-        return self.ended and len(self.outcomes) < len(self.plan.ends)
+        return self.ended and not self.complete
+
+    @property
+    def complete(self) -> bool:
+        """Whether all of them have ended."""
+        return len(self.outcomes) == len(self.plan.ends)
 
     @property
     def arrived(self) -> bool:
-        """Whether this stage has ended, with what is the result so far."""
-        return self.ended and self.plan.answer(self.outcomes) == len(self.outcomes) - 1
+        """Whether this stage has ended with what is the result so far, or that is trained on."""
+        last = len(self.outcomes) - 1
+        return self._settled or (self.ended and self.plan.answer(self.outcomes) == last)
 
     def within(self, done: float) -> float:
         """How much of this stage is done, in [0, 1], when so much of the run is."""
@@ -90,7 +105,7 @@ class Stages:
     @property
     def parts(self) -> tuple[float, ...]:
         """Where the stages until now have ended, and this one will: shares of the run."""
-        return (*self._starts[1:], self._end)
+        return (*self._starts[1:], self._end) if self._more is None else (self._more, 1.0)
 
     # ---- before the run
 
@@ -124,7 +139,12 @@ class Stages:
     # ---- while it runs
 
     def validated(
-        self, trainer: pl.Trainer, model: nn.Module, held: Mapping[str, Tensor], done: float
+        self,
+        trainer: pl.Trainer,
+        model: nn.Module,
+        held: Mapping[str, Tensor],
+        done: float,
+        tunes: bool,
     ) -> None:
         """Look at a validation, and end the stage if it is time to.
 
@@ -133,6 +153,7 @@ class Stages:
             model: as it was validated.
             held: its masks.
             done: share of the run.
+            tunes: whether all cuts of the stage are made.
 
         Raises:
             ValueError: it has no figure of the name that the plan goes by.
@@ -141,10 +162,15 @@ class Stages:
             return
         metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
         self.plan.check_metrics(metrics)
-        if trainer.sanity_checking or done < self._end - 1e-9:
+        if trainer.sanity_checking or self.complete:
+            return
+        to_come = len(self.plan.ends) - len(self.outcomes)
+        last_chance = tunes and clock.validations_left(trainer) < to_come
+        if done < self._end - 1e-9 and not last_chance:
             return
         outcome: Outcome = {"sparsity": _sparsity(held), **metrics}
         self.outcomes.append(trainer.strategy.broadcast(outcome))
+        self._closed = done
         if self.goes_back and self.arrived:
             state = model.state_dict()
             self._kept = {name: value.detach().cpu().clone() for name, value in state.items()}
@@ -154,6 +180,16 @@ class Stages:
         """Begin the next stage."""
         self._threshold = self.plan.threshold(self.outcomes)
         self._starts.append(done)
+
+    def settle(self) -> None:
+        """All have ended: what is trained from now on is the answer."""
+        self._settled = True
+        self._kept, self._kept_masks = {}, {}
+
+    def begin_again(self, done: float) -> None:
+        """A fit begins when so much of the run is done: less than was, if it has become longer."""
+        if self.complete and done < self._closed - 1e-3:
+            self._closed = self._more = done
 
     def go_back_(
         self, model: nn.Module, targets: Sequence[Target], held: dict[str, Tensor]
@@ -170,24 +206,59 @@ class Stages:
         model.load_state_dict(fits, strict=False)
         if since := sorted(own.keys() - fits.keys()):
             rank_zero_warn(f"{', '.join(since[:4])} joined since, and stay as they are")
+        stay = {name: mask for name, mask in held.items() if name not in fits}
         held.clear()
-        held.update(masks.unpack_all(self._kept_masks, targets))
+        held.update(stay | masks.unpack_all(self._kept_masks, targets))
         return True
 
+    def rename(self, names: Mapping[str, str]) -> None:
+        """Weights have other names now: by those that they had."""
+        for kept in (self._kept, self._kept_masks):
+            values = {names.get(name, name): value for name, value in kept.items()}
+            kept.clear()
+            kept.update(values)
+
     def conclude(self) -> None:
-        """Say so, if no stage has come to what was asked for."""
-        if (shortfall := self.plan.shortfall(self.outcomes)) is not None:
-            rank_zero_warn(shortfall)
+        """Say so, if stages are missing, or none has come to what was asked for."""
+        for said in (unfinished(self.plan, self.outcomes), self.plan.shortfall(self.outcomes)):
+            if said is not None:
+                rank_zero_warn(said)
+        self._closed = 1.0
+        if self.complete:
+            self._kept, self._kept_masks = {}, {}  # the answer is in place
 
     def state_dict(self) -> dict[str, Any]:
-        names = ("outcomes", "_starts", "_kept", "_kept_masks")
+        names = ("outcomes", "_starts", "_kept", "_kept_masks", "_settled", "_closed", "_more")
         return {name.lstrip("_"): getattr(self, name) for name in names}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self.outcomes = [dict(outcome) for outcome in state["outcomes"]]
         self._starts = list(state["starts"])
         self._kept, self._kept_masks = state["kept"], state["kept_masks"]
+        self._settled, self._more = state.get("settled", False), state.get("more")
+        self._closed = state.get("closed", 1.0)
         self._threshold = self.plan.threshold(self.outcomes[: len(self._starts) - 1])
+
+
+def unfinished(plan: Plan, outcomes: Sequence[Outcome]) -> str | None:
+    """What to warn of at the end, if stages are missing; None: none is.
+
+    >>> from l1prune import SparsityPath
+    >>> unfinished(SparsityPath((0.5, 0.9)), [{"sparsity": 0.5}])[:57]
+    'the run ended with 1 of the 2 stages of SparsityPath(spar'
+    """
+    count = len(plan.ends)
+    if count in (1, len(outcomes)):
+        return None
+    handed = "the network that the training left"
+    if plan.goes_back and outcomes:
+        answer = plan.answer(outcomes)
+        handed = f"that of stage {answer + 1}, with {outcomes[answer]['sparsity']:.1%} zeros"
+    return (
+        f"the run ended with {len(outcomes)} of the {count} stages of {plan!r}: no validation came "
+        f"at the end of the others, and what is handed back is {handed}; train on, or validate "
+        "more often"
+    )
 
 
 def _sparsity(held: Mapping[str, Tensor]) -> float:

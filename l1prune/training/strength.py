@@ -49,6 +49,10 @@ class Strength(Protocol):
         """Let go of what is kept for the pressure: no cut is left to come."""
         return
 
+    def rename(self, names: Mapping[str, str]) -> None:
+        """Weights have other names now: by those that they had."""
+        return
+
     def state_dict(self) -> dict[str, Any]:
         return {}
 

@@ -5,44 +5,52 @@ Both may change while it runs: a head is replaced, a backbone is unfrozen.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+import operator
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
 
+import lightning.pytorch as pl
+from lightning.pytorch.callbacks import BaseFinetuning
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from l1prune.cuts.plans import Plan, cuttable
-from l1prune.weights.rules import Rules
+from l1prune.cuts import masks
+from l1prune.cuts.masks import Masks
+from l1prune.cuts.plans import cuttable
+from l1prune.penalties import Penalty
+from l1prune.penalties.joint import JointPenalty, join
+from l1prune.training.recipe import Recipe
+from l1prune.training.strategies import check_units
 from l1prune.weights.shards import warn
-from l1prune.weights.targets import Target, Targets, find_targets
+from l1prune.weights.targets import PARAMETRIZED, Target, Targets, find_targets
 
 UNMOVED = "no optimizer moves it"
+AWAITED = "frozen: pruned as soon as it is trained"
 
 
-def targets_of(
-    model: nn.Module,
-    rules: Rules | None,
-    plan: Plan,
-    optimizers: Sequence[Optimizer] | None = None,
-    cut: Collection[str] = (),
+def trained(
+    targets: Targets, optimizers: Sequence[Optimizer] | None, cut: Collection[str] = ()
 ) -> Targets:
-    """The weights of a model that a plan can cut, and one of the optimizers moves.
+    """Those of the targets that are trained now.
 
     Args:
-        model: the model.
-        rules: which weights; None: those of all layers.
-        plan: says which of them it cannot cut.
+        targets: all that may be.
         optimizers: of the run; None: it is not known yet what they move.
-        cut: the names of weights that have been cut: they stay targets, also when they are frozen.
-
-    Raises:
-        ValueError: there is no weight to prune, none that the plan can cut, or a rule fits nothing.
+        cut: the names of weights that have been cut: they stay targets, whatever becomes of them.
     """
-    found = cuttable(find_targets(model, rules, cut), plan)
+    frozen = [t.name for t in targets if not (t.parameter.requires_grad or t.name in cut)]
+    found = targets.without(dict.fromkeys(frozen, AWAITED))
     if optimizers is None:
         return found
     moved = {id(w) for w in _moved_by(optimizers)}
     still = [target.name for target in found if id(target.parameter) not in moved]
     return found.without({name: UNMOVED for name in still if name not in cut})
+
+
+def thaws(callbacks: Iterable[pl.Callback]) -> bool:
+    """Whether there is one that unfreezes layers while the run goes on, as `BackboneFinetuning`."""
+    return any(isinstance(callback, BaseFinetuning) for callback in callbacks)
 
 
 def announce(targets: Targets) -> None:
@@ -52,7 +60,7 @@ def announce(targets: Targets) -> None:
         ValueError: nothing is left to prune.
     """
     still = unmoved(targets)
-    if not len(targets):
+    if not (len(targets) or AWAITED in targets.skipped.values()):
         raise ValueError(
             f"no optimizer of the trainer moves any of the weights to prune ({', '.join(still[:4])}"
             "): return the one that does from configure_optimizers"
@@ -72,31 +80,202 @@ def unmoved(targets: Targets) -> list[str]:
     return [name for name, reason in targets.skipped.items() if reason == UNMOVED]
 
 
-def joined(before: Sequence[Target], now: Sequence[Target]) -> list[str]:
-    """The names of targets that were not there before."""
-    known = {id(target.parameter) for target in before}
-    return [target.name for target in now if id(target.parameter) not in known]
+def left(before: Sequence[str], now: Targets) -> str | None:
+    """What to say of the names of targets before a run was stopped that are none any more.
+
+    >>> left(["head.weight"], Targets((), {"head.weight": "frozen"}))
+    'head.weight was to be pruned before the run was stopped, and is left alone now: frozen'
+    """
+    names = {target.name for target in now}
+    found = [name for name in before if name not in names and name in now.skipped]
+    if not found:
+        return None
+    return (
+        f"{', '.join(found)} was to be pruned before the run was stopped, and is left alone now: "
+        f"{now.skipped[found[0]]}"
+    )
 
 
-class Changes:
-    """Notices when the weights of a model, or what optimizers move, are others than before."""
+def names_now(targets: Iterable[Target], model: nn.Module) -> dict[str, str]:
+    """For each target that is in the model still, by its name so far, the one that it has now."""
+    names = {id(parameter): name for name, parameter in model.named_parameters()}
+    found = ((target.name, names.get(id(target.parameter))) for target in targets)
+    return {name: now for name, now in found if now is not None}
 
-    def __init__(self, model: nn.Module, optimizers: Sequence[Optimizer]) -> None:
-        self._all, self._optimizers = _identities(model, optimizers), _sizes(optimizers)
 
-    def any(self, model: nn.Module, optimizers: Sequence[Optimizer], thorough: bool) -> bool:
-        """Whether there are some since it was asked last.
+def tensors(model: nn.Module) -> dict[str, Tensor]:
+    """All parameters and buffers of a model, under each of their names."""
+    parameters = model.named_parameters(remove_duplicate=False)
+    return {**dict(parameters), **dict(model.named_buffers(remove_duplicate=False))}
+
+
+def renames(before: Mapping[str, Tensor], now: Mapping[str, Tensor]) -> dict[str, str]:
+    """Of tensors that have another name than before, the one now by the one before.
+
+    >>> w, b = nn.Linear(2, 1).parameters()
+    >>> renames({"head.weight": w, "head.bias": b}, {"head.inner.weight": w, "head.bias": b})
+    {'head.weight': 'head.inner.weight'}
+    """
+    new: dict[int, list[str]] = {}
+    for name, tensor in now.items():
+        if before.get(name) is not tensor:
+            new.setdefault(id(tensor), []).append(name)
+    moved = (name for name, tensor in before.items() if now.get(name) is not tensor)
+    return {name: new[id(before[name])].pop(0) for name in moved if new.get(id(before[name]))}
+
+
+class RunTargets:
+    """The targets that a run goes by, and their masks: parameters, whatever name they have now.
+
+    A parameter that was cut stays a target as long as it is in the model, whatever is wrapped
+    around it; what is in the model no more is neither held nor counted.
+
+    Args:
+        recipe: says which weights are pruned.
+        masks: of the run, by name; they follow the weights, in place.
+        model: as it is before the fit.
+        thawed: whether what is frozen is trained, and pruned, later.
+
+    Attributes:
+        found: the targets.
+        penalty: of the recipe, which knows the model if it has to.
+
+    Raises:
+        ValueError: there is no weight to prune, or they cannot be cut as asked for.
+    """
+
+    def __init__(
+        self, recipe: Recipe, masks: Masks, model: nn.Module, thawed: bool = False
+    ) -> None:
+        self._recipe, self.masks, self._model, self._thawed = recipe, masks, model, thawed
+        self._moved: list[object] = []
+        self._all: list[object] = []
+        self._names: dict[str, Tensor] = {}
+        every, self.penalty = self._find()
+        self._check(every, self.penalty)
+        self.found = trained(every, None, masks.names)
+
+    def begin(self, optimizers: Sequence[Optimizer]) -> None:
+        """Take what the optimizers move, and put masks that were loaded where their weights are.
+
+        Raises:
+            ValueError: there is no weight to prune.
+        """
+        self._changed(optimizers, thorough=True)
+        self._names = tensors(self._model)
+        every, self.penalty = self._find()
+        self.found = trained(every, optimizers, self.masks.names)
+        self.masks.unpack(self.found)
+
+    def look_again(
+        self, optimizers: Sequence[Optimizer], thorough: bool, cuts_to_come: bool
+    ) -> dict[str, str] | None:
+        """Take the model, and what optimizers move, as they are now.
 
         Args:
-            model: the model.
             optimizers: of the run.
             thorough: whether to look at the model as well, which takes longer.
+            cuts_to_come: whether what joins is cut later.
+
+        Returns:
+            None if nothing has changed; else the names now of what has another, by those before.
         """
-        sizes = _sizes(optimizers)
-        everything = _identities(model, optimizers) if thorough else self._all
-        changed = (sizes, everything) != (self._optimizers, self._all)
-        self._optimizers, self._all = sizes, everything
+        if not self._changed(optimizers, thorough):
+            return None
+        before, cut = self.found, set(self.masks)
+        self.follow()
+        try:
+            every, penalty = self._find(self.found)
+            found = trained(every, optimizers, self.masks.names)
+            self._check(every if self._thawed else found, penalty)
+            self.found, self.penalty = found, penalty
+        except ValueError as error:  # the run is under way: go on with what is there of it
+            warn(f"the model has changed, and its new weights are left alone: {error}")
+            with suppress(ValueError):
+                self.penalty = join(self._recipe.penalty, self._model)
+        for said in changes(before, self.found, self._model, cut, cuts_to_come):
+            warn(said)
+        names, self._names = self._names, tensors(self._model)
+        return renames(names, self._names)
+
+    def follow(self) -> None:
+        """Give targets and masks the names that they have now, and let go of what has left."""
+        names = names_now(self.found, self._model)
+        masks = self.masks.renamed(names)
+        self.masks.clear()
+        self.masks.update(masks)
+        chosen = [replace(t, name=names[t.name]) for t in self.found if t.name in names]
+        there = {name for name, _ in self._model.named_parameters()} - set(names.values())
+        skipped = {name: self.found.skipped.get(name, "it came later") for name in there}
+        self.found = Targets(tuple(chosen), skipped)
+
+    def saved(self) -> Masks:
+        """The masks as they are to be saved: of what is in the model, under its name now."""
+        return self.masks.renamed(names_now(self.found, self._model))
+
+    def _find(self, before: Sequence[Target] = ()) -> tuple[Targets, Penalty]:
+        recipe = self._recipe
+        penalty, rules = join(recipe.penalty, self._model), recipe.targets
+        if isinstance(penalty, JointPenalty):
+            rules = [*penalty.rules(rules)]
+        found = find_targets(self._model, rules, self.masks.names, self._thawed)
+        found = cuttable(found, recipe.plan)
+        factors = {id(target.parameter): target.factor for target in before}
+        chosen = (replace(t, factor=factors.get(id(t.parameter), t.factor)) for t in found)
+        return Targets(tuple(chosen), found.skipped), penalty
+
+    def _check(self, found: Targets, penalty: Penalty) -> None:
+        check_units(found, penalty)
+        masks.check(found, penalty, self._recipe.plan)
+
+    def _changed(self, optimizers: Sequence[Optimizer], thorough: bool) -> bool:
+        """Whether the weights of the model, or what optimizers move, are others than before."""
+        moved: list[object] = [*optimizers]
+        moved += [w for one in optimizers for group in one.param_groups for w in group["params"]]
+        everything = [*_identities(self._model)] if thorough else self._all
+        same = len(moved) == len(self._moved) and all(map(operator.is_, moved, self._moved))
+        changed = not same or everything != self._all
+        # The objects themselves: another may have the address of one that is gone.
+        self._moved, self._all = moved, everything
         return changed
+
+
+def changes(
+    before: Targets, now: Targets, model: nn.Module, cut: Collection[str], cuts_to_come: bool
+) -> Iterator[str]:
+    """What nobody would expect of targets that have changed, each in a sentence.
+
+    Args:
+        before: the targets so far.
+        now: the targets from now on.
+        model: as it is now.
+        cut: the names so far of what has been cut.
+        cuts_to_come: whether what joins is cut later.
+    """
+    names = names_now(before, model)
+    if new := [name for name in unmoved(now) if name not in unmoved(before)]:
+        yield f"no optimizer moves {', '.join(new)} now: left alone"
+    targets = {target.name for target in now}
+    for name in names.values():
+        if name not in targets and name not in unmoved(now):
+            yield f"{name} was to be pruned, and is left alone now: {now.skipped.get(name)}"
+    if gone := [name for name in cut if name not in names and name not in targets]:
+        yield f"{', '.join(gone)} left the model: what takes its place does not have its zeros"
+    known = {id(target.parameter) for target in before}
+    joined = [target.name for target in now if id(target.parameter) not in known]
+    if joined and not cuts_to_come:
+        yield (
+            f"{', '.join(joined)} joined the training after the last cut: left dense; let what is "
+            "to be pruned train from the start, or cut later"
+        )
+    were = {id(target.parameter) for target in before if target.despite == PARAMETRIZED}
+    for target in now:
+        if target.despite == PARAMETRIZED and id(target.parameter) not in were:
+            yield (
+                f"{target.name} is parametrized since it was cut: its zeros are held where it is "
+                "stored, and are zeros for the layer if the parametrization leaves them so, as "
+                "spectral_norm does"
+            )
 
 
 def _moved_by(optimizers: Sequence[Optimizer]) -> Iterator[Tensor]:
@@ -105,10 +284,5 @@ def _moved_by(optimizers: Sequence[Optimizer]) -> Iterator[Tensor]:
     )
 
 
-def _identities(model: nn.Module, optimizers: Sequence[Optimizer]) -> list[object]:
-    own = [(name, id(w), w.requires_grad) for name, w in model.named_parameters()]
-    return [*own, *(id(w) for w in _moved_by(optimizers))]
-
-
-def _sizes(optimizers: Sequence[Optimizer]) -> list[tuple[int, int]]:
-    return [(id(o), len(group["params"])) for o in optimizers for group in o.param_groups]
+def _identities(model: nn.Module) -> Iterator[object]:
+    return ((name, id(w), w.requires_grad) for name, w in model.named_parameters())

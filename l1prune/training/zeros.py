@@ -3,22 +3,26 @@
 An optimizer's step is followed by a hook. But weights are moved elsewhere too: by steps that are
 not called `step`, as those of sharpness-aware minimisation; by optimizers that swap weights for a
 validation; by averages that a callback puts in place; by noise. So zeros are written again where a
-batch, a validation and a test begin, and where the run ends; and who moved them is asked for once.
+batch, a validation and a test begin, and where the run ends; and right before the module's step,
+where others have hooks that may come later than that. Who moved them is asked for once.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import inspect
+from collections.abc import Iterable, Sequence
+from functools import partial
 
 import lightning.pytorch as pl
-from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.optimizer import _global_optimizer_post_hooks
 
 from l1prune.cuts.masks import hold_, moved
+from l1prune.training.hooks import BeforeSteps
 from l1prune.training.lightning import callbacks_of
+from l1prune.training.targets import RunTargets
+from l1prune.weights import shards
 from l1prune.weights.shards import warn
-from l1prune.weights.targets import Target
 
 BETWEEN_STEPS = (
     "on_train_batch_start",
@@ -43,12 +47,21 @@ ELSEWHERE = (
     "on_train_epoch_end",
     "on_validation_start",
     "on_validation_epoch_start",
+    "on_validation_batch_start",
+    "on_validation_batch_end",
     "on_validation_epoch_end",
     "on_validation_end",
+    "on_test_start",
+    "on_test_epoch_start",
+    "on_test_batch_start",
+    "on_test_batch_end",
     "on_train_end",
     "on_fit_end",
 )
-"""Hooks in which they may be moved around epochs and validations."""
+"""Hooks in which they may be moved around epochs, validations and tests."""
+
+LATE = ("on_train_batch_start", "on_validation_batch_start", "on_test_batch_start")
+"""Hooks that may come after ours, right before the module's step."""
 
 OURS = ("l1prune.", "lightning.", "pytorch_lightning.")
 
@@ -57,15 +70,15 @@ class Zeros:
     """Holds the masks of a run outside the steps of its optimizers.
 
     Args:
-        targets: the weights.
-        masks: by name; what is later added to this mapping is held too.
+        known: the weights, and their masks, whatever becomes of them.
     """
 
-    def __init__(self, targets: Sequence[Target], masks: Mapping[str, Tensor]) -> None:
-        self.targets, self._masks = targets, masks
+    def __init__(self, known: RunTargets) -> None:
+        self._known = known
         self._told = False
         self._each_batch: bool | None = None
-        self._next_batch = True
+        self._next_batch = self._first = True
+        self._before_steps: BeforeSteps | None = None
 
     def expect_moves(self) -> None:
         """Others have had their turn, as in a validation: hold where the next batch begins."""
@@ -75,21 +88,45 @@ class Zeros:
         """Before the forward pass of training."""
         if self._each_batch is None:  # now that everybody has hung up what they hang
             self._each_batch = not moves_by_steps_alone(trainer, module)
-        if self._each_batch or self._next_batch:
-            hold_(self.targets, self._masks)
+            self.begin(trainer, module)
+        if self._next_batch or (self._each_batch and self._before_steps is None):
+            self.hold()
             self._next_batch = False
+
+    def begin(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        """Where hooks of others may come after ours, hold right before each step of the module."""
+        if self._before_steps is None and _suspects(callbacks_of(trainer), module, LATE):
+            act = partial(self._before_step, trainer, module)
+            self._before_steps = BeforeSteps(trainer.strategy, act)
+
+    def _before_step(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        if trainer.sanity_checking:
+            return
+        shards.reshard(module)
+        if self._first:
+            self.inspect(trainer, module)
+            self._first = False  # of an epoch, a validation or a test
+        elif self._each_batch or not trainer.training:
+            self.hold()
+
+    def end(self) -> None:
+        """Let go of the trainer."""
+        if self._before_steps is not None:
+            self._before_steps.remove()
+            self._before_steps = None
 
     def hold(self) -> None:
         """Write the zeros into the weights."""
-        hold_(self.targets, self._masks)
+        hold_(self._known.found, self._known.masks)
 
     def inspect(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         """Hold, and warn once if something else than a step had moved removed weights."""
-        names = [] if self._told else moved(self.targets, self._masks)
+        names = [] if self._told else moved(self._known.found, self._known.masks)
         if names:
             self._told = self._each_batch = True
             warn(warning_of(names, callbacks_of(trainer), module))
         self.hold()
+        self._first = True
 
 
 def moves_by_steps_alone(trainer: pl.Trainer, module: pl.LightningModule) -> bool:
@@ -108,7 +145,11 @@ def _is_plain(optimizer: Optimizer) -> bool:
     """Whether an optimizer is one of torch, and nobody else acts after its steps."""
     hooks = [*optimizer._optimizer_step_post_hooks.values(), *_global_optimizer_post_hooks.values()]
     ours = all(str(getattr(hook, "__module__", "")).startswith(OURS) for hook in hooks)
-    return ours and type(optimizer).__module__.startswith("torch.optim")
+    own = type(optimizer).step
+    # A scheduler of the learning rate wraps the step, to count it; others may have put in another.
+    step = inspect.unwrap(vars(optimizer).get("step", own))
+    unpatched = step is inspect.unwrap(own)
+    return ours and unpatched and type(optimizer).__module__.startswith("torch.optim")
 
 
 def warning_of(
@@ -137,5 +178,5 @@ def _suspects(
         f"{type(one).__name__}.{hook}"
         for one, base in [*((one, pl.Callback) for one in users), (module, pl.LightningModule)]
         for hook in hooks
-        if getattr(type(one), hook, None) is not getattr(base, hook, None)
+        if hook in vars(one) or getattr(type(one), hook, None) is not getattr(base, hook, None)
     ]

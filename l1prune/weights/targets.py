@@ -35,6 +35,7 @@ class Target:
         factor: of its strength.
         inputs: the dimension along which its layer's inputs are counted.
         stacked: whether it is a stack of matrices, one layer each, as the experts of a mixture.
+        despite: what speaks against it, where it is kept in spite of that.
     """
 
     name: str
@@ -42,6 +43,7 @@ class Target:
     factor: float = 1.0
     inputs: int = 1
     stacked: bool = False
+    despite: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,9 +90,15 @@ BIAS = "bias or scale"
 UNNAMED = "not called a weight: name it in full to prune it"
 BY_DEFAULT = (NORM, EMBEDDING, TIED, BIAS, UNNAMED)
 
+FROZEN = "frozen"
+PARAMETRIZED = "parametrized: pressure on it is not pressure on the weight"
+
 
 def find_targets(
-    model: nn.Module, rules: Rules | None = None, frozen: Collection[str] = ()
+    model: nn.Module,
+    rules: Rules | None = None,
+    kept: Collection[str] = (),
+    thawed: bool = False,
 ) -> Targets:
     """Find the weights to prune, every tied weight once.
 
@@ -105,7 +113,8 @@ def find_targets(
         rules: narrows the default. A list of shell patterns, module classes, `ByName`, `ByRegex`,
             `ByType` or `Except`, or a mapping from shell pattern to factor, None to leave out. The
             first rule that fits a weight decides its factor; see `as_rules` for the order.
-        frozen: the names of weights that are chosen although they are frozen.
+        kept: the names of weights that are chosen whatever speaks against them, as they were.
+        thawed: whether what is frozen is chosen too, since it will not stay so.
 
     Raises:
         ValueError: nothing to prune, a rule that fits nothing, or a lazy parameter.
@@ -120,11 +129,13 @@ def find_targets(
     ['0.weight']
     """
     owners = _owners(model)
-    refusals = {name: _refusal(uses, name in frozen) for name, uses in owners.items()}
+    against = {name: _refusal(uses, thawed) for name, uses in owners.items()}
+    refusals = {name: None if name in kept else reason for name, reason in against.items()}
     factors = {name: 1.0 for name, reason in refusals.items() if reason is None}
     left_out: dict[str, str] = {}
     if rules is not None:
         factors, left_out = _apply(as_rules(rules), owners, refusals)
+        factors = {n: factors.get(n, 1.0) for n in owners if n in factors or n in kept}
     skipped = {
         name: left_out.get(name) or refusals[name] or "no rule names it"
         for name in owners
@@ -135,15 +146,19 @@ def find_targets(
         raise ValueError(
             f"{type(model).__name__} has no weight to prune:{reasons or ' it is empty'}"
         )
-    chosen = tuple(_target(name, owners[name], factor) for name, factor in factors.items())
+    chosen = tuple(
+        _target(name, owners[name], factor, against[name] if name in kept else None)
+        for name, factor in factors.items()
+    )
     return Targets(chosen, skipped)
 
 
-def _target(name: str, uses: list[_Use], factor: float) -> Target:
+def _target(name: str, uses: list[_Use], factor: float, despite: str | None) -> Target:
     # A transposed convolution is (in, out, …), and so is each matrix of a mixture's experts.
     stacked = _is_stack(uses)
     transposed = stacked or isinstance(uses[0].module, _ConvTransposeNd)
-    return Target(name, uses[0].parameter, factor, 0 if transposed else 1, stacked)
+    inputs = 0 if transposed else 1
+    return Target(name, uses[0].parameter, factor, inputs, stacked, despite or "")
 
 
 @dataclass(frozen=True, eq=False)
@@ -167,7 +182,7 @@ def _owners(model: nn.Module) -> dict[str, list[_Use]]:
     return dict(by_identity.values())
 
 
-def _refusal(uses: list[_Use], may_be_frozen: bool) -> str | None:
+def _refusal(uses: list[_Use], thawed: bool) -> str | None:
     """Why a parameter is no target by default, or None if it is one."""
     parameter: Tensor = uses[0].parameter
     if is_lazy(parameter):
@@ -175,8 +190,8 @@ def _refusal(uses: list[_Use], may_be_frozen: bool) -> str | None:
             f"{type(uses[0].module).__name__}.{uses[0].name} has no shape yet: "
             "run one batch through the model before training it"
         )
-    if not (parameter.requires_grad or may_be_frozen):
-        return "frozen"
+    if not (parameter.requires_grad or thawed):
+        return FROZEN
     if parameter.is_complex():
         return "complex"
     if parameter.element_size() < 2:
@@ -204,7 +219,7 @@ def _refusal_of_use(use: _Use) -> str | None:
     """What in one of its modules speaks against a parameter."""
     module = use.module
     if isinstance(module, ParametrizationList) or _has_norm_hook(module):
-        return "parametrized: pressure on it is not pressure on the weight"
+        return PARAMETRIZED
     if is_pruned(module) and use.name.endswith("_orig"):
         return "already under torch.nn.utils.prune: call prune.remove first"
     if isinstance(module, NORMS) or type(module).__name__.endswith("Norm"):

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 from torch.nn.utils import prune
 
-from l1prune.cuts.masks import Cut, cut, hold_, hold_gradients_
+from l1prune.cuts.masks import Cut, Masks, cut, hold_, hold_gradients_
 from l1prune.cuts.scopes import Global
 from l1prune.cuts.thresholds import Magnitude, Sparsity
 from l1prune.penalties import L1, GroupL1
@@ -100,3 +100,12 @@ def test_a_diverged_weight_is_named() -> None:
     net[2].weight.data[0, 0] = float("nan")
     with pytest.raises(ValueError, match=r"2\.weight holds NaN"):
         cut(find_targets(net), L1(), Magnitude(0.1))
+
+
+def test_a_mask_that_was_loaded_is_of_what_is_there_and_of_nothing_that_comes_later() -> None:
+    targets, masks = find_targets(model()), Masks()
+    masks.load_state_dict(Masks(cut(targets, L1(), Sparsity(0.9))).state_dict())
+    masks.unpack(targets[:1])
+    assert list(masks) == ["0.weight"] == [*masks.names]
+    masks.unpack(targets)
+    assert list(masks) == ["0.weight"]

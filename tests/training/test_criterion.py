@@ -9,6 +9,7 @@ from typing import Any
 import lightning as L
 import pytest
 import torch
+from lightning.pytorch.callbacks import LearningRateFinder
 from tasks import Task, fit
 from torch import Tensor, nn
 from torch.optim import SGD, Adagrad, Adam, AdamW, RMSprop
@@ -178,6 +179,27 @@ def test_a_state_that_was_loaded_can_be_saved_before_it_is_settled() -> None:
     again = RunCriterion(None)
     again.load_state_dict(state)
     assert again.state_dict() == state and str(again) == "Saliency(least=0.1)"
+
+
+@pytest.mark.parametrize("given", [None, Wanda(), Size()])
+def test_a_state_that_was_saved_before_anything_was_settled_loads_as_nothing(given: Any) -> None:
+    again = RunCriterion(given)
+    again.load_state_dict(RunCriterion(given).state_dict())
+    again.settle(as_plan(Sparsity(0.9)), MANY, False, [optimizer()])
+    assert again.state_dict() == settled(given).state_dict()
+
+
+@pytest.mark.filterwarnings("ignore::lightning.fabric.utilities.warnings.PossibleUserWarning")
+@pytest.mark.parametrize("first", [True, False], ids=["listed first", "listed last"])
+def test_a_run_whose_learning_rate_is_looked_for_first_is_a_run(
+    tmp_path: Path, first: bool
+) -> None:
+    task, pruning = Task(), L1Pruning()
+    task.lr = 0.01
+    look = LearningRateFinder(num_training_steps=8)
+    order = [pruning, look] if first else [look, pruning]
+    fit(task, *order, epochs=6, default_root_dir=tmp_path)
+    assert pruning.report and pruning.report.sparsity >= 0.95
 
 
 def test_a_run_has_a_copy_of_the_criterion_that_it_was_given() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -89,6 +90,54 @@ class NoiseWithTheData(Task):
 class NoiseInValidation(Task):
     def on_validation_batch_end(self, *_: Any) -> None:
         self.net.weight.data.add_(1e-3)
+
+
+class NoiseInEach(Task):
+    """When the batch begins: after the hooks of all callbacks."""
+
+    def on_train_batch_start(self, *_: Any) -> None:
+        self.net.weight.data.add_(1e-3)
+
+
+class NoiseInEachByHand(NoiseInEach):
+    automatic_optimization = False
+
+    def training_step(self, x: Tensor, i: int) -> None:
+        loss, optimizer = super().training_step(x, i), self.optimizers()
+        self.manual_backward(loss)
+        optimizer.step()  # type: ignore[union-attr]
+        optimizer.zero_grad()  # type: ignore[union-attr]
+
+
+class NoiseInEachEvaluation(Task):
+    def on_validation_batch_start(self, *_: Any) -> None:
+        self.net.weight.data.add_(1e-3)
+
+    on_test_batch_start = on_validation_batch_start
+
+
+class Noisy(L.Callback):
+    """The same from a callback."""
+
+    def on_train_batch_start(self, trainer: L.Trainer, module: Any, *_: Any) -> None:
+        module.net.weight.data.add_(1e-3)
+
+    on_validation_batch_start = on_test_batch_start = on_train_batch_start
+
+
+class StepPutIn(Task):
+    """Its optimizer is one of torch's, with another step."""
+
+    def on_train_start(self) -> None:
+        optimizer: Any = self.trainer.optimizers[0]
+        step = optimizer.step
+
+        def noisy(closure: Any = None) -> Any:
+            loss = step(closure)
+            self.net.weight.data.add_(1e-3)
+            return loss
+
+        optimizer.step = noisy
 
 
 class HooksOfItsOwn(Task):
@@ -240,6 +289,11 @@ MOVES: dict[str, tuple[Callable[[], Task], list[Callable[[], L.Callback]]]] = {
     "weights clipped before gradients are zeroed": (Clipped, []),
     "noise with the data": (NoiseWithTheData, []),
     "noise in validation": (NoiseInValidation, []),
+    "noise when a batch begins": (NoiseInEach, []),
+    "noise when a batch begins, in a manual loop": (NoiseInEachByHand, []),
+    "noise when a batch of an evaluation begins": (NoiseInEachEvaluation, []),
+    "noise of a callback when a batch begins": (Task, [Noisy]),
+    "a step put in the place of the optimizer's": (StepPutIn, []),
     "a step hook of somebody else's": (HooksOfItsOwn, []),
     "two steps in a manual loop": (Manual, []),
     "a closure called twice": (WithClosure, []),
@@ -288,6 +342,9 @@ def test_every_forward_pass_sees_the_zeros_whatever_moves_them(kind: str, first:
         ("noise at a batch's end", "Noise.on_train_batch_end"),
         ("a step of the module's own", "OwnStep.optimizer_step"),
         ("an average of a callback", "Average.on_validation_start"),
+        ("noise when a batch begins", "NoiseInEach.on_train_batch_start"),
+        ("noise when a batch of an evaluation begins", "Evaluation.on_validation_batch_start"),
+        ("noise of a callback when a batch begins", "Noisy.on_train_batch_start"),
         ("weights swapped for validation", "Swapped.on_validation_epoch_start"),
     ],
 )
@@ -351,3 +408,27 @@ def test_another_model_in_the_same_trainer_begins_anew() -> None:
     trainer.fit(other)
     assert next(count for where, count in other.net.seen if where == "training") == 0
     assert pruning.phase == "tune" and pruning.report.nonzero == 3  # type: ignore[union-attr]
+
+
+def test_a_compiled_network_sees_the_zeros_of_what_moves_when_a_batch_begins() -> None:
+    class Compiled(NoiseInEach):
+        def loss(self, x: Tensor) -> Tensor:
+            return (self.fast(x) - x).square().mean()
+
+        def on_fit_start(self) -> None:
+            self.fast = torch.compile(self.net, backend="eager")
+
+    task = Compiled()
+    pruning, _ = fit(task)
+    zeros = [count for where, count in task.net.seen if where == "training"]
+    assert min(zeros[-16:]) >= int((~pruning.masks["net.weight"]).sum()) == 61
+
+
+@pytest.mark.parametrize("kind", ["noise when a batch begins", "noise in validation"])
+def test_after_a_run_nothing_of_it_hangs_on_the_strategy(kind: str) -> None:
+    make, _ = MOVES[kind]
+    task = make()
+    fit(task)
+    strategy = task.trainer.strategy
+    assert not {"training_step", "validation_step", "test_step"} & set(vars(strategy))
+    assert copy.deepcopy(task.net) is not task.net

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import lightning as L
@@ -12,7 +13,7 @@ from tasks import Task, examples, fit, layers
 from torch import Tensor
 from torch.optim import SGD, Optimizer, lr_scheduler
 
-from l1prune import L1Pruning, Sparsity
+from l1prune import L1Pruning, Sparsity, SparsityPath
 from l1prune.training.rates import position
 
 Make = Callable[[Optimizer, int], Any]
@@ -83,6 +84,75 @@ def test_a_schedule_by_epochs_is_gone_through_however_the_run_ends(ends: dict[st
 @pytest.mark.parametrize("name", SCHEDULES)
 def test_without_rewinding_the_schedule_is_left_alone(name: str) -> None:
     assert rates(Scheduled(*SCHEDULES[name]), cut(None)) == rates(Scheduled(*SCHEDULES[name]))
+
+
+def taken_up(tmp_path: Path, name: str, callback: L1Pruning) -> tuple[list[float], list[float]]:
+    """The rates that a dense run has planned for its second half, and those with a callback."""
+    dense, pruned = Scheduled(*SCHEDULES[name]), Scheduled(*SCHEDULES[name])
+
+    class Save(L.Callback):
+        def on_train_epoch_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
+            if trainer.current_epoch == 4:
+                trainer.save_checkpoint(tmp_path / "half.ckpt")
+
+    planned = rates(dense, Save(), epochs=10)
+    return planned[20:], rates(pruned, callback, epochs=10, resume=tmp_path / "half.ckpt")
+
+
+@pytest.mark.parametrize("name", SCHEDULES)
+@pytest.mark.parametrize("at", [0.5, 10])
+def test_a_dense_run_taken_up_goes_through_what_is_left_of_its_schedule(
+    tmp_path: Path, name: str, at: Any
+) -> None:
+    callback = L1Pruning(0.0, Sparsity(0.5), prune_at=at, rewind=0.0)
+    planned, walked = taken_up(tmp_path, name, callback)
+    assert walked == pytest.approx([planned[2 * (step % 10)] for step in range(20)])
+
+
+def test_a_cut_at_a_step_fits_what_is_left_of_the_run_or_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="prune_at=30 does not fit a run of 20 steps"):
+        taken_up(tmp_path, "cosine", L1Pruning(0.0, Sparsity(0.5), prune_at=30))
+
+
+@pytest.mark.parametrize(
+    "plan", [{"rewind": 0.2, "threshold": Sparsity(0.5)}, {"threshold": SparsityPath((0.5, 0.8))}]
+)
+def test_a_rate_that_nothing_schedules_is_left_alone(plan: Any) -> None:
+    class ByHand(Scheduled):
+        def on_train_epoch_start(self) -> None:
+            for group in self.trainer.optimizers[0].param_groups:
+                group["lr"] = 0.01 * 0.5**self.current_epoch
+
+    task = ByHand("step", None)
+    fit(task, L1Pruning(0.0, prune_at=0.5, **plan), epochs=8)
+    assert task.rates == [0.01 * 0.5 ** (step // 4) for step in range(32)]
+
+
+class Numbered:
+    """A scheduler that has to be told the epoch, as timm's."""
+
+    def __init__(self, optimizer: Optimizer, *_: int) -> None:
+        self.optimizer = optimizer
+
+    def step(self, epoch: int) -> None:
+        raise AssertionError
+
+    def state_dict(self) -> dict[str, Any]:
+        return {}
+
+    def load_state_dict(self, state: Any) -> None:
+        return
+
+
+def test_a_schedule_that_cannot_be_walked_is_refused_before_the_first_step() -> None:
+    class Told(Scheduled):
+        def lr_scheduler_step(self, scheduler: Any, metric: Any) -> None:
+            return
+
+    task = Told("epoch", Numbered)
+    with pytest.raises(ValueError, match=r"Numbered.step\(\) cannot be walked: .*'epoch'"):
+        rates(task, cut(0.2))
+    assert not task.rates
 
 
 def test_it_goes_back_no_further_than_asked() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ import torch
 from lightning.pytorch.callbacks import EarlyStopping, StochasticWeightAveraging
 from tasks import Task, examples, fit
 from torch import Tensor
-from torch.utils.data import DataLoader, TensorDataset
+from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 
 from l1prune import Budget, L1Pruning, Plan, Sparsity, SparsityPath, rounds
 from l1prune.cuts.plans import Outcome
@@ -125,16 +125,18 @@ def test_while_the_dense_network_learns_nothing_presses_it() -> None:
     assert phases[8:] == (["press"] * 4 + ["tune"] * 4) * 2
 
 
-def test_a_run_that_is_stopped_early_ends_with_the_best_so_far() -> None:
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+def test_a_run_that_is_stopped_early_ends_with_the_best_so_far_and_says_so() -> None:
     task = Needy(least=0.2)
     stop = EarlyStopping("val/accuracy", mode="max", patience=1)
     callback = L1Pruning(0.0, Budget("val/accuracy", 0.1, rounds=6), prune_at=rounds(0.2, 0.6, 3))
-    fit(task, callback, stop, epochs=18)
+    with pytest.warns(UserWarning, match="the run ended with 0 of the 7 stages of Budget"):
+        fit(task, callback, stop, epochs=18)
     assert callback.report
     assert callback.report.nonzero >= 60
 
 
-@pytest.mark.filterwarnings("ignore:the run ended before .* of its cuts")
+@pytest.mark.filterwarnings("ignore:the run ended with . of the . stages")
 @pytest.mark.parametrize("threshold", [Budget("val/accuracy", 0.1), SparsityPath((0.5, 0.8))])
 @pytest.mark.parametrize("stop", [6, 7, 11, 12, 15, 16])
 def test_stopped_and_resumed_it_is_the_same_walk(tmp_path: Path, threshold: Any, stop: int) -> None:
@@ -162,6 +164,128 @@ def test_fit_again_is_a_new_walk() -> None:
     for _ in range(2):
         fit(Needy(0.05), callback, epochs=6)
         assert len(callback.outcomes) == 3
+
+
+# ---- validations that fall elsewhere than on the ends of stages
+
+OFTEN: dict[str, dict[str, Any]] = {
+    "within epochs": {"val_check_interval": 0.3},
+    "late in epochs": {"val_check_interval": 0.7},
+    "every so many batches": {"val_check_interval": 7, "check_val_every_n_epoch": None},
+    "an end within an epoch": {"epochs": -1, "max_steps": 95},
+    "every third epoch": {"check_val_every_n_epoch": 3},
+    "accumulation": {"accumulate_grad_batches": 3, "val_check_interval": 0.4},
+}
+
+
+PLANS: dict[str, tuple[Plan, int, list[float]]] = {
+    "budget": (Budget("val/accuracy", 0.1, rounds=2), 10, [0.0, 0.75, 0.94]),
+    "path": (SparsityPath((0.5, 0.8)), 16, [0.5, 0.8]),
+}
+
+
+@pytest.mark.parametrize("kind", PLANS)
+@pytest.mark.parametrize("how", OFTEN)
+def test_each_stage_ends_wherever_validations_fall(how: str, kind: str) -> None:
+    plan, epochs, sparsities = PLANS[kind]
+    task = Needy(0.0)
+    task.data = examples(100)
+    callback = walked(plan, task, **{"epochs": epochs, **OFTEN[how]})
+    found = [outcome["sparsity"] for outcome in callback.outcomes]
+    assert found == pytest.approx(sparsities, abs=0.005)
+    assert callback.report and callback.report.sparsity == found[-1]
+
+
+class Plain(Needy):
+    def configure_optimizers(self) -> Any:
+        return torch.optim.Adam(self.parameters(), lr=0.01)
+
+
+class Stream(IterableDataset[tuple[Tensor, Tensor]]):
+    """Examples one after the other, and a length that may be wrong."""
+
+    def __init__(self, told: int | None, lengths: Iterator[int]) -> None:
+        self.told, self.lengths = told, lengths
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        yield from (examples(100)[i] for i in range(next(self.lengths)))
+
+    def __len__(self) -> int:
+        if self.told is None:
+            raise TypeError
+        return self.told
+
+
+@pytest.mark.filterwarnings("ignore:Length of IterableDataset", "ignore:Your `IterableDataset`")
+def test_a_last_epoch_that_is_shorter_ends_the_last_stage() -> None:
+    task = Plain(0.0)
+    task.data = Stream(None, itertools.chain([100] * 5, [50]))
+    callback = walked(Budget("val/accuracy", 0.1, rounds=2), task, epochs=6)
+    assert len(callback.outcomes) == 3
+
+
+@pytest.mark.filterwarnings("ignore:Length of IterableDataset", "ignore:Your `IterableDataset`")
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+def test_stages_that_no_validation_could_end_are_said() -> None:
+    """Announced as twice as long as they are, epochs have no end that Lightning validates at."""
+    task = Plain(0.0)
+    task.data = Stream(200, itertools.repeat(100))
+    says = "the run ended with 0 of the 3 stages .* is the network that the training left"
+    with pytest.warns(UserWarning, match=says):
+        walked(Budget("val/accuracy", 0.1, rounds=2), task, epochs=6)
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+def test_a_path_that_is_stopped_says_which_stages_are_missing() -> None:
+    callback = L1Pruning(0.0, SparsityPath((0.5, 0.8)), prune_at=rounds(0.2, 0.6, 3))
+    with pytest.warns(UserWarning, match="ended with 1 of the 2 stages of SparsityPath"):
+        fit(Needy(), callback, Stop(6), epochs=8)
+
+
+# ---- more epochs
+
+
+class Stop(L.Callback):
+    """Saves after an epoch, and stops."""
+
+    def __init__(self, after: int, file: Path | None = None) -> None:
+        self.after, self.file = after, file
+
+    def on_train_epoch_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
+        if trainer.current_epoch == self.after:
+            trainer.should_stop = True
+            if self.file:
+                trainer.save_checkpoint(self.file)
+
+
+@pytest.mark.parametrize("least", [0.0, 0.1, 0.5], ids=["last", "middle", "dense"])
+@pytest.mark.parametrize("resumed", [False, True], ids=["fit again", "resumed"])
+@pytest.mark.filterwarnings("ignore:no smaller network keeps")
+def test_a_finished_budget_that_is_trained_on_trains_its_answer_and_keeps_it(
+    tmp_path: Path, least: float, resumed: bool
+) -> None:
+    def make() -> L1Pruning:
+        return L1Pruning(0.0, Budget("val/accuracy", 0.1, rounds=2), prune_at=rounds(0.2, 0.6, 3))
+
+    task, callback = Needy(least), make()
+    run = fit(task, callback, Stop(8, tmp_path / "end.ckpt"), epochs=9)
+    answer = {name: w.clone() for name, w in task.named_parameters()}
+    outcomes = list(callback.outcomes)
+    if resumed:
+        task, callback = Needy(least), make()
+        fit(task, callback, epochs=18, resume=tmp_path / "end.ckpt")
+    else:
+        run.fit_loop.max_epochs, run.should_stop = 18, False
+        run.callbacks.pop()  # type: ignore[attr-defined]
+        run.fit(task)
+    assert callback.outcomes == outcomes and len(outcomes) == 3
+    assert callback.arrived and callback.phase == "tune"
+    for name, w in task.named_parameters():
+        assert not torch.equal(w, answer[name])
+        assert torch.equal((w == 0) & (answer[name] == 0), answer[name] == 0)
+    # Its rate goes once more through the schedule.
+    assert task.rates[-36:] == sorted(task.rates[-36:], reverse=True)
+    assert task.rates[-36] == 0.01 and len(set(task.rates[-36:])) > 10
 
 
 # ---- a plan of the user's own
