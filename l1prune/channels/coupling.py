@@ -15,6 +15,7 @@ from l1prune.deploy.contractions import TRANSPOSED, contraction
 from l1prune.deploy.graph import trace
 from l1prune.deploy.inputs import arguments, tensors
 from l1prune.deploy.liveness import CONTRACT, ITEM, MOVEMENT, OPAQUE, Liveness, analyse
+from l1prune.deploy.macs import macs_of_call
 from l1prune.deploy.signals import Signal, shape_of
 from l1prune.weights.pieces import widest
 
@@ -38,6 +39,7 @@ class Coupling:
         positions: by a weight's name, at how many places of the example it is multiplied.
         products: activations that are multiplied with each other, as queries with keys: the
             channel of each block of them, ``(blocks,)``, and how often each multiplies.
+        rest: multiply-accumulates of neither kind for the example, as of recurrent layers.
         writes: what norms, activations and sums write, an entry for each of them: some channels,
             and how many elements each has.
     """
@@ -47,6 +49,7 @@ class Coupling:
     shapes: Mapping[str, torch.Size]
     positions: Mapping[str, int]
     products: tuple[tuple[Tensor, int], ...] = ()
+    rest: int = 0
     writes: tuple[tuple[Tensor, int], ...] = ()
 
     @property
@@ -160,6 +163,7 @@ def coupling_of(model: nn.Module, example_input: Any) -> Coupling:
         raise ValueError("the example of the input is empty: give one with a batch of at least 1")
     with evaluated(model), torch.no_grad():
         liveness = analyse(trace(model, call))
+        total = macs_of_call(model, call)
     root = liveness.couplings.root
     free = torch.unique(root[liveness.free])
     number = torch.full_like(root, len(free))
@@ -171,12 +175,17 @@ def coupling_of(model: nn.Module, example_input: Any) -> Coupling:
         if name in shapes:
             places[name][dim] = number[liveness.scene.units.of(name, dim)]
     used = _used({name: tuple(dims) for name, dims in places.items()}, len(free))
+    positions = _positions(liveness)
+    products = tuple((number[unit], times) for unit, times in _products(liveness))
+    known = sum(times * shapes[name].numel() for name, times in positions.items())
+    known += sum(times * len(index) for index, times in products)
     found = Coupling(
         places=used,
         streams=_streams(used, len(free)),
         shapes=shapes,
-        positions=_positions(liveness),
-        products=tuple((number[unit], times) for unit, times in _products(liveness)),
+        positions=positions,
+        products=products,
+        rest=max(total - known, 0),
         writes=tuple(
             (channels[counts == times], times)
             for unit in _written(liveness)

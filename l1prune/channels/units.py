@@ -161,13 +161,14 @@ class Macs(Measure):
     """A weight costs a multiplication for each place at which it is used; products, all of theirs.
 
     These are the queries with the keys and the weights with the values, for each head of attention.
+    What is known as neither, as recurrent layers, costs what it costs, whatever goes.
     """
 
     def cost(self, coupling: Coupling, name: str) -> int:
         return coupling.positions.get(name, 0)
 
     def products(self, coupling: Coupling) -> Sequence[tuple[Tensor, int]]:
-        return coupling.products
+        return (*coupling.products, (torch.tensor([coupling.count]), coupling.rest))
 
 
 WRITE = 50
@@ -183,4 +184,5 @@ class Time(Macs):
     """
 
     def products(self, coupling: Coupling) -> Sequence[tuple[Tensor, int]]:
-        return (*coupling.products, *((one, WRITE * times) for one, times in coupling.writes))
+        writes = ((index, WRITE * times) for index, times in coupling.writes)
+        return (*super().products(coupling), *writes)

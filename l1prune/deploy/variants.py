@@ -72,15 +72,16 @@ def read_weights(file: Path, fresh: Callable[[], nn.Module], call: Arguments) ->
     Raises:
         ValueError: the file is broken, or of another network.
     """
-    return filled(fresh(), file)
+    return filled(fresh(), file, call)
 
 
-def filled(network: nn.Module, file: Path) -> nn.Module:
+def filled(network: nn.Module, file: Path, call: Arguments | None = None) -> nn.Module:
     """A network with the weights in a file, in eval mode; smaller if they are.
 
     Args:
         network: in full size; it is changed in place.
         file: of safetensors, dense or sparse.
+        call: an example of its inputs, which tells what shapes may not.
 
     Raises:
         ValueError: the file is broken, or of another network.
@@ -96,7 +97,13 @@ def filled(network: nn.Module, file: Path) -> nn.Module:
             some = ", ".join(sorted(names)[:3]) + ", …" * (len(names) > 3)
             raise ValueError(f"{file} is of another network: {what} {some}")
     try:
-        return load_compact(network, state).eval()
+        try:
+            return load_compact(network, state).eval()
+        except ValueError:
+            if call is None:
+                raise
+            # With an example it takes as long as making it compact, and few need that.
+            return load_compact(network, state, _example(call)).eval()
     except (RuntimeError, ValueError) as error:
         raise ValueError(f"{file} is of another network: {error}") from error
 

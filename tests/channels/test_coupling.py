@@ -71,6 +71,22 @@ def test_a_place_is_a_multiplication() -> None:
     assert coupling.positions == {"0.weight": 2 * 64, "4.weight": 2}  # of a batch of two
 
 
+def test_what_has_no_channels_still_costs() -> None:
+    class Recurrent(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.lstm = nn.LSTM(4, 8, batch_first=True)
+            self.body = nn.Sequential(nn.Linear(8, 6), nn.ReLU(), nn.Linear(6, 2))
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            y: torch.Tensor = self.body(self.lstm(x)[0][:, -1])
+            return y
+
+    coupling = coupling_of(Recurrent(), torch.ones(2, 5, 4))
+    assert coupling.rest == 2 * 5 * 4 * 8 * (4 + 8)
+    assert coupled("residual").rest == 0
+
+
 def test_fewer_streams_are_numbered_anew() -> None:
     coupling = coupled("perceptron")
     second = coupling.only([False, True])

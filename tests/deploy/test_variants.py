@@ -23,6 +23,7 @@ from l1prune.deploy.variants import (
     read_weights,
     timed,
 )
+from l1prune.zoo.gpt import GPT
 
 WEIGHTS = [form for form in FORMS if form.read is read_weights]
 
@@ -57,6 +58,21 @@ def test_every_file_of_weights_gives_the_smaller_network_back(maker: Maker) -> N
     sizes = [one.file.stat().st_size for one in variants]
     assert sizes == sorted(sizes, reverse=True)
     assert all(isinstance(one.run, nn.Module) and not one.run.training for one in variants)
+
+
+def test_a_network_without_some_heads_comes_back(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    full = GPT(vocabulary=11, length=8, layers=1, width=16, heads=4).eval()
+    untrained = copy.deepcopy(full)
+    with torch.no_grad():
+        full.blocks[0].attention.out.weight[:, 4:8] = 0  # type: ignore[union-attr]
+    call = ((torch.randint(11, (2, 8)),), {})
+    small = compact(full, call[0]).model
+    assert small.blocks[0].attention.heads == 3  # type: ignore[union-attr]
+    [one] = Maker(tmp_path, call, lambda: copy.deepcopy(untrained)).made(
+        "compact", small, FORMS[:1]
+    )
+    assert compared(full, one.run, call).relative < 1e-5
 
 
 def test_a_form_that_a_network_has_not_is_missing_with_the_reason(maker: Maker) -> None:
