@@ -42,8 +42,9 @@ class L1Pruning(Original, pl.Callback):
             the penalty is one of whole channels.
         threshold: what is removed: by default `Sparsity(0.95)`; a number: weights smaller than it;
             `Budget("val/accuracy", 0.005)`: as much as that allows; `SparsityPath()`: more and
-            more, for the whole frontier.
-        penalty: what presses: by default `L1()`; `ElasticNet()`, `GroupL1()`, …
+            more, for the whole frontier; `Cost("macs", 0.5)`: channels, until that share is left.
+        penalty: what presses: by default `L1()`; `ElasticNet()`, `GroupL1()`, … `ChannelL1()`
+            presses whole channels, for `Cost`.
         criterion: what a weight is worth, by which the cuts decide: `Saliency()`, `Size()`,
             `Wanda()`. By default by saliency, where the optimizer tells it, as Adam does, at least
             ten rounds make each cut small, and the threshold leaves open how layers compare; by
