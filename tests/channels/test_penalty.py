@@ -143,7 +143,7 @@ def test_a_stopped_run_goes_on_to_the_same_bits(tmp_path: Path) -> None:
         return ModelCheckpoint(tmp_path, "{epoch}", save_top_k=-1, every_n_epochs=1)
 
     fit(whole, pruning(), saved(), epochs=6)
-    for epoch in (1, 3):
+    for epoch in (2,):
         resumed = Seen()
         fit(resumed, pruning(), saved(), resume=tmp_path / f"epoch={epoch}.ckpt", epochs=6)
         for a, b in zip(whole.state_dict().values(), resumed.state_dict().values()):

@@ -26,7 +26,7 @@ from lightning.pytorch.loggers import Logger
 from omegaconf import DictConfig, OmegaConf
 from safetensors.torch import load_file
 
-from l1prune import Budget, L1Pruning, LastCheckpoint, SparsityPath
+from l1prune import Budget, Cost, L1Pruning, LastCheckpoint, SparsityPath
 from l1prune.deploy import compact
 from l1prune.runs import wandb
 from l1prune.runs.folder import RunFolder
@@ -89,7 +89,7 @@ def test_every_data_set_takes_the_seed(composed: Callable[..., DictConfig], name
     assert data.seed == 7  # type: ignore[attr-defined]
 
 
-@pytest.mark.parametrize("name", sorted({*choices("prune")} - {"budget", "path"}))
+@pytest.mark.parametrize("name", sorted({*choices("prune")} - {"budget", "channels", "path"}))
 def test_every_way_to_prune_takes_the_usual_overrides(
     composed: Callable[..., DictConfig], name: str
 ) -> None:
@@ -106,6 +106,8 @@ def test_stages_take_overrides_of_their_own(composed: Callable[..., DictConfig])
     path = instantiate(composed("+prune=path", "prune.threshold.sparsities=[0.5,0.9]").prune)
     assert path.recipe.threshold == SparsityPath((0.5, 0.9))
     assert composed("+prune=path", "trainer.max_epochs=20").trainer.max_epochs == 20
+    channels = ("+prune=channels", "prune.threshold.left=0.3", "+prune.threshold.multiple=8")
+    assert instantiate(composed(*channels).prune).recipe.threshold == Cost("macs", 0.3, multiple=8)
 
 
 @pytest.mark.parametrize("name", choices("logger"))
