@@ -13,6 +13,7 @@ from typing import Any
 
 import lightning as L
 import torch
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from omegaconf import DictConfig
 from torch import nn
 
@@ -98,7 +99,10 @@ def deploy(source: Source, folder: Path) -> Deployment:
     network = filled(copy.deepcopy(untrained), source.weights)
     check_finite(dict(network.named_parameters()), f"before {source.weights} was written")
     with first_call(network) as calls:
-        Tests(module, data)(network)
+        try:
+            Tests(module, data)(network)
+        except MisconfigurationException as error:
+            raise ValueError(f"{source.weights} cannot be tested: {first_line(error)}") from error
     if not calls:
         raise ValueError(f"{type(module).__name__}: its test_step asks nothing of its `network`")
     call = in_batches(calls[0], 2)

@@ -22,6 +22,9 @@ from l1prune.runs.files import read_yaml
 from l1prune.runs.folder import MODEL
 from l1prune.runs.points import CONFIG, SUMMARY
 
+ROLES = ("data", "model")
+"""What of a configuration is made again."""
+
 
 @dataclass(frozen=True)
 class Source:
@@ -70,9 +73,17 @@ class Source:
             while isinstance(cause, InstantiationException) and cause.__cause__:
                 cause = cause.__cause__
             raise ValueError(f"what {self.weights} is of cannot be made: {cause}") from error
-        if not isinstance(getattr(module, "network", None), nn.Module):
+        if not isinstance(module, L.LightningModule) or not isinstance(
+            getattr(module, "network", None), nn.Module
+        ):
             raise ValueError(
-                f"what {self.weights} is of, a {type(module).__name__}, has no module `network`"
+                f"what {self.weights} is of, a {type(module).__name__}, has no module `network`, "
+                "or is no LightningModule"
+            )
+        if not isinstance(data, L.LightningDataModule):
+            raise ValueError(
+                f"what {self.weights} is tested on, a {type(data).__name__}, is no "
+                "LightningDataModule"
             )
         return module, data
 
@@ -98,13 +109,13 @@ def configuration_of(file: Path, settings: Sequence[str]) -> DictConfig:
     """The configuration that a run has left, with some values changed.
 
     Whoever could write in the folder has written it, and what it names would be called: only what
-    `conf/` names too, or the command line.
+    `conf/` names too in the same role, or the command line.
 
     Raises:
         ValueError: it is none, names something else, or a setting is no single value.
     """
     tree = read_yaml(file)
-    if not isinstance(tree, dict) or not {"data", "model"} <= tree.keys():
+    if not isinstance(tree, dict) or not {*ROLES} <= tree.keys():
         raise ValueError(f"{file}: not the configuration of a run")
     for setting in settings:
         name, equals, _ = setting.partition("=")
@@ -114,17 +125,27 @@ def configuration_of(file: Path, settings: Sequence[str]) -> DictConfig:
         changes = OmegaConf.from_dotlist(list(settings))
     except (OmegaConfBaseException, yaml.YAMLError) as error:
         raise ValueError(f"{' '.join(settings)}: {first_line(error)}") from error
-    known = (target for own in CONF.rglob("*.yaml") for target in targets_in(read_yaml(own)))
-    trusted = {*targets_in(changes), *known}
-    config = OmegaConf.merge(OmegaConf.create(tree), changes)
-    for target in targets_in({"data": config.data, "model": config.model}):
-        if target not in trusted:
-            raise ValueError(
-                f"{file} names {target}, which conf/ does not, and which would be called: if you "
-                "trust it, give it as a setting too, as model._target_=…"
-            )
-    assert isinstance(config, DictConfig)
+    try:
+        config = OmegaConf.merge(OmegaConf.create(tree), changes)
+        assert isinstance(config, DictConfig)
+        for role in ROLES:
+            trusted = {*targets_in(changes.get(role)), *known_targets(role)}
+            if named := [one for one in targets_in(config[role]) if one not in trusted]:
+                raise ValueError(
+                    f"{file} names {named[0]}, which conf/{role}/ does not, and which would be "
+                    f"called: if you trust it, give it as a setting too, as {role}._target_=…"
+                )
+    except OmegaConfBaseException as error:
+        raise ValueError(f"{file}: {first_line(error)}") from error
     return config
+
+
+def known_targets(role: str) -> Iterator[str]:
+    """All that `conf/` would have called as the data, or as the model; a logger is neither."""
+    for own in CONF.glob(f"{role}/*.yaml"):
+        yield from targets_in(read_yaml(own))
+    for own in (CONF / "train.yaml", *CONF.glob("experiment/*.yaml")):
+        yield from targets_in(read_yaml(own).get(role))
 
 
 def targets_in(tree: Any) -> Iterator[str]:

@@ -11,13 +11,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.export import ExportedProgram
+from torch.export.graph_signature import TensorArgument
 from torch.utils._pytree import tree_leaves
 
 from l1prune.checks import is_number
 from l1prune.deploy.export_report import ExportReport
 from l1prune.deploy.graph import first_line, quiet
 from l1prune.deploy.initializers import sparsified
-from l1prune.deploy.inputs import Arguments, arguments, batched, in_batches, tensors
+from l1prune.deploy.inputs import Arguments, arguments
 from l1prune.deploy.programs import Agreement, Batched, agreement, answers, batched_program
 from l1prune.deploy.proof import precision
 from l1prune.deploy.refusals import check_plain
@@ -41,7 +42,8 @@ def export_onnx(
 ) -> ExportReport:
     """Write a network as an ONNX file, which has run in onnxruntime before it is there.
 
-    The batch, the first dimension of the inputs, may have any size. Weights of which a third or
+    The batch, the first dimension of the inputs, may have any size, unless the model does something
+    else for some: then it is the example's, and the report says why. Weights of which a third or
     less is left are stored as `sparse_initializer`: smaller in the file, dense again in memory.
     Then onnxruntime runs the file on random inputs in batches of several sizes, and what comes out
     is compared with what the model returns. Needs the extra `deploy`.
@@ -73,13 +75,14 @@ def export_onnx(
     """
     path = checked_path(path, ".onnx")
     needed("onnx", "onnxscript", "onnxruntime")
-    call = _prepared(model, example_input, tolerance)
+    example = _prepared(model, example_input, tolerance)
     if (nbytes := _nbytes(model)) > LARGEST:
         raise ValueError(
             f"model: {type(model).__name__} has {nbytes:,} bytes, and an ONNX file has room for "
             f"{LARGEST:,}: export_program has no such limit"
         )
-    found = batched_program(model, call)
+    found = batched_program(model, example)
+    call = found.call
     answers(model, call)  # what it refuses itself is no fault of onnxruntime's
     dense = _plain_onnx(model, found)
     session = Session(dense.SerializeToString())
@@ -89,7 +92,7 @@ def export_onnx(
     )
     content = proto.SerializeToString()
     session = Session(content)
-    same = _compared(model, lambda one: session.outputs(*one[0], **one[1]), call, found, tolerance)
+    same = _compared(model, lambda one: session.outputs(*one[0], **one[1]), found, tolerance)
     write_whole(path, lambda part: part.write_bytes(content))
     zeros = sum(int((w.signbit() & (w == 0)).sum()) for w in _floats(model))
     return ExportReport(len(content), nbytes, same, found.fixed, few, stayed, zeros)
@@ -122,14 +125,13 @@ def export_program(
     0.0
     """
     path = checked_path(path, ".pt2")
-    call = _prepared(model, example_input, tolerance)
-    found = batched_program(model, call)
+    found = batched_program(model, _prepared(model, example_input, tolerance))
     content = io.BytesIO()
     with quiet():
         torch.export.save(_anonymous(found.program), content)
         content.seek(0)
         program = torch.export.load(content).module()
-    same = _compared(model, lambda one: _run(program, one), call, found, tolerance)
+    same = _compared(model, lambda one: _run(program, one), found, tolerance)
     write_whole(path, lambda part: part.write_bytes(content.getvalue()))
     return ExportReport(len(content.getvalue()), _nbytes(model), same, found.fixed)
 
@@ -152,23 +154,20 @@ def checked_path(path: str | Path, suffix: str) -> Path:
 
 
 def _prepared(model: nn.Module, example_input: Any, tolerance: float | None) -> Arguments:
-    """The example in a batch of two at least: torch.export takes a size of one as given."""
+    """How the model is called, once it is known that it can be exported as it is."""
     if tolerance is not None and not is_number(tolerance, 0):
         raise ValueError(f"tolerance={tolerance!r}: give a relative difference, such as 1e-4")
     check_plain(model)
-    call = arguments(example_input)
-    leaves = tensors(call)
-    return in_batches(call, max(2, len(leaves[batched(call)[0]]))) if batched(call) else call
+    return arguments(example_input)
 
 
 def _compared(
     model: nn.Module,
     run: Callable[[Arguments], list[Tensor]],
-    call: Arguments,
     found: Batched,
     tolerance: float | None,
 ) -> Agreement:
-    same = agreement(model, run, call, found.batch is not None)
+    same = agreement(model, run, found.call, found.batch is not None)
     most = precision(model) ** 0.5 if tolerance is None else tolerance
     if not same.relative <= most:
         raise RuntimeError(
@@ -180,6 +179,13 @@ def _compared(
 
 def _plain_onnx(model: nn.Module, found: Batched) -> Any:
     """The program as an `onnx.ModelProto`, without notes on where in which files it came from."""
+    for spec in found.program.graph_signature.output_specs:
+        if not isinstance(spec.arg, TensorArgument) and getattr(spec.arg, "value", 0) is not None:
+            returned = getattr(spec.arg, "value", "a size")
+            raise ValueError(
+                f"model: {type(model).__name__} returns {returned!r} among its outputs; an ONNX "
+                "file returns tensors only"
+            )
     try:
         with quiet():
             made = torch.onnx.export(found.program, dynamo=True, opset_version=OPSET, verbose=False)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from torch import Tensor, nn
+from torch import SymInt, Tensor, nn
 from torch.export import Dim, ExportedProgram, ShapesCollection
 
 from l1prune.deploy.graph import export, first_line, quiet
@@ -23,11 +24,13 @@ class Batched:
 
     Attributes:
         program: what torch.export made of it.
+        call: the example that it was exported with.
         batch: the name that torch.export gave to the size of the batch; None where that is fixed.
         fixed: why it is fixed.
     """
 
     program: ExportedProgram
+    call: Arguments
     batch: str | None
     fixed: str | None
 
@@ -37,57 +40,76 @@ def batched_program(model: nn.Module, call: Arguments) -> Batched:
 
     Args:
         model: in eval mode.
-        call: an example, with more than one in its batch: a size of one is never free.
+        call: an example.
 
     Raises:
         ValueError: it cannot be exported, or changes buffers or inputs.
     """
     kind = type(model).__name__
-    fixed = None
+    try:
+        found = _free(model, call)
+    except Exception as error:  # the model's own, or one of the many of torch.export
+        found = _fixed(model, call, first_line(error))
     with quiet():
-        try:
-            program = export(model, call, _free_batch(call))
-        except Exception as error:
-            fixed = first_line(error)
-    if fixed is not None:
-        try:
-            with quiet():
-                program = export(model, call)
-        except Exception as error:
-            raise ValueError(
-                f"model: the forward of {kind} cannot be exported by torch.export: "
-                f"{first_line(error)}"
-            ) from error
-    with quiet():
-        signature = program.run_decompositions({}).graph_signature  # nothing in place any more
+        signature = found.program.run_decompositions({}).graph_signature  # nothing is in place
     if changed := {**signature.buffers_to_mutate, **signature.user_inputs_to_mutate}:
         raise ValueError(
             f"model: the forward of {kind} changes {', '.join(sorted(changed.values()))}; "
             "only a forward that changes nothing can be run elsewhere"
         )
-    batch = _batch(program, call)
-    if batch is None and fixed is None:
-        fixed = "the forward is written for this size"
-    return Batched(program, batch, fixed)
+    return found
 
 
-def _free_batch(call: Arguments) -> ShapesCollection:
-    leaves = tensors(call)
+def _free(model: nn.Module, call: Arguments) -> Batched:
+    """The forward for batches of every size, by an example of two: one is never free."""
+    along = batched(call)
+    call = in_batches(call, max(2, len(tensors(call)[along[0]]))) if along else call
     sizes = ShapesCollection()  # type: ignore[no-untyped-call]
-    for number in batched(call):
-        sizes[leaves[number]] = {0: Dim.AUTO}
-    return sizes
+    for number in along:
+        sizes[tensors(call)[number]] = {0: Dim.AUTO}
+    with quiet():
+        program = export(model, call, sizes)
+    size = _batch(program, along)
+    if size is None:
+        raise ValueError("the forward is written for this size")
+    if conditions := _conditions(size):
+        raise ValueError(f"the forward is the same only where {' and '.join(conditions[:3])}")
+    return Batched(program, call, str(size), None)
 
 
-def _batch(program: ExportedProgram, call: Arguments) -> str | None:
-    """The name of the batch's size."""
+def _fixed(model: nn.Module, call: Arguments, reason: str) -> Batched:
+    try:
+        with quiet():
+            return Batched(export(model, call), call, None, reason)
+    except Exception as error:
+        raise ValueError(
+            f"model: the forward of {type(model).__name__} cannot be exported by torch.export: "
+            f"{first_line(error)}"
+        ) from error
+
+
+def _batch(program: ExportedProgram, along: list[int]) -> SymInt | None:
+    """The size of the batch, where it is free."""
     inputs = program.graph_signature.user_inputs
     values = {node.name: node.meta.get("val") for node in program.graph.nodes}
     found = [v for name in inputs if isinstance(v := values.get(str(name)), Tensor)]
-    for number in batched(call):
-        if number < len(found) and not str(size := found[number].shape[0]).isdigit():
-            return str(size)
-    return None
+    sizes: list[Any] = [found[number].shape[0] for number in along if number < len(found)]
+    return next((size for size in sizes if not str(size).isdigit()), None)
+
+
+def _conditions(size: SymInt) -> list[str]:
+    """What torch.export took as given of a free size: an ONNX file would not look at it.
+
+    Bounds are in the program's `range_constraints` too; that it is no multiple of three, or not
+    five, is among the guards alone.
+    """
+    environment = size.node.shape_env
+    guards = [environment.simplify(guard.expr) for guard in environment.guards]
+    told = [
+        f"{guard.lhs} {guard.rel_op} {guard.rhs}" if hasattr(guard, "rel_op") else str(guard)
+        for guard in guards
+    ]
+    return [re.sub(rf"\b{size}\b", "batch", one) for one in told if one != "True"]
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -70,7 +70,7 @@ class Session:
         """All tensors that the network returned, in order.
 
         Raises:
-            ValueError: onnxruntime refuses the inputs.
+            ValueError: the tensors are not as many as the inputs, or onnxruntime refuses them.
         """
         feed = {
             name: leaf.numpy(force=True)
@@ -83,8 +83,18 @@ class Session:
 
     def _given(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Sequence[Tensor]:
         """The tensors among the arguments, in the order of the inputs' names."""
-        if not kwargs and len(args) == len(self.names):
+        if not kwargs and len(args) == len(self.names) and _all_tensors(args):
             return args  # at once: small networks take no longer than to look for tensors does
-        if kwargs.keys() == {*self.names}:
+        if kwargs.keys() == {*self.names} and _all_tensors(kwargs.values()):
             return [kwargs[name] for name in self.names]
-        return tensors((args, kwargs))
+        given = tensors((args, kwargs))
+        if len(given) != len(self.names):
+            raise ValueError(
+                f"the ONNX file takes {len(self.names)} tensors, {', '.join(self.names)}; "
+                f"{len(given)} are given"
+            )
+        return given
+
+
+def _all_tensors(values: Iterable[Any]) -> bool:
+    return all(isinstance(value, Tensor) for value in values)

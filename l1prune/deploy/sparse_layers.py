@@ -62,6 +62,8 @@ class SparseWeight(nn.Module):
     def bags(self, table: Tensor) -> Tensor:
         """The product with a table ``(in, n)``: a sum of rows, times weights, for each output."""
         starts, columns, values = self.parts()
+        if not table.shape[1]:  # no input at all: some kernels then find no rows either
+            return table.new_zeros(self.size[0], 0)
         return F.embedding_bag(
             columns, table, starts, mode="sum", per_sample_weights=values, include_last_offset=True
         )
@@ -85,7 +87,7 @@ class BagLinear(SparseWeight):
 
     def forward(self, input: Tensor) -> Tensor:
         x = input.reshape(-1, self.size[1]).to(self.values.dtype)
-        return self.rows(self.bags(x.T.contiguous()), input.shape)
+        return _as_autocast(self.rows(self.bags(x.T.contiguous()), input.shape))
 
     def rows(self, y: Tensor, shape: torch.Size) -> Tensor:
         """The outputs ``(out, rows)`` as a dense layer gives them for inputs of a shape."""
@@ -116,7 +118,19 @@ class CsrLinear(BagLinear):
 
 
 def _is_without_csr(device: str) -> bool:
-    return torch.compiler.is_compiling() or torch.is_autocast_enabled(device)
+    return torch.compiler.is_compiling() or _is_under_autocast(device)
+
+
+def _is_under_autocast(device: str) -> bool:
+    return torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)
+
+
+def _as_autocast(y: Tensor) -> Tensor:
+    """What was computed in the weights' floats in those of autocast, which knows no bags."""
+    device = y.device.type
+    if y.dtype is torch.float64 or not _is_under_autocast(device):
+        return y
+    return y.to(torch.get_autocast_dtype(device))
 
 
 class ShiftedBagConv(SparseWeight):
@@ -151,13 +165,30 @@ class ShiftedBagConv(SparseWeight):
     def forward(self, input: Tensor) -> Tensor:
         alone = input.ndim == len(self.kernel) + 1
         x = (input[None] if alone else input).to(self.values.dtype)
+        self._check(x)
         x = F.pad(x, self.padding) if any(self.padding) else x
+        y = _as_autocast(self._in_turns(x))
+        return y[0] if alone else y
+
+    def _check(self, x: Tensor) -> None:
+        """Refuse what is smaller than the kernel, as dense convolutions do, and empty images."""
+        sizes = list(x.shape[2:])
+        ends = zip(self.padding[-2::-2], self.padding[::-2], strict=True)  # it begins with the last
+        needed = [d * (k - 1) + 1 for d, k in zip(self.dilation, self.kernel, strict=True)]
+        padded = [size + sum(more) for size, more in zip(sizes, ends, strict=True)]
+        small = any(size < least for size, least in zip(padded, needed, strict=True))
+        if small or (0 in sizes and x.shape[0]):
+            raise RuntimeError(
+                f"the input has sizes {sizes}, padded {padded}; the kernel needs {needed}, and no "
+                "image may be empty"
+            )
+
+    def _in_turns(self, x: Tensor) -> Tensor:
         if torch.compiler.is_compiling():  # a graph has no loop over the batch
-            return self._convolved(x)[0] if alone else self._convolved(x)
+            return self._convolved(x)
         many = max(1, _TABLE // max(1, self.size[1] * self._lengths(x)[1]))
         parts = [self._convolved(part) for part in torch.split(x, many)]
-        y = parts[0] if len(parts) == 1 else torch.cat(parts)
-        return y[0] if alone else y
+        return parts[0] if len(parts) == 1 else torch.cat(parts)
 
     def _convolved(self, x: Tensor) -> Tensor:
         lengths, _ = self._lengths(x)

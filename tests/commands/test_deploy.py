@@ -88,8 +88,8 @@ def test_everything_is_there_and_nothing_of_the_run_is_touched(deployed: tuple[P
     left = {"config.yaml", "deploy", "model.safetensors", "summary.json"}
     assert {file.name for file in run.iterdir()} == left
     forms = [*table(run)]
-    names = [line.split("  ")[0] for line in said.splitlines()[3 : 3 + len(forms)]]
-    assert names == forms and "left out" not in said
+    names = [line.split("  ")[0] for line in said.splitlines()[3:]]
+    assert names[: len(forms)] == forms and "left out" not in said
 
 
 def test_each_file_is_as_large_and_as_good_as_it_says(deployed: tuple[Path, str]) -> None:
@@ -165,6 +165,11 @@ def break_weights(run: Path) -> None:
     save_file(state, run / "model.safetensors")
 
 
+def configure(run: Path, **settings: Any) -> None:
+    config = yaml.safe_load((run / "config.yaml").read_text())
+    (run / "config.yaml").write_text(yaml.safe_dump({**config, **settings}))
+
+
 @pytest.mark.parametrize(
     ("harm", "complaint"),
     [
@@ -174,6 +179,9 @@ def break_weights(run: Path) -> None:
         (lambda run: save_file({"a": torch.ones(1)}, run / "model.safetensors"), "it lacks 1.bias"),
         (break_weights, "1.weight holds NaN or infinity: training diverged"),
         (lambda run: (run / "deploy").symlink_to(os.sep), "there is a link"),
+        (lambda run: configure(run, model="???"), "config.yaml: Missing mandatory value: model"),
+        (lambda run: configure(run, data={"_target_": "???"}), "mandatory value: data._target_"),
+        (lambda run: configure(run, data={"_target_": "l1prune.L1"}), "names l1prune.L1, which"),
     ],
 )
 def test_what_cannot_be_deployed_is_one_sentence(
@@ -184,6 +192,23 @@ def test_what_cannot_be_deployed_is_one_sentence(
     err = capsys.readouterr().err
     assert err.startswith("deploy.py: ") and complaint in err and err.count("\n") == 1
     assert not (tmp_path / "run" / "deploy" / "deploy.json").exists()
+
+
+class Untested(Digits):
+    """Data without a test set."""
+
+    test_dataloader = L.LightningDataModule.test_dataloader
+
+
+def test_data_without_a_test_set_is_one_sentence(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = leave_run(tmp_path / "run")
+    target = f"{Untested.__module__}.{Untested.__name__}"
+    assert deploy.main([str(run), f"data._target_={target}"]) == 2
+    err = capsys.readouterr().err
+    assert "model.safetensors cannot be tested: " in err and "test_dataloader" in err
+    assert err.count("\n") == 1 and not (run / "deploy").exists()
 
 
 class Taught(L.LightningModule):

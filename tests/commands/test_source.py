@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml  # type: ignore[import-untyped]
+from omegaconf import OmegaConf
 from safetensors.torch import save_file
 
-from l1prune.commands.source import Source
+from l1prune.commands.source import Source, composed
+from l1prune.commands.train import CONF
+from l1prune.runs.files import read_yaml
 from l1prune.zoo import Digits, mlp
 
 DATA = {"_target_": "l1prune.zoo.Digits"}
@@ -95,20 +99,63 @@ def test_a_path_that_is_not_there_is_named(tmp_path: Path) -> None:
         {"data": {"_target_": "os.system", "command": "touch {folder}/hurt"}},
         {"model": {**MODEL, "schedule": {"_target_": "builtins.eval", "_args_": ["1"]}}},
         {"model": {**MODEL, "more": [{"deep": {"_target_": "l1prune.zoo.os.system"}}]}},
+        {"data": {"_target_": "l1prune.runs.wandb.wandb_logger", "save_dir": "{folder}/hurt"}},
+        {"model": {**MODEL, "more": DATA}},
+        {"data": {**DATA, "more": MODEL["optimizer"]}},
     ],
 )
 def test_what_a_folder_names_is_not_called_unless_it_is_known(
     settings: dict[str, Any], leave: Callable[..., Path], tmp_path: Path
 ) -> None:
-    run = leave(**settings)
-    with pytest.raises(ValueError, match=r"which conf/ does not, and which would be called"):
-        Source.of(run, [])
+    run = leave(**json.loads(json.dumps(settings).replace("{folder}", str(tmp_path))))
+    with pytest.raises(ValueError, match=r"which conf/\w+/ does not, and which would be called"):
+        Source.of(run, []).made()
     assert not (tmp_path / "hurt").exists()
 
 
 def test_what_the_command_line_names_is_trusted(leave: Callable[..., Path]) -> None:
     run = leave(data={"_target_": "l1prune.zoo.digits.Digits"})
     assert isinstance(Source.of(run, ["data._target_=l1prune.zoo.digits.Digits"]).made()[1], Digits)
+
+
+def test_what_the_command_line_names_is_trusted_where_it_says_so(
+    leave: Callable[..., Path],
+) -> None:
+    run = leave(data=MODEL["network"])
+    with pytest.raises(ValueError, match=r"which conf/data/ does not"):
+        Source.of(run, ["model.network._target_=l1prune.zoo.mlp"])
+
+
+@pytest.mark.parametrize("choice", ["digits", "mnist", "shakespeare"])
+def test_all_data_that_conf_names_is_known(choice: str, leave: Callable[..., Path]) -> None:
+    run = leave(data=read_yaml(CONF / "data" / f"{choice}.yaml"))
+    assert Source.of(run, []).config.data._target_.startswith("l1prune.zoo.")
+
+
+@pytest.mark.parametrize("choice", ["mlp", "lenet300", "lenet5", "resnet20", "gpt"])
+def test_all_models_that_conf_names_are_known(choice: str, leave: Callable[..., Path]) -> None:
+    composition = OmegaConf.to_container(composed([f"model={choice}"]).model, resolve=False)
+    run = leave(model=composition, data={**DATA, "length": 8, "classes": 10, "shape": [1, 8, 8]})
+    assert Source.of(run, []).config.model._target_ == "l1prune.zoo.Classifier"
+
+
+@pytest.mark.parametrize(
+    ("settings", "complaint"),
+    [
+        ({"model": "???"}, "Missing mandatory value: model"),
+        ({"model": {**MODEL, "_target_": "???"}}, r"Missing mandatory value: model\._target_"),
+        ({"data": {**DATA, "val_fraction": "???"}}, r"Missing mandatory value: data\.val_fraction"),
+        ({"data": "${nothing}"}, "'nothing' not found"),
+        ({"data": {**DATA, "seed": "${"}}, ""),
+        ({"data": {**DATA, "seed": "${data.seed}"}}, "Recursive interpolation"),
+    ],
+)
+def test_a_value_that_is_not_there_is_named(
+    settings: dict[str, Any], complaint: str, leave: Callable[..., Path]
+) -> None:
+    run = leave(**settings)
+    with pytest.raises(ValueError, match=rf"config\.yaml: .*{complaint}"):
+        Source.of(run, [])
 
 
 @pytest.mark.parametrize("text", ["", "[1]", "data: 1\n", "a: [\n", "data: x\nmodel: y\n"])
@@ -123,6 +170,12 @@ def test_a_module_without_a_network_is_refused(leave: Callable[..., Path]) -> No
     run = leave(model=MODEL["network"])  # the network itself
     with pytest.raises(ValueError, match="a Sequential, has no module `network`"):
         Source.of(run, []).made()
+
+
+def test_data_that_is_none_is_refused(leave: Callable[..., Path]) -> None:
+    run = leave(data={"_target_": "l1prune.L1"})
+    with pytest.raises(ValueError, match="tested on, a L1, is no LightningDataModule"):
+        Source.of(run, ["data._target_=l1prune.L1"]).made()
 
 
 def test_what_cannot_be_made_says_why(leave: Callable[..., Path]) -> None:

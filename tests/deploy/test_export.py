@@ -128,6 +128,127 @@ def test_a_forward_for_one_batch_says_so(write: Export, name: str, tmp_path: Pat
     assert (tmp_path / name).exists()
 
 
+class Sized(nn.Module):
+    """A forward that does something else where its batch has another size."""
+
+    def __init__(self, doubles: Callable[[int], bool]) -> None:
+        super().__init__()
+        self.layer, self.doubles = nn.Linear(4, 3), doubles
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.layer(x) * 2 if self.doubles(x.shape[0]) else self.layer(x)
+
+
+@pytest.mark.parametrize(("write", "name"), BOTH)
+@pytest.mark.parametrize(
+    ("doubles", "condition"),
+    [
+        (lambda size: size > 64, "<= 64"),
+        (lambda size: size == 65, "65"),
+        (lambda size: size % 13 == 0, "13"),
+    ],
+    ids=["bounded", "one", "divided"],
+)
+def test_a_batch_is_free_only_where_no_size_is_another_forward(
+    doubles: Callable[[int], bool], condition: str, write: Export, name: str, tmp_path: Path
+) -> None:
+    """ONNX has no guards: at 65 the file would be wrong, and no trial of some sizes tells."""
+    model, path = Sized(doubles).eval(), tmp_path / name
+    report = write(model, torch.randn(3, 4), path)
+    assert report.fixed is not None and condition in report.fixed
+    for batch, takes in ((3, True), (65, False)):
+        x = torch.randn(batch, 4)
+        run = Session(path) if write is export_onnx else torch.export.load(path).module()
+        if takes:
+            torch.testing.assert_close(run(x), model(x))
+        else:
+            with pytest.raises((ValueError, RuntimeError, AssertionError)):
+                run(x)
+
+
+class Alone(nn.Module):
+    """Takes one image, and says so in one way or another."""
+
+    def __init__(self, insists: bool) -> None:
+        super().__init__()
+        self.layer, self.insists = nn.Linear(4, 3), insists
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.insists:
+            assert x.shape[0] == 1, "one image"
+        return self.layer(x.view(1, 2, 4)).squeeze(0)
+
+
+@pytest.mark.parametrize(("write", "name"), BOTH)
+@pytest.mark.parametrize("insists", [False, True])
+def test_a_forward_for_a_batch_of_one_is_written_for_one(
+    insists: bool, write: Export, name: str, tmp_path: Path
+) -> None:
+    model, x, path = Alone(insists).eval(), torch.randn(1, 2, 4), tmp_path / name
+    report = write(model, x, path)
+    assert report.fixed is not None and "no batch but the example's" in str(report)
+    run = Session(path) if write is export_onnx else torch.export.load(path).module()
+    torch.testing.assert_close(run(x), model(x))
+
+
+class Listed(nn.Module):
+    """Takes its tensors in a list."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(4, 3)
+
+    def forward(self, xs: list[Tensor], scale: int = 1) -> Tensor:
+        return self.layer(xs[0] * scale - xs[-1])
+
+
+@pytest.mark.parametrize("given", [([1],), ([1, 2], 2), {"xs": [1]}, {"xs": [1, 2], "scale": 3}])
+def test_tensors_may_come_in_lists(given: Any, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    model, path = Listed().eval(), tmp_path / "model.onnx"
+    named = isinstance(given, dict)
+    tensors = [torch.randn(2, 4) for _ in (given["xs"] if named else given[0])]
+    example = {**given, "xs": tensors} if named else (tensors, *given[1:])
+    assert export_onnx(model, example, path).agreement.relative < 1e-5
+    more = [torch.randn(5, 4) for _ in tensors]
+    args, kwargs = ((), {**given, "xs": more}) if named else ((more, *given[1:]), {})
+    torch.testing.assert_close(Session(path)(*args, **kwargs), model(*args, **kwargs))
+
+
+def test_other_inputs_than_an_onnx_file_has_are_said(tmp_path: Path) -> None:
+    path = tmp_path / "model.onnx"
+    export_onnx(nn.Linear(4, 3).eval(), torch.randn(2, 4), path)
+    session, x = Session(path), torch.randn(2, 4)
+    for args in ((), (x, x), ([x, x],), (3,), ("x",)):
+        with pytest.raises(ValueError, match=r"the ONNX file takes 1 tensors, input; .* are given"):
+            session(*args)
+
+
+class Returning(nn.Module):
+    def __init__(self, more: Callable[[Tensor], Any]) -> None:
+        super().__init__()
+        self.layer, self.more = nn.Linear(4, 3), more
+
+    def forward(self, x: Tensor) -> Any:
+        return {"y": self.layer(x), "more": self.more(x)}
+
+
+@pytest.mark.parametrize(
+    "more", [lambda x: 3, lambda x: 0.5, lambda x: "label", lambda x: x.shape[0]]
+)
+def test_an_onnx_file_returns_tensors_only(more: Callable[[Tensor], Any], tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"Returning returns .*; an ONNX file returns tensors"):
+        export_onnx(Returning(more).eval(), torch.randn(2, 4), tmp_path / "model.onnx")
+    assert not [*tmp_path.iterdir()]
+
+
+def test_none_among_the_outputs_is_nothing(tmp_path: Path) -> None:
+    model, path = Returning(lambda x: None).eval(), tmp_path / "model.onnx"
+    export_onnx(model, torch.randn(2, 4), path)
+    x = torch.randn(5, 4)
+    torch.testing.assert_close(Session(path)(x), model(x)["y"])
+
+
 def test_half_precision_agrees_within_its_own(tmp_path: Path) -> None:
     model = pruned(nn.Sequential(nn.Linear(40, 30), nn.ReLU(), nn.Linear(30, 5))).half()
     report = export_onnx(model, torch.randn(2, 40).half(), tmp_path / "model.onnx")

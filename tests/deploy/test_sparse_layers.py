@@ -92,11 +92,42 @@ def test_a_linear_layer_is_the_same_for_inputs_of_all_shapes(
     assert_same(build(layer), layer, normal(*shape, layer.in_features).to(dtype))
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+@pytest.mark.parametrize("inputs", [1, 2])
+def test_no_rows_in_are_no_rows_out(inputs: int, dtype: torch.dtype) -> None:
+    layer = nn.Linear(inputs, 7).to(dtype)
+    for build in LINEAR:
+        assert_same(build(layer), layer, torch.ones(0, inputs, dtype=dtype))
+    conv = nn.Conv1d(inputs, 7, 1).to(dtype)
+    assert_same(ShiftedBag().build(conv), conv, torch.ones(0, inputs, 3, dtype=dtype))
+
+
 @QUICK
 @given(layer=CONV_LAYERS, images=st.sampled_from([None, 1, 3]))
 def test_a_convolution_is_the_same_however_it_steps(layer: Any, images: int | None) -> None:
     sizes = [layer.in_channels, 11, 8, 7][: layer.weight.ndim - 1]
     assert_same(ShiftedBag().build(layer), layer, normal(*[images] * bool(images), *sizes))
+
+
+@QUICK
+@given(
+    layer=CONV_LAYERS,
+    images=st.sampled_from([None, 0, 1, 3]),
+    sizes=st.lists(st.integers(0, 5), min_size=3, max_size=3),
+)
+def test_a_convolution_refuses_the_inputs_that_a_dense_one_does(
+    layer: Any, images: int | None, sizes: list[int]
+) -> None:
+    shape = [layer.in_channels, *sizes[: layer.weight.ndim - 2]]
+    x = normal(*shape if images is None else (images, *shape))
+    form = ShiftedBag().build(layer)
+    try:
+        layer(x)
+    except RuntimeError:
+        with pytest.raises(RuntimeError, match=r"the input has sizes .* the kernel needs"):
+            form(x)
+    else:
+        assert_same(form, layer, x)
 
 
 def test_more_images_than_fit_the_table_take_turns(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -207,11 +238,22 @@ def test_they_export_for_all_batch_sizes(case: Case) -> None:
         assert_same(program.module(), layer, x[:1].repeat(many, *[1] * (x.ndim - 1)))
 
 
-def test_autocast_reaches_them_with_its_own_floats(case: Case) -> None:
+@pytest.mark.parametrize("floats", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("given", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("rows", [1, 3])
+def test_autocast_makes_of_them_what_it_makes_of_dense_ones(
+    case: Case, floats: torch.dtype, given: torch.dtype, rows: int
+) -> None:
+    form, layer, x = case
+    x = x[:rows].to(given)
+    with torch.autocast("cpu", floats):
+        assert_same(form, layer, x, rel=0.02)
+
+
+def test_autocast_leaves_float64_alone(case: Case) -> None:
     form, layer, x = case
     with torch.autocast("cpu", torch.bfloat16):
-        found = form(x.bfloat16())
-    torch.testing.assert_close(found.float(), layer(x), rtol=0.05, atol=0.05)
+        assert_same(form.double(), layer.double(), x.double(), rel=1e-12)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="2:4 units are those of GPUs")
