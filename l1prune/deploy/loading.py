@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -11,6 +10,7 @@ from torch import Tensor, nn
 
 from l1prune.deploy.attributes import Attribute, assign
 from l1prune.deploy.compact import compact
+from l1prune.deploy.copies import copied
 from l1prune.deploy.graph import trace
 from l1prune.deploy.inputs import arguments
 from l1prune.deploy.liveness import Liveness, analyse
@@ -138,7 +138,7 @@ def _attributes(model: nn.Module, state: State, example_input: Any) -> tuple[Att
     Raises:
         ValueError: the copy cannot be made compact to the shapes of the state dict.
     """
-    stand_in = copy.deepcopy(model).eval()
+    stand_in = copied(model).eval()
     _randomise(stand_in)
     liveness = analyse(trace(stand_in, arguments(example_input)))
     _clear(liveness, _surplus(liveness, state))

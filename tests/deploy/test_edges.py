@@ -108,3 +108,17 @@ def test_a_size_that_is_computed_with_is_no_constant(
     for size in (2, 5, 9, 20):
         inputs = tuple(torch.randn(shape).double() for shape in shapes(size))
         assert gap(model, compaction.model, inputs) < 1e-12
+
+
+def _by_width(m: Any, x: Tensor) -> Tensor:
+    y = m.second(m.first(x).relu())
+    return y.cumsum(1) if x.shape[1] > m.first.out_features else y  # type: ignore[no-any-return]
+
+
+def test_a_way_that_is_chosen_by_a_width_stays_where_it_was() -> None:
+    """The smaller model would choose by its own."""
+    torch.manual_seed(0)
+    model = with_dead_units(Apply(_by_width, first=nn.Linear(6, 16), second=nn.Linear(16, 3)))
+    compaction = compact(model, torch.randn(2, 3, 6))
+    for length in range(3, 20):
+        assert gap(model, compaction.model, (torch.randn(2, length, 6),)) < 1e-6
