@@ -14,10 +14,9 @@ from l1prune.deploy.copies import copied
 from l1prune.deploy.graph import trace
 from l1prune.deploy.inputs import arguments
 from l1prune.deploy.liveness import Liveness, analyse
-from l1prune.deploy.shapes import is_known, resize
+from l1prune.deploy.numbers import State, check_numbers, tensors_of
+from l1prune.deploy.shapes import resize
 from l1prune.deploy.widths import widths
-
-State = Mapping[str, Tensor]
 
 
 def load_compact(model: nn.Module, state_dict: State, example_input: Any = None) -> nn.Module:
@@ -44,32 +43,24 @@ def load_compact(model: nn.Module, state_dict: State, example_input: Any = None)
     >>> load_compact(nn.Linear(8, 2), small.state_dict())
     Linear(in_features=4, out_features=2, bias=True)
     """
-    for _, name, tensor in _tensors(model):
+    for _, name, tensor in tensors_of(model):
         _check(name, tensor, state_dict)
     attributes: tuple[Attribute, ...] = ()
     if example_input is not None:
         attributes = _attributes(model, state_dict, example_input)
     else:
-        _check_numbers(model, state_dict)
+        check_numbers(model, state_dict)
     _shrink(model, state_dict)
     assign(model, attributes)
     model.load_state_dict(state_dict)
     return model
 
 
-def _tensors(model: nn.Module) -> Iterator[tuple[nn.Module, str, Tensor]]:
-    """All parameters and buffers, under each of their names, and the modules that own them."""
-    for path, module in model.named_modules():
-        for name, tensor in {**module._parameters, **module._buffers}.items():
-            if tensor is not None:
-                yield module, f"{path}.{name}".lstrip("."), tensor
-
-
 def _shrink(model: nn.Module, state: State) -> None:
     """Replace tensors by empty ones of the shapes in a state dict."""
     before: dict[nn.Module, dict[str, torch.Size]] = {}
     shorter: dict[int, Tensor] = {}
-    for module, name, tensor in list(_tensors(model)):
+    for module, name, tensor in list(tensors_of(model)):
         own = name.rpartition(".")[2]
         before.setdefault(module, {})[own] = tensor.shape
         if name in state and state[name].shape != tensor.shape:
@@ -96,42 +87,6 @@ def _check(name: str, tensor: Tensor, state: State) -> None:
         )
 
 
-# ---- numbers that shapes do not tell
-
-
-def _check_numbers(model: nn.Module, state: State) -> None:
-    """Refuse to guess where a module has a number that may count what was removed in it.
-
-    Such a number divides what a dimension was, and what went is a whole number of those parts.
-    """
-    modules = dict(model.named_modules())
-    for owner, name, tensor in _tensors(model):
-        sizes = list(zip(tensor.shape, state.get(name, tensor).shape, strict=True))
-        for attribute, value in _numbers_around(modules, name, is_known(owner)):
-            for old, new in sizes if (value, value) not in sizes else ():
-                if old != new and value < old and not (old % value or (old - new) % (old // value)):
-                    raise ValueError(
-                        f"state_dict: {name} has {new} of {old} rows or columns, and {attribute}="
-                        f"{value} may count what they are part of, which shapes do not tell; give "
-                        "example_input, an input as compact was given, and it will be found out"
-                    )
-
-
-def _numbers_around(
-    modules: Mapping[str, nn.Module], name: str, is_known: bool
-) -> Iterator[tuple[str, int]]:
-    """The whole numbers of the two modules around a tensor's, and of its own if that is not known.
-
-    Ones are left out: they count nothing that can be removed.
-    """
-    path = name.split(".")
-    for depth in range(1 + is_known, 1 + min(len(path), 3)):
-        around = ".".join(path[:-depth])
-        for attribute, value in vars(modules[around]).items():
-            if type(value) is int and value > 1:
-                yield f"{around}.{attribute}".lstrip("."), value
-
-
 def _attributes(model: nn.Module, state: State, example_input: Any) -> tuple[Attribute, ...]:
     """What the numbers in modules become, as proved on a copy with random weights.
 
@@ -143,7 +98,7 @@ def _attributes(model: nn.Module, state: State, example_input: Any) -> tuple[Att
     liveness = analyse(trace(stand_in, arguments(example_input)))
     _clear(liveness, _surplus(liveness, state))
     compaction = compact(stand_in, example_input)
-    for _, name, tensor in _tensors(compaction.model):
+    for _, name, tensor in tensors_of(compaction.model):
         if name in state and state[name].shape != tensor.shape:
             raise ValueError(
                 f"state_dict: {name} is {tuple(state[name].shape)}, but {type(model).__name__} can "
