@@ -115,5 +115,6 @@ def _symbolic(program: ExportedProgram) -> dict[Place, Any]:
     values = [places[name].meta["val"] for name in names if isinstance(name, str)]
     shapes = [value.shape for value in values if isinstance(value, Tensor)]
     sizes = {(i, dim): size for i, shape in enumerate(shapes) for dim, size in enumerate(shape)}
-    symbolic = {place: size.node.expr for place, size in sizes.items() if not isinstance(size, int)}
+    nodes = {place: getattr(size, "node", None) for place, size in sizes.items()}
+    symbolic = {place: node.expr for place, node in nodes.items() if node is not None}
     return {place: size for place, size in symbolic.items() if size.free_symbols}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -35,7 +35,8 @@ def load_compact(model: nn.Module, state_dict: State, example_input: Any = None)
         the same model.
 
     Raises:
-        ValueError: a tensor of the file is not a shorter one of the model's; or a module has a
+        ValueError: what is given is no state dict; a tensor in it is not a shorter one of the
+            model's, or is empty; or a module has a
             number that may count what was removed, and there is no example.
         RuntimeError: names are missing or unknown, from `load_state_dict`.
 
@@ -43,6 +44,7 @@ def load_compact(model: nn.Module, state_dict: State, example_input: Any = None)
     >>> load_compact(nn.Linear(8, 2), small.state_dict())
     Linear(in_features=4, out_features=2, bias=True)
     """
+    _check_kind(state_dict)
     for _, name, tensor in tensors_of(model):
         _check(name, tensor, state_dict)
     attributes: tuple[Attribute, ...] = ()
@@ -74,6 +76,21 @@ def _empty(tensor: Tensor, shape: torch.Size) -> Tensor:
     return nn.Parameter(part, tensor.requires_grad) if isinstance(tensor, nn.Parameter) else part
 
 
+def _check_kind(state: object) -> None:
+    """See to it that a state dict is one: tensors by name, and extra states of modules."""
+    if not isinstance(state, Mapping):
+        raise ValueError(
+            f"state_dict: one of type {type(state).__name__} is none; give tensors by name, as "
+            "model.state_dict() returns them"
+        )
+    for name, tensor in state.items():
+        if not isinstance(tensor, Tensor) and not str(name).endswith("_extra_state"):
+            raise ValueError(
+                f"state_dict: {name} is of type {type(tensor).__name__}, no tensor; give "
+                "tensors by name, as model.state_dict() returns them"
+            )
+
+
 def _check(name: str, tensor: Tensor, state: State) -> None:
     saved = state.get(name)
     if saved is None:
@@ -84,6 +101,11 @@ def _check(name: str, tensor: Tensor, state: State) -> None:
         raise ValueError(
             f"state_dict: {name} is {tuple(saved.shape)}, which is not a smaller form of the "
             f"model's {tuple(tensor.shape)}; build the model as it was before it was made compact"
+        )
+    if not saved.numel() and tensor.numel():
+        raise ValueError(
+            f"state_dict: nothing is left of {name}, {tuple(saved.shape)} of "
+            f"{tuple(tensor.shape)}; compact keeps a unit at least of each width"
         )
 
 

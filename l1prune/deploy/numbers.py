@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterator, Mapping
+from itertools import takewhile
 
 from torch import Tensor, nn
 
@@ -96,11 +97,13 @@ class _Tree:
         if type(self.modules[other]).__module__.startswith("torch.nn."):
             return False
         steps = other.split(".")
-        same = next((i for i, pair in enumerate(zip(steps, path)) if pair[0] != pair[1]), None)
-        if same is None:
+        shared = sum(
+            1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(steps, path, strict=False))
+        )
+        if shared == len(steps):
             return False  # around it, or its own
-        kinds = {type(self.modules.get(".".join(one[: same + 1]))) for one in (steps, path)}
-        if len(kinds) == 1:
+        forks = [self.modules.get(".".join(one[: shared + 1])) for one in (steps, path)]
+        if type(forks[0]) is type(forks[1]):
             return False
         return any(_is_in(name, other) for name in self.shorter) or not any(
             _is_in(name, other) for name in self.matrices

@@ -56,9 +56,7 @@ def at_the_root() -> nn.Module:
     return Root().eval()
 
 
-@pytest.mark.parametrize(
-    ("made", "number"), [(beside, r"1\.heads=4"), (at_the_root, r" heads=4")]
-)
+@pytest.mark.parametrize(("made", "number"), [(beside, r"1\.heads=4"), (at_the_root, r" heads=4")])
 def test_heads_are_found_wherever_they_are_counted(
     made: Callable[[], nn.Module], number: str
 ) -> None:
