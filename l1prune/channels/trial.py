@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,6 +11,7 @@ from torch.utils._pytree import tree_map_only
 
 from l1prune.channels.coupling import Coupling
 from l1prune.deploy.compact import Compaction, compact
+from l1prune.deploy.copies import copied
 from l1prune.deploy.refusals import HOOKS
 
 
@@ -63,7 +63,7 @@ def firm_streams(model: nn.Module, coupling: Coupling, example_input: Any) -> di
 
 def _plain_copy(model: nn.Module) -> nn.Module:
     """A copy in eval mode, without hooks, which only watch."""
-    twin = copy.deepcopy(model).eval()
+    twin = copied(model).eval()
     for module in twin.modules():
         for hooks in HOOKS:
             getattr(module, hooks).clear()

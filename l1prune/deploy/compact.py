@@ -21,6 +21,7 @@ from l1prune.deploy.proof import (
     outputs,
     precision,
     references,
+    references_at,
 )
 from l1prune.deploy.refusals import check_plain
 from l1prune.deploy.report import CompactReport, Shortened
@@ -110,7 +111,8 @@ class _Search:
     def __init__(self, model: nn.Module, call: Arguments) -> None:
         self.model, self.call = model, call
         self.liveness = analyse(trace(model, call))
-        self.exact = references(model, call, exact_outputs, edges(model, call))
+        self.edges = edges(model, call)
+        self.exact = references(model, call, exact_outputs, self.edges)
         self.usual = references(model, call, outputs, None)
         self.parts = widths(self.liveness, ~self.liveness.needed)
         self.last: _Smaller | None = None
@@ -153,7 +155,17 @@ class _Search:
             return _Verdict(exact, float("nan"), fault)
         rough = precision(self.model) ** 0.5
         usual, fault = disagreement(smaller, self.usual, outputs, rough)
-        return _Verdict(exact, usual, fault or mismatch(self.liveness, smaller, self.call, gone))
+        fault = fault or mismatch(self.liveness, smaller, self.call, gone)
+        return _Verdict(exact, usual, fault or self._fault_at_new_edges(operation))
+
+    def _fault_at_new_edges(self, operation: Operation) -> str | None:
+        """What differs where only the smaller model goes another way, as one by its own width."""
+        new = [sizes for sizes in edges(operation.model, self.call) if sizes not in self.edges]
+        expected = references_at(self.model, self.call, exact_outputs, new)
+        operation.unround_()
+        _, fault = disagreement(operation.model, expected, exact_outputs, TOLERANCE)
+        operation.round_()
+        return fault
 
     def report(self, found: _Smaller, refused: Mapping[Width, str]) -> CompactReport:
         """What to say of the form that was found."""

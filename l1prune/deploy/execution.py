@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -14,6 +13,7 @@ from torch import Tensor, nn
 from l1prune.checks import check_object
 from l1prune.deploy.candidates import Candidate, candidates, recorded
 from l1prune.deploy.choices import Choice, Contest, joined
+from l1prune.deploy.copies import copied, shell
 from l1prune.deploy.execution_report import LayerExecution, SparseReport
 from l1prune.deploy.graph import first_line
 from l1prune.deploy.inputs import Arguments, arguments, at_batches, tensors
@@ -108,12 +108,12 @@ class _Proof:
         self.usual: list[Reference] = references(model, call, outputs, [])
         for batch, other in calls.items():
             try:
-                self.usual.append((other, outputs(model, other)))
+                self.usual.append((other, outputs(shell(model), other)))
             except Exception as error:
                 raise ValueError(
                     f"batches: the model cannot be run at batch {batch}: {first_line(error)}"
                 ) from error
-            self.exact.append((other, exact_outputs(model, other)))
+            self.exact.append((other, exact_outputs(shell(model), other)))
         self.rough = precision(model) ** 0.5
 
     def differences(self, model: nn.Module) -> tuple[float, float]:
@@ -137,7 +137,7 @@ class _Search:
     """The forms of one model's layers, and which of them are in place."""
 
     def __init__(self, model: nn.Module, calls: Mapping[int, Arguments], timer: Timer) -> None:
-        self.original, self.model = model, copy.deepcopy(model)
+        self.original, self.model = model, copied(model)
         self.calls, self.timer = calls, timer
         self.found: dict[str, Candidate] = {}
         self.left: dict[str, str] = {}

@@ -14,8 +14,10 @@ from torch.utils._pytree import tree_leaves, tree_map
 from l1prune.checks import is_whole
 
 Arguments = tuple[tuple[Any, ...], dict[str, Any]]
-Sizes = Mapping[tuple[int, int], int]
-"""A size by the index of a tensor among the inputs and its dimension."""
+Place = tuple[int, int]
+"""The index of a tensor among the inputs, and one of its dimensions."""
+
+Sizes = Mapping[Place, int]
 
 
 def arguments(example_input: Any) -> Arguments:
@@ -53,8 +55,16 @@ def variations(
     source = torch.Generator().manual_seed(seed)
     for scale in (1.0, 10.0):
         yield tree_map(partial(_random, scale=scale, source=source), call)
+    if edges is not None:
+        yield from at_sizes(call, [*_other_sizes(call), *edges], source)
+
+
+def at_sizes(
+    call: Arguments, others: Sequence[Sizes], source: torch.Generator
+) -> Iterator[Arguments]:
+    """Random inputs like an example, of other shapes, each once."""
     seen = {_shapes(call)}
-    for sizes in [] if edges is None else [*_other_sizes(call), *edges]:
+    for sizes in others:
         changed = resized(call, sizes)
         if (shapes := _shapes(changed)) not in seen:
             seen.add(shapes)
@@ -171,7 +181,7 @@ def _other_sizes(call: Arguments) -> Iterator[Sizes]:
         yield {(i, 0): factor * shape[0] + more for i, shape in shapes.items() if shape}
     for factor, more in ((0, 1), (1, 1), (4, 3)):
         yield {(i, 1): factor * shape[1] + more for i, shape in shapes.items() if shape[1:]}
-    for factor, more in ((1, 1), (2, 1)):
+    for factor, more in ((1, 1), (2, 0), (2, 1)):
         yield {
             (i, dim): factor * size + more
             for i, shape in shapes.items()

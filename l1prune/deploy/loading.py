@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -11,13 +10,13 @@ from torch import Tensor, nn
 
 from l1prune.deploy.attributes import Attribute, assign
 from l1prune.deploy.compact import compact
+from l1prune.deploy.copies import copied
 from l1prune.deploy.graph import trace
 from l1prune.deploy.inputs import arguments
 from l1prune.deploy.liveness import Liveness, analyse
-from l1prune.deploy.shapes import is_known, resize
+from l1prune.deploy.numbers import State, check_numbers, tensors_of
+from l1prune.deploy.shapes import resize
 from l1prune.deploy.widths import widths
-
-State = Mapping[str, Tensor]
 
 
 def load_compact(model: nn.Module, state_dict: State, example_input: Any = None) -> nn.Module:
@@ -36,7 +35,8 @@ def load_compact(model: nn.Module, state_dict: State, example_input: Any = None)
         the same model.
 
     Raises:
-        ValueError: a tensor of the file is not a shorter one of the model's; or a module has a
+        ValueError: what is given is no state dict; a tensor in it is not a shorter one of the
+            model's, or is empty; or a module has a
             number that may count what was removed, and there is no example.
         RuntimeError: names are missing or unknown, from `load_state_dict`.
 
@@ -44,32 +44,25 @@ def load_compact(model: nn.Module, state_dict: State, example_input: Any = None)
     >>> load_compact(nn.Linear(8, 2), small.state_dict())
     Linear(in_features=4, out_features=2, bias=True)
     """
-    for _, name, tensor in _tensors(model):
+    _check_kind(state_dict)
+    for _, name, tensor in tensors_of(model):
         _check(name, tensor, state_dict)
     attributes: tuple[Attribute, ...] = ()
     if example_input is not None:
         attributes = _attributes(model, state_dict, example_input)
     else:
-        _check_numbers(model, state_dict)
+        check_numbers(model, state_dict)
     _shrink(model, state_dict)
     assign(model, attributes)
     model.load_state_dict(state_dict)
     return model
 
 
-def _tensors(model: nn.Module) -> Iterator[tuple[nn.Module, str, Tensor]]:
-    """All parameters and buffers, under each of their names, and the modules that own them."""
-    for path, module in model.named_modules():
-        for name, tensor in {**module._parameters, **module._buffers}.items():
-            if tensor is not None:
-                yield module, f"{path}.{name}".lstrip("."), tensor
-
-
 def _shrink(model: nn.Module, state: State) -> None:
     """Replace tensors by empty ones of the shapes in a state dict."""
     before: dict[nn.Module, dict[str, torch.Size]] = {}
     shorter: dict[int, Tensor] = {}
-    for module, name, tensor in list(_tensors(model)):
+    for module, name, tensor in list(tensors_of(model)):
         own = name.rpartition(".")[2]
         before.setdefault(module, {})[own] = tensor.shape
         if name in state and state[name].shape != tensor.shape:
@@ -83,6 +76,21 @@ def _empty(tensor: Tensor, shape: torch.Size) -> Tensor:
     return nn.Parameter(part, tensor.requires_grad) if isinstance(tensor, nn.Parameter) else part
 
 
+def _check_kind(state: object) -> None:
+    """See to it that a state dict is one: tensors by name, and extra states of modules."""
+    if not isinstance(state, Mapping):
+        raise ValueError(
+            f"state_dict: one of type {type(state).__name__} is none; give tensors by name, as "
+            "model.state_dict() returns them"
+        )
+    for name, tensor in state.items():
+        if not isinstance(tensor, Tensor) and not str(name).endswith("_extra_state"):
+            raise ValueError(
+                f"state_dict: {name} is of type {type(tensor).__name__}, no tensor; give "
+                "tensors by name, as model.state_dict() returns them"
+            )
+
+
 def _check(name: str, tensor: Tensor, state: State) -> None:
     saved = state.get(name)
     if saved is None:
@@ -94,42 +102,11 @@ def _check(name: str, tensor: Tensor, state: State) -> None:
             f"state_dict: {name} is {tuple(saved.shape)}, which is not a smaller form of the "
             f"model's {tuple(tensor.shape)}; build the model as it was before it was made compact"
         )
-
-
-# ---- numbers that shapes do not tell
-
-
-def _check_numbers(model: nn.Module, state: State) -> None:
-    """Refuse to guess where a module has a number that may count what was removed in it.
-
-    Such a number divides what a dimension was, and what went is a whole number of those parts.
-    """
-    modules = dict(model.named_modules())
-    for owner, name, tensor in _tensors(model):
-        sizes = list(zip(tensor.shape, state.get(name, tensor).shape, strict=True))
-        for attribute, value in _numbers_around(modules, name, is_known(owner)):
-            for old, new in sizes if (value, value) not in sizes else ():
-                if old != new and value < old and not (old % value or (old - new) % (old // value)):
-                    raise ValueError(
-                        f"state_dict: {name} has {new} of {old} rows or columns, and {attribute}="
-                        f"{value} may count what they are part of, which shapes do not tell; give "
-                        "example_input, an input as compact was given, and it will be found out"
-                    )
-
-
-def _numbers_around(
-    modules: Mapping[str, nn.Module], name: str, is_known: bool
-) -> Iterator[tuple[str, int]]:
-    """The whole numbers of the two modules around a tensor's, and of its own if that is not known.
-
-    Ones are left out: they count nothing that can be removed.
-    """
-    path = name.split(".")
-    for depth in range(1 + is_known, 1 + min(len(path), 3)):
-        around = ".".join(path[:-depth])
-        for attribute, value in vars(modules[around]).items():
-            if type(value) is int and value > 1:
-                yield f"{around}.{attribute}".lstrip("."), value
+    if not saved.numel() and tensor.numel():
+        raise ValueError(
+            f"state_dict: nothing is left of {name}, {tuple(saved.shape)} of "
+            f"{tuple(tensor.shape)}; compact keeps a unit at least of each width"
+        )
 
 
 def _attributes(model: nn.Module, state: State, example_input: Any) -> tuple[Attribute, ...]:
@@ -138,12 +115,12 @@ def _attributes(model: nn.Module, state: State, example_input: Any) -> tuple[Att
     Raises:
         ValueError: the copy cannot be made compact to the shapes of the state dict.
     """
-    stand_in = copy.deepcopy(model).eval()
+    stand_in = copied(model).eval()
     _randomise(stand_in)
     liveness = analyse(trace(stand_in, arguments(example_input)))
     _clear(liveness, _surplus(liveness, state))
     compaction = compact(stand_in, example_input)
-    for _, name, tensor in _tensors(compaction.model):
+    for _, name, tensor in tensors_of(compaction.model):
         if name in state and state[name].shape != tensor.shape:
             raise ValueError(
                 f"state_dict: {name} is {tuple(state[name].shape)}, but {type(model).__name__} can "

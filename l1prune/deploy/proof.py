@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import torch
@@ -11,8 +11,9 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves, tree_map
 
+from l1prune.deploy.copies import shell
 from l1prune.deploy.graph import first_line
-from l1prune.deploy.inputs import Arguments, Sizes, variations
+from l1prune.deploy.inputs import Arguments, Sizes, at_sizes, variations
 
 TOLERANCE = 1e-9
 EXACT = {
@@ -138,21 +139,35 @@ def references(
     Raises:
         ValueError: the model fails on the example, or returns something else each time.
     """
-    kind = type(model).__name__
+    kind, twin = type(model).__name__, shell(model)
     try:
-        found = [(call, run(model, call))]
+        found = [(call, run(twin, call))]
     except Exception as error:
         raise ValueError(
             f"model: {kind} cannot be run to compare its smaller form with it: {first_line(error)}"
         ) from error
-    if difference(found[0][1], run(model, call)) > TOLERANCE:
+    if difference(found[0][1], run(twin, call)) > TOLERANCE:
         raise ValueError(
             f"model: {kind} returns something else each time that it gets the same input, so "
             "that nothing can be compared with it"
         )
-    for variation in variations(call, edges):
+    return [*found, *_taken(model, variations(call, edges), run)]
+
+
+def references_at(
+    model: nn.Module, call: Arguments, run: Run, sizes: Sequence[Sizes]
+) -> list[Reference]:
+    """Inputs of certain sizes that a model takes, and what it makes of them."""
+    source = torch.Generator().manual_seed(0)
+    return _taken(model, at_sizes(call, sizes, source), run)
+
+
+def _taken(model: nn.Module, calls: Iterable[Arguments], run: Run) -> list[Reference]:
+    """Each run starts from the same model, so that none depends on what another leaves in it."""
+    found = []
+    for call in calls:
         try:
-            found.append((variation, run(model, variation)))
+            found.append((call, run(shell(model), call)))
         except Exception:
             continue  # it does not take inputs of this shape
     return found
@@ -165,7 +180,7 @@ def disagreement(
     worst = 0.0
     for call, outs in expected:
         try:
-            worst = max(worst, difference(outs, run(twin, call)))
+            worst = max(worst, difference(outs, run(shell(twin), call)))
         except Exception as error:
             return float("inf"), f"without them it fails: {first_line(error)}"
         if not worst <= tolerance:

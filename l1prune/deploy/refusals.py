@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import FunctionType
+
 import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
@@ -15,7 +17,7 @@ def check_plain(model: nn.Module) -> None:
 
     Raises:
         ValueError: it is in training mode, or has masks, hooks, or quantised, sharded or lazy
-            weights; in a sentence.
+            weights, or a forward of its own beside its class's; in a sentence.
     """
     kind = type(model).__name__
     if not isinstance(model, nn.Module):
@@ -36,6 +38,11 @@ def _refusal(module: nn.Module) -> str | None:
         return "is compiled: make the model compact before it is compiled"
     if module.training:
         return "is in training mode, in which it computes something else: call model.eval() first"
+    if isinstance(vars(module).get("forward"), FunctionType):
+        return (
+            "has a forward that was put on it, which copies of the model would share with it: "
+            "make it a method of the class, or of one that derives from it"
+        )
     if is_pruned(module) and any(name.endswith("_orig") for name in module._parameters):
         return "is under masks of torch.nn.utils.prune: call prune.remove first"
     if any(getattr(module, hooks, None) for hooks in HOOKS):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -10,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from l1prune.deploy.contractions import Constants, contraction, contribution, dispensable
+from l1prune.deploy.copies import copied
 from l1prune.deploy.liveness import CONTRACT, Liveness
 from l1prune.deploy.shapes import resize
 
@@ -30,13 +30,20 @@ class Operation:
     def round_(self) -> None:
         """Round what is in float64 to the type of the original."""
         for name, (exact, dtype) in self.folded.items():
-            self.model.get_parameter(name).data = exact.to(dtype)
+            _tensor(self.model, name).data = exact.to(dtype)
 
     @torch.no_grad()
     def unround_(self) -> None:
         """Take back what was rounded."""
         for name, (exact, _) in self.folded.items():
-            self.model.get_parameter(name).data = exact
+            _tensor(self.model, name).data = exact
+
+
+def _tensor(model: nn.Module, name: str) -> Tensor:
+    """A parameter or buffer by its name."""
+    path, _, own = name.rpartition(".")
+    tensor: Tensor = getattr(model.get_submodule(path), own)
+    return tensor
 
 
 @torch.no_grad()
@@ -71,7 +78,7 @@ def _copy(model: nn.Module, changed: Mapping[str, tuple[Tensor, Tensor]]) -> nn.
     for before, after in changed.values():
         is_parameter = isinstance(before, nn.Parameter)
         memo[id(before)] = nn.Parameter(after, before.requires_grad) if is_parameter else after
-    twin = copy.deepcopy(model, memo)
+    twin = copied(model, memo)
     for module, original in zip(twin.modules(), model.modules(), strict=True):
         resize(module, _shapes(original))
     return twin

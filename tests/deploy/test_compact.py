@@ -554,3 +554,23 @@ def test_lightning_is_not_needed() -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert done.stdout == "1.0\n", done.stderr
+
+
+@pytest.mark.parametrize("name", ["weight", "bias"])
+def test_weights_and_biases_may_be_buffers(name: str) -> None:
+    """Constants are added to them too; a carrier of constants is in the weight."""
+
+    def call(m: Any, x: Tensor) -> Tensor:
+        return F.linear(m.first(x).sigmoid(), m.weight, m.bias)
+
+    torch.manual_seed(0)
+    weight = table(3, 16)
+    parts = {"weight": weight, "bias": nn.Buffer(torch.randn(3))}
+    if name == "weight":
+        parts = {"weight": nn.Buffer(weight.data), "bias": None}
+    model = Apply(call, first=Linear(6, 16), **parts)
+    model.first.weight.data[:10] = 0
+    compaction = compact(model.eval(), images(2, 6))
+    assert compaction.model.first.out_features == (6 if name == "bias" else 7)
+    assert compaction.report.difference64 < 1e-12
+    assert gap(model, compaction.model, (images(5, 6),)) < 1e-6

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -72,3 +73,52 @@ def test_a_table_of_positions_is_not_judged_by_the_part_that_is_read() -> None:
     for length in (1, 3, 4, 5, 12):
         inputs = (torch.randn(2, length, 6).double(),)
         assert gap(model, compaction.model, inputs) < 1e-12
+
+
+def _attended(m: Any, x: Tensor, mask: Tensor) -> Tensor:
+    hidden = m.first(x).sigmoid() * x.shape[1]
+    return mask @ m.second(hidden)  # type: ignore[no-any-return]
+
+
+def _shifted(m: Any, x: Tensor, mask: Tensor) -> Tensor:
+    hidden = (m.first(x) + math.log(x.shape[1])).sigmoid()
+    return mask @ m.second(hidden)  # type: ignore[no-any-return]
+
+
+def _unshuffled(m: Any, x: Tensor) -> Tensor:
+    halves = x.unflatten(-1, (-1, 2))
+    hidden = m.first(halves.movedim(1, -1)).sigmoid() * x.shape[-1]
+    return m.second(hidden)  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize(
+    ("call", "shapes"),
+    [
+        *((call, lambda n: [(2, n, 6), (2, n, n)]) for call in (_attended, _shifted)),
+        (_unshuffled, lambda n: [(2, 6, 2 * n)]),
+    ],
+)
+def test_a_size_that_is_computed_with_is_no_constant(
+    call: Callable[..., Tensor], shapes: Callable[[int], list[tuple[int, ...]]]
+) -> None:
+    """Though the tensors have to agree on it, or it has to be even."""
+    torch.manual_seed(0)
+    model = with_dead_units(Apply(call, first=nn.Linear(6, 16), second=nn.Linear(16, 3))).double()
+    compaction = compact(model, tuple(torch.randn(shape).double() for shape in shapes(5)))
+    for size in (2, 5, 9, 20):
+        inputs = tuple(torch.randn(shape).double() for shape in shapes(size))
+        assert gap(model, compaction.model, inputs) < 1e-12
+
+
+def _by_width(m: Any, x: Tensor) -> Tensor:
+    y = m.second(m.first(x).relu())
+    return y.cumsum(1) if x.shape[1] > m.first.out_features else y  # type: ignore[no-any-return]
+
+
+def test_a_way_that_is_chosen_by_a_width_stays_where_it_was() -> None:
+    """The smaller model would choose by its own."""
+    torch.manual_seed(0)
+    model = with_dead_units(Apply(_by_width, first=nn.Linear(6, 16), second=nn.Linear(16, 3)))
+    compaction = compact(model, torch.randn(2, 3, 6))
+    for length in range(3, 20):
+        assert gap(model, compaction.model, (torch.randn(2, length, 6),)) < 1e-6

@@ -78,3 +78,21 @@ def test_shapes_that_no_compact_model_has_are_refused(rows: int) -> None:
     with pytest.raises(ValueError, match=r"can only be shown to work with"):
         load_compact(full, state, TOKENS)
     assert full.blocks[0].attention.qkv.out_features == 72
+
+
+@pytest.mark.parametrize(
+    ("state", "message"),
+    [
+        (None, "one of type NoneType is none"),
+        ([torch.ones(2)], "one of type list is none"),
+        ({"weight": 5}, "weight is of type int, no tensor"),
+        ({"state_dict": {"weight": torch.ones(2, 4)}}, "state_dict is of type dict, no tensor"),
+        ({"weight": torch.ones(0, 4)}, "nothing is left of weight"),
+    ],
+)
+@pytest.mark.parametrize("example", [None, torch.ones(1, 8)])
+def test_what_is_no_state_of_a_compact_model_is_refused_in_a_sentence(
+    state: dict[str, Tensor], message: str, example: Tensor | None
+) -> None:
+    with pytest.raises(ValueError, match=f"state_dict: {message}"):
+        load_compact(nn.Linear(8, 2, bias=False), state, example)

@@ -30,6 +30,14 @@ def hooked() -> nn.Module:
     return model
 
 
+def replaced() -> nn.Module:
+    """A closure over the original: a copy of the model would still compute with its weights."""
+    model = layer()
+    before = model[0].forward
+    model[0].forward = lambda x: before(x) + 1
+    return model
+
+
 def counting() -> nn.Module:
     def call(m: nn.Module, x: Tensor) -> Tensor:
         m.count.add_(1)
@@ -64,6 +72,7 @@ REFUSED: dict[str, tuple[Callable[[], object], str]] = {
     ),
     "masks": (masked, "0 .Linear. is under masks.*prune.remove"),
     "hooks": (hooked, "0 .Linear. has hooks"),
+    "another forward": (replaced, "0 .Linear. has a forward that was put on it"),
     "quantised": (quantised, "0 .Linear. is quantised"),
     "compiled": (lambda: torch.compile(layer()), "OptimizedModule.* is compiled"),
     "without values": (lambda: layer().to("meta"), "0.weight is on the meta device"),
