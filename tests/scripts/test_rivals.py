@@ -97,6 +97,21 @@ def test_a_rival_that_is_stopped_goes_on_as_if_it_had_not_been(
         assert torch.equal(weight, resumed.state_dict()[key]), key
 
 
+@pytest.mark.skipif(
+    importlib.util.find_spec("torch_pruning") is None,
+    reason="needs torch-pruning, the extra 'bench'",
+)
+def test_groups_are_removed_until_the_share_is_left_and_training_goes_on() -> None:
+    module = model()
+    config = OmegaConf.load(CHOICES / "group_norm.yaml")
+    run = fit(module, instantiate(config, left=0.5))
+    left = sum(w.numel() for w in module.parameters() if w.ndim > 1)
+    assert 0.3 * WEIGHTS < left <= 0.55 * WEIGHTS
+    (optimizer,) = run.optimizers
+    moved = {id(w) for group in optimizer.param_groups for w in group["params"]}
+    assert moved == {id(w) for w in module.parameters()}
+
+
 def test_modelpruning_is_done_when_its_window_is(tmp_path: Path) -> None:
     every = every_epoch(tmp_path)
     fit(model(), rival("modelpruning"), every)
