@@ -22,7 +22,7 @@ from l1prune.commands.source import Source
 from l1prune.commands.train import silence_advice
 from l1prune.deploy.compact import compact
 from l1prune.deploy.graph import first_line
-from l1prune.deploy.inputs import Arguments, first_call, in_batches
+from l1prune.deploy.inputs import Arguments, example_of, first_call, in_batches
 from l1prune.deploy.latency import BATCHES
 from l1prune.deploy.variants import (
     FORMS,
@@ -130,9 +130,8 @@ def prepare(folder: Path) -> None:
 
 def forms(network: nn.Module, maker: Maker) -> list[Variant]:
     """The network as it is in onnxruntime, and the smaller one in all forms."""
-    args, kwargs = maker.call
     try:
-        small = compact(network, kwargs or args).model
+        small = compact(network, example_of(maker.call)).model
     except (RuntimeError, ValueError) as error:
         maker.missing[str(error)] = ["compact"]
         return maker.made("dense", network, FORMS[1:])

@@ -33,6 +33,16 @@ def arguments(example_input: Any) -> Arguments:
     ), {}
 
 
+def example_of(call: Arguments) -> Any:
+    """The example that `arguments` makes such a call of.
+
+    >>> example_of(((1, 2), {})), example_of(((), {"x": 1}))
+    ((1, 2), {'x': 1})
+    """
+    args, kwargs = call
+    return kwargs or args
+
+
 def tensors(call: Arguments) -> list[Tensor]:
     """The tensors among the arguments, in order."""
     return [leaf for leaf in tree_leaves(call) if isinstance(leaf, Tensor)]

@@ -9,7 +9,7 @@ from torch import nn
 
 from l1prune.deploy.compact import compact
 from l1prune.deploy.graph import first_line
-from l1prune.deploy.inputs import Arguments, in_batches
+from l1prune.deploy.inputs import Arguments, example_of, in_batches
 from l1prune.deploy.macs import macs
 from l1prune.weights.shards import is_sharded
 
@@ -44,8 +44,7 @@ def outlook(network: nn.Module, call: Arguments) -> str:
 
 
 def _outlook(network: nn.Module, call: Arguments) -> str:
-    args, kwargs = call
-    example = kwargs or args
+    example = example_of(call)
     compaction = compact(network, example)
     report = compaction.report
     line = f"{report.before:,} → {report.after:,} parameters ({report.ratio:.2f} × fewer)"

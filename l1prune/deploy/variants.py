@@ -17,7 +17,7 @@ from l1prune.deploy.encodings import Encoding, Exact, Half, RowInt8
 from l1prune.deploy.execution import sparse
 from l1prune.deploy.export import export_onnx, export_program
 from l1prune.deploy.graph import quiet
-from l1prune.deploy.inputs import Arguments, in_batches
+from l1prune.deploy.inputs import Arguments, example_of, in_batches
 from l1prune.deploy.latency import BATCHES, Latency, latencies
 from l1prune.deploy.loading import load_compact
 from l1prune.deploy.macs import macs
@@ -103,7 +103,7 @@ def filled(network: nn.Module, file: Path, call: Arguments | None = None) -> nn.
             if call is None:
                 raise
             # With an example it takes as long as making it compact, and few need that.
-            return load_compact(network, state, _example(call)).eval()
+            return load_compact(network, state, example_of(call)).eval()
     except (RuntimeError, ValueError) as error:
         raise ValueError(f"{file} is of another network: {error}") from error
 
@@ -117,22 +117,17 @@ def _encoded(values: Encoding) -> Callable[[nn.Module, Arguments, Path], object]
     return lambda network, call, file: save_sparse(network, file, values)
 
 
-def _example(call: Arguments) -> Any:
-    args, kwargs = call
-    return kwargs or args
-
-
 def _write_onnx(network: nn.Module, call: Arguments, file: Path) -> None:
-    export_onnx(network, _example(call), file)
+    export_onnx(network, example_of(call), file)
 
 
 def _write_program(network: nn.Module, call: Arguments, file: Path) -> None:
-    export_program(network, _example(call), file)
+    export_program(network, example_of(call), file)
 
 
 def _read_sparse(file: Path, fresh: Callable[[], nn.Module], call: Arguments) -> Run:
     network = read_weights(file, fresh, call)
-    return sparse(network, _example(call), batches=BATCHES).model
+    return sparse(network, example_of(call), batches=BATCHES).model
 
 
 def _read_program(file: Path, fresh: Callable[[], nn.Module], call: Arguments) -> Run:
@@ -227,4 +222,4 @@ def timed(
 
 def counted(network: nn.Module, call: Arguments) -> tuple[int, int]:
     """The parameters of a network, and its multiply-accumulates for one example."""
-    return sum(w.numel() for w in network.parameters()), macs(network, _example(call))
+    return sum(w.numel() for w in network.parameters()), macs(network, example_of(call))

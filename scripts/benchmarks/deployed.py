@@ -12,7 +12,7 @@ from l1prune.commands.deploy import Tests, deploy
 from l1prune.commands.source import Source
 from l1prune.commands.train import silence_advice
 from l1prune.deploy.compact import compact
-from l1prune.deploy.inputs import first_call, in_batches
+from l1prune.deploy.inputs import example_of, first_call, in_batches
 from l1prune.deploy.variants import filled
 from l1prune.runs.deployment import Deployment, Measurement, metric_of
 
@@ -144,6 +144,5 @@ def exactness(run: Trained, source: Source, found: Deployment) -> Iterator[Row]:
     network = filled(module.network, source.weights)
     with first_call(network) as calls:
         Tests(module, data)(network)
-    args, kwargs = in_batches(calls[0], 2)
-    exact = compact(network, kwargs or args).report.difference64
+    exact = compact(network, example_of(in_batches(calls[0], 2))).report.difference64
     yield Row(f"{run.name}, compact: relative difference in float64", "", 1e-12, exact)
