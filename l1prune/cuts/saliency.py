@@ -44,17 +44,21 @@ class Saliency(Criterion):
     Nothing changes when a layer is scaled and the one after it scaled back, so layers compare as
     they are.
 
+    Saliency foretells what removing one weight costs. What a layer costs as a whole it
+    underestimates: the fewer weights a branch beside a skip has left, the less the loss holds on to
+    them, until it is gone. So each layer keeps a share of what its shape asks for.
+
     Args:
-        least: the share of the average layer's density that each layer keeps, in [0, 1].
+        least: that share, in [0, 1]; see `l1prune.cuts.scopes.densities`.
 
     Raises:
         ValueError: `least` is no share; when training starts: no optimizer sums up squares.
     """
 
-    def __init__(self, least: float = 0.1) -> None:
+    def __init__(self, least: float = 0.6) -> None:
         if not is_number(least, 0, 1):
             raise ValueError(
-                f"least must be a share from 0 to 1 of the average density, got {least!r}"
+                f"least must be a share from 0 to 1 of what a layer's shape asks for, got {least!r}"
             )
         self.least = least
         self._fishers: Fishers = {}

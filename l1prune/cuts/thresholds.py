@@ -157,7 +157,7 @@ class Sparsity(Threshold):
     def keep(self, scores: list[Tensor], sizes: list[int], progress: float = 1.0) -> list[Tensor]:
         counts = [layer.numel() for layer in scores]
         spare = self._spare(counts, sizes, progress)
-        floors = self._floors(counts, sizes, spare)
+        floors = self._floors([tuple(layer.shape) for layer in scores], sizes, spare)
         ranks = self._scope.comparables(scores)
         last = [
             None if rank is score else local(score) < 0  # as it was given, it is negative itself
@@ -169,10 +169,10 @@ class Sparsity(Threshold):
 
         return _with_floors(scores, floors, chosen)
 
-    def _floors(self, counts: list[int], sizes: list[int], spare: int) -> list[int]:
+    def _floors(self, shapes: list[tuple[int, ...]], sizes: list[int], spare: int) -> list[int]:
         """How many units each layer keeps, whatever they are worth."""
-        least = [self.floor] * len(counts)
-        by_scope = self._scope.floors(counts, sizes, spare)
+        least = [self.floor] * len(shapes)
+        by_scope = self._scope.floors(shapes, sizes, spare)
         more = [max(floor, also) for floor, also in zip(least, by_scope, strict=True)]
         needed = sum(floor * size for floor, size in zip(more, sizes, strict=True))
         return more if needed <= spare else least

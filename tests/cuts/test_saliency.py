@@ -127,7 +127,8 @@ def test_before_the_first_step_sizes_are_all_there_is() -> None:
 
 
 def test_each_layer_keeps_the_least_that_was_asked_for() -> None:
-    assert Saliency(least=0.3).scope.floors([100, 300], [1, 1], room=40) == [3, 9]
+    # Of 40 weights the shapes ask for 10 and 30, as 10 + 10 to 30 + 30.
+    assert Saliency(least=0.3).scope.floors([(10, 10), (30, 30)], [1, 1], room=40) == [3, 9]
 
 
 def test_what_it_has_learned_goes_along_in_a_checkpoint() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 from scope_samples import SCOPES, layers
 from torch import Tensor
 
-from l1prune.cuts.scopes import LAMP, Global, PerLayer, PerOutput, Relative, Scope
+from l1prune.cuts.scopes import LAMP, Global, PerLayer, PerOutput, Relative, Scope, densities
 from l1prune.cuts.thresholds import Sparsity
 
 
@@ -42,15 +43,40 @@ def test_lamp_is_the_papers_formula() -> None:
         )
 
 
-def test_every_layer_keeps_its_share_of_the_average_as_far_as_there_is_enough() -> None:
+def test_every_layer_keeps_its_share_of_what_its_shape_asks_for_as_far_as_there_is_enough() -> None:
     torch.manual_seed(0)
-    scores = [torch.rand(400), 1e-6 * torch.rand(600)]
+    scores = [torch.rand(10, 40), 1e-6 * torch.rand(20, 30)]  # both ask for half of what is left
     kept = Sparsity(0.9, scope=Global(0.1)).keep(scores, [1, 1])
-    assert [int(mask.sum()) for mask in kept] == [94, 6]
+    assert [int(mask.sum()) for mask in kept] == [95, 5]
     kept = Sparsity(0.9, scope=Global(least=0.0)).keep(scores, [1, 1])
     assert [int(mask.sum()) for mask in kept] == [99, 1]
     few = Sparsity(0.997, scope=Global(least=1.0)).keep(scores, [1, 1])
     assert [int(mask.sum()) for mask in few] == [2, 1]  # there is not enough for more
+
+
+@st.composite
+def rooms(draw: st.DrawFn) -> tuple[list[tuple[int, ...]], int]:
+    shapes = draw(st.lists(st.lists(st.integers(1, 20), max_size=3).map(tuple), min_size=1))
+    return shapes, draw(st.integers(0, sum(map(math.prod, shapes))))
+
+
+@given(rooms())
+def test_the_densities_that_shapes_ask_for_use_up_all_the_room(
+    given: tuple[list[tuple[int, ...]], int],
+) -> None:
+    shapes, room = given
+    found = densities(shapes, room)
+    assert all(0 <= density <= 1 for density in found)
+    kept = [density * math.prod(shape) for density, shape in zip(found, shapes)]
+    assert sum(kept) == pytest.approx(room)
+    asked = [max(sum(n for n in shape if n > 1), 1) for shape in shapes]
+    shares = [k / a for k, a, density in zip(kept, asked, found) if density < 1]
+    assert shares == pytest.approx([max(shares, default=0)] * len(shares))
+
+
+def test_a_small_layer_is_kept_whole_where_large_ones_are_thinned() -> None:
+    depthwise, pointwise = densities([(32, 1, 3, 3), (256, 32, 1, 1)], room=2000)
+    assert depthwise > 3 * pointwise
 
 
 @pytest.mark.parametrize("least", [-0.1, 1.1, "much"])
@@ -92,8 +118,8 @@ class Halves(Scope):
     def comparable(self, scores: Tensor) -> Tensor:
         return scores / 2 if len(scores) == 3 else scores
 
-    def floors(self, counts: Sequence[int], sizes: Sequence[int], room: int) -> list[int]:
-        return [2] * len(counts)
+    def floors(self, shapes: Sequence[Sequence[int]], sizes: Sequence[int], room: int) -> list[int]:
+        return [2] * len(shapes)
 
 
 def test_a_scope_of_the_users_own_decides_how_layers_compare() -> None:

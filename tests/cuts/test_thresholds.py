@@ -173,7 +173,8 @@ def test_what_stays_is_what_the_definition_says(
         room = threshold._spare(counts, sizes, 1.0)
         comparable = DEFINED.get(scope, scope.comparable)
         ranks = []
-        for layer, least in zip(scores, threshold._floors(counts, sizes, room)):
+        shapes = [tuple(layer.shape) for layer in scores]
+        for layer, least in zip(scores, threshold._floors(shapes, sizes, room)):
             alive = layer.double().clamp(min=-1)
             (first,) = largest_by_sorting([alive], [1], least)
             rank = comparable(layer).double().masked_fill(layer < 0, -1.0)

@@ -95,7 +95,7 @@ def test_a_gradual_threshold_of_the_users_own_gets_fifty_rounds_and_saliency() -
     fit(Task(), callback, epochs=10)
     assert callback.report is not None
     assert callback.report.sparsity == 0.8
-    assert callback.report.criterion == "Saliency(least=0.1)"
+    assert callback.report.criterion == "Saliency(least=0.6)"
 
 
 # ---- in a run
@@ -104,7 +104,7 @@ def test_a_gradual_threshold_of_the_users_own_gets_fifty_rounds_and_saliency() -
 @pytest.mark.parametrize(
     ("arguments", "make", "name"),
     [
-        ({}, Adam, "Saliency(least=0.1)"),
+        ({}, Adam, "Saliency(least=0.6)"),
         ({}, SGD, "Size()"),
         ({"prune_at": 0.5}, Adam, "Size()"),
         ({"strength": Follow()}, Adam, "Size()"),
@@ -125,7 +125,7 @@ def test_the_report_tells_the_criterion(arguments: dict[str, Any], make: Any, na
 
 def test_saliency_without_an_optimizer_that_tells_it_is_refused_before_training() -> None:
     task = Task(optimizer=partial(SGD, lr=0.01))
-    with pytest.raises(ValueError, match=r"criterion=Saliency\(least=0\.1\) goes by .* SGD does"):
+    with pytest.raises(ValueError, match=r"criterion=Saliency\(least=0\.6\) goes by .* SGD does"):
         fit(task, L1Pruning(criterion=Saliency()))
     assert not task.losses
 
@@ -148,7 +148,7 @@ def test_a_run_does_not_go_on_with_another_default(tmp_path: Path) -> None:
     adagrad, sgd = (Task(optimizer=partial(make, lr=0.01)) for make in (Adagrad, SGD))
     fit(adagrad, cutting(), Save(tmp_path / "half.ckpt"))
     says = (
-        r"the run began with cuts by Saliency\(least=0\.1\) and would go on with cuts by Size\(\): "
+        r"the run began with cuts by Saliency\(least=0\.6\) and would go on with cuts by Size\(\): "
         "give criterion and optimizer that it began with, or begin a new run"
     )
     with pytest.raises(ValueError, match=says) as caught:
@@ -170,7 +170,7 @@ def settled(given: Any = None) -> RunCriterion:
 
 def test_before_it_is_settled_it_has_no_name() -> None:
     assert str(RunCriterion(None)) == "" and RunCriterion(None).state_dict()["state"] == {}
-    assert str(settled()) == "Saliency(least=0.1)"
+    assert str(settled()) == "Saliency(least=0.6)"
     assert str(settled(Wanda())) == "Wanda()"
 
 
@@ -178,7 +178,7 @@ def test_a_state_that_was_loaded_can_be_saved_before_it_is_settled() -> None:
     state = settled().state_dict()
     again = RunCriterion(None)
     again.load_state_dict(state)
-    assert again.state_dict() == state and str(again) == "Saliency(least=0.1)"
+    assert again.state_dict() == state and str(again) == "Saliency(least=0.6)"
 
 
 @pytest.mark.parametrize("given", [None, Wanda(), Size()])

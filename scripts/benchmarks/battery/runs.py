@@ -1,0 +1,145 @@
+"""Runs of the battery: one network trained by one contender, and what it came to, kept in a file."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import os
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import torch
+from benchmarks.battery.data import Sources, Split
+from benchmarks.battery.tasks import Task
+from torch import Tensor, nn
+from torch.optim.lr_scheduler import LambdaLR
+from torch.utils.data import DataLoader
+
+from l1prune import LAMP, L1Pruning, Size, Sparsity, rounds
+from l1prune.zoo.examples import Examples, as_read
+
+Contender = Callable[[float], list[L.Callback]]
+"""The callbacks by which a network of a given sparsity comes about."""
+
+CONTENDERS: Mapping[str, Contender] = {
+    "dense": lambda sparsity: [],
+    "gradual": lambda sparsity: [
+        L1Pruning(0.0, Sparsity(sparsity, scope=LAMP()), prune_at=rounds(0.1, 0.6, 50))
+    ],
+    "pressure": lambda sparsity: [L1Pruning(threshold=Sparsity(sparsity), criterion=Size())],
+    "order": lambda sparsity: [L1Pruning(0.0, Sparsity(sparsity))],
+    "l1": lambda sparsity: [L1Pruning(threshold=Sparsity(sparsity))],
+}
+"""`gradual` and `l1`, and what lies between: pressure without order, and order without pressure."""
+
+
+class Learner(L.LightningModule):
+    """A network that learns a task, at rates that a cosine takes to zero after a short rise."""
+
+    def __init__(self, task: Task, network: nn.Module) -> None:
+        super().__init__()
+        self.task, self.network = task, network
+
+    def training_step(self, batch: tuple[Tensor, Tensor], index: int) -> Tensor:
+        return self.task.metric.loss(self.network(batch[0]), batch[1])
+
+    def configure_optimizers(self) -> Any:
+        optimizer = self.task.optimizer(self.parameters())
+        steps = int(self.trainer.estimated_stepping_batches)
+
+        def factor(step: int) -> float:
+            done = step / max(steps, 1)
+            return min(done / 0.05 + 0.01, 1.0) * (1 + math.cos(math.pi * done)) / 2
+
+        scheduler = {"scheduler": LambdaLR(optimizer, factor), "interval": "step"}
+        return {"optimizer": optimizer, "lr_scheduler": scheduler}
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One network to be trained."""
+
+    task: str
+    contender: str
+    seed: int
+
+    def file(self, folder: Path) -> Path:
+        """Where its figures are kept."""
+        return folder / self.task / f"{self.contender}-{self.seed}.json"
+
+
+def train(
+    task: Task, contender: Contender, seed: int, folder: Path, sources: Sources
+) -> dict[str, Any]:
+    """Train one network; its figures on validation and test data, and what is left of it."""
+    data = task.data(sources)
+    torch.manual_seed(seed)
+    network = task.network()
+    if task.warm:
+        network.load_state_dict(_warm(task, seed, folder, sources))
+    callbacks = contender(task.sparsity)
+    _fit(task, network, data.train, callbacks, seed)
+    network.eval()
+    left = sum(int(p.count_nonzero()) for p in network.parameters() if p.ndim > 1)
+    judged = {name: _judge(task, network, data, name) for name in ("train", "val", "test")}
+    return {**judged, "weights": left}
+
+
+def _warm(task: Task, seed: int, folder: Path, sources: Sources) -> dict[str, Tensor]:
+    """The trained network that a task begins with, trained once for all contenders."""
+    name = task.name.rpartition("-")[0]
+    file = folder / "dense" / f"{name}-{seed}.pt"
+    if not file.exists():
+        torch.manual_seed(seed)
+        network = task.network()
+        _fit(task.dense, network, task.data(sources).train, [], seed)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        part = file.with_suffix(f".{os.getpid()}.part")
+        torch.save(network.state_dict(), part)
+        part.replace(file)
+    state: dict[str, Tensor] = torch.load(file, weights_only=True)
+    return state
+
+
+def _fit(
+    task: Task, network: nn.Module, examples: Examples, callbacks: list[L.Callback], seed: int
+) -> None:
+    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+    order = torch.Generator().manual_seed(seed)
+    loader = DataLoader(
+        examples, task.batch, shuffle=True, drop_last=True, collate_fn=as_read, generator=order
+    )
+    trainer = L.Trainer(
+        max_epochs=task.passes, callbacks=callbacks, accelerator="cpu", logger=False,
+        enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False,
+    )  # fmt: skip
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "The 'train_dataloader' does not have many workers")
+        warnings.filterwarnings("ignore", "The '.*' was created with")
+        warnings.filterwarnings("ignore", "isinstance.*is deprecated")
+        trainer.fit(Learner(task, network), loader)
+
+
+@torch.no_grad()
+def _judge(task: Task, network: nn.Module, data: Split, part: str) -> dict[str, float]:
+    examples: Examples = getattr(data, part)
+    batches = range(0, len(examples), 1000)
+    answers = torch.cat([network(examples.inputs[at : at + 1000]) for at in batches])
+    metric = task.metric
+    return {
+        "figure": float(metric.figure(answers, examples.labels)),
+        "loss": float(metric.loss(answers, examples.labels)),
+    }
+
+
+def known(folder: Path, trials: list[Trial]) -> Iterator[tuple[Trial, dict[str, Any]]]:
+    """What trials came to that have ended."""
+    for trial in trials:
+        file = trial.file(folder)
+        if file.exists():
+            yield trial, json.loads(file.read_text(encoding="utf-8"))
