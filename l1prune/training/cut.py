@@ -8,6 +8,7 @@ import lightning.pytorch as pl
 import torch
 
 from l1prune.cuts import masks
+from l1prune.cuts.thresholds import Threshold
 from l1prune.penalties import Penalty
 from l1prune.training.run import Run
 from l1prune.weights.shards import check_agreement, local
@@ -17,8 +18,10 @@ from l1prune.weights.targets import Target
 @torch.no_grad()
 def cut_(
     run: Run, penalty: Penalty, targets: Sequence[Target], trainer: pl.Trainer, progress: float
-) -> None:
+) -> Threshold:
     """Decide what goes, and put it into the masks of the run; the weights are not changed yet.
+
+    Returns the threshold that decided, which says how layers compared.
 
     Args:
         run: in the phase in which cuts are due.
@@ -41,3 +44,4 @@ def cut_(
     run.masks.update(cut)
     for target in targets:
         local(target.parameter).add_(0.0)  # what pressure made −0.0, and the cut leaves, is +0.0
+    return by

@@ -8,6 +8,7 @@ import lightning.pytorch as pl
 from lightning.pytorch.utilities import rank_zero_warn
 
 from l1prune.cuts import masks
+from l1prune.cuts.starved import remarks
 from l1prune.training import loggers, rates
 from l1prune.training.averages import hold_averages_
 from l1prune.training.cut import cut_
@@ -144,9 +145,9 @@ class Session:
 
     def cut(self, trainer: pl.Trainer, module: pl.LightningModule, rounds: int) -> None:
         """Make the cut that is due after so many rounds."""
-        run = self._run
+        run, by = self._run, None
         if self.targets:  # others are frozen as yet
-            cut_(run, self._known.penalty, self.targets, trainer, rounds / run.rounds)
+            by = cut_(run, self._known.penalty, self.targets, trainer, rounds / run.rounds)
         self.hold(trainer, module)
         run.rounds_done = rounds
         if run.phase == "tune":
@@ -156,6 +157,8 @@ class Session:
             if report.starved:
                 names = ", ".join(report.starved)
                 rank_zero_warn(f"the cut left a single weight of {names}: cut less")
+            for remark in remarks(self.targets, run.masks, None if by is None else by.scope):
+                rank_zero_warn(remark)
 
     def _next_stage(self, trainer: pl.Trainer, module: pl.LightningModule, done: float) -> None:
         """Go on from the best network so far, with all that a stage counts at its beginning."""

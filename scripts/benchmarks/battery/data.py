@@ -75,22 +75,17 @@ def digits(sources: Sources) -> Split:
     return Split(data.train, data.val, data.test)
 
 
+def strokes(sources: Sources) -> Split:
+    """The same, row by row."""
+    return digits(sources).map(lambda pixels: pixels.squeeze(1))
+
+
 @lru_cache(maxsize=1)
 def characters(sources: Sources) -> Split:
     """Tiny Shakespeare in sequences of 48 characters; a part of it."""
     whole = _text(sources, 48)
     few = whole.train.subset(range(3000))
     return Split(few, whole.val.subset(range(1000)), whole.test.subset(range(1000)))
-
-
-@lru_cache(maxsize=1)
-def plays(sources: Sources) -> Split:
-    """Of which eighth of tiny Shakespeare, of a few plays each, 32 characters are."""
-    inputs = _text(sources, 32).train.inputs
-    labels = torch.arange(len(inputs)) * 8 // len(inputs)
-    order = torch.randperm(len(inputs), generator=torch.Generator().manual_seed(0)).tolist()
-    every = Examples(inputs, labels)
-    return Split(*(every.subset(order[a:b]) for a, b in ((0, 6000), (6000, 9000), (9000, 19000))))
 
 
 def _text(sources: Sources, length: int) -> Split:

@@ -1,0 +1,100 @@
+"""Starved layers: of which a cut left so little that a person should know."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from l1prune.cuts.scopes import Scope
+from l1prune.weights.shards import is_sharded
+from l1prune.weights.targets import Target
+
+SHOWN = 5
+"""How many layers are named."""
+
+
+@torch.no_grad()
+def at_floor(
+    targets: Sequence[Target], masks: Mapping[str, Tensor], scope: Scope
+) -> dict[str, tuple[int, int]]:
+    """Layers with no more than their floor: by name, the weights that are left, and of how many.
+
+    Those would have lost more by what their weights are worth.
+
+    Args:
+        targets: the weights.
+        masks: what stays of each, by name.
+        scope: by which layers compared.
+
+    >>> from torch import nn, ones, zeros; from l1prune import Global
+    >>> a, b = (Target(name, nn.Parameter(ones(10, 10))) for name in "ab")
+    >>> masks = {"a": torch.eye(10).bool(), "b": ones(10, 10).bool()}
+    >>> at_floor([a, b], masks, Global(least=0.5))
+    {'a': (10, 100)}
+    """
+    cut = [target for target in targets if target.name in masks]
+    left = [int(masks[target.name].sum()) for target in cut]
+    shapes = [tuple(target.parameter.shape) for target in cut]
+    floors = scope.floors(shapes, [1] * len(cut), sum(left))
+    return {
+        target.name: (count, target.parameter.numel())
+        for target, count, floor in zip(cut, left, floors, strict=True)
+        if count <= floor < target.parameter.numel()
+    }
+
+
+@torch.no_grad()
+def dead_outputs(
+    targets: Sequence[Target], masks: Mapping[str, Tensor]
+) -> dict[str, tuple[int, int]]:
+    """Layers most of whose outputs no input reaches: by name, how many, and of how many.
+
+    Of weights that are sharded, no process sees whole outputs: they are left out.
+
+    >>> from torch import nn, ones
+    >>> target = Target("w", nn.Parameter(ones(3, 2)))
+    >>> dead_outputs([target], {"w": torch.tensor([[1, 0], [0, 0], [0, 0]]).bool()})
+    {'w': (2, 3)}
+    """
+    found = {}
+    for target in targets:
+        mask = masks.get(target.name)
+        if mask is None or mask.ndim < 2 or is_sharded(target.parameter):
+            continue
+        outputs = mask.movedim(1 - target.inputs, 0) if not target.stacked else mask.flatten(0, 1)
+        alive = outputs.flatten(1).any(1)
+        dead = len(alive) - int(alive.sum())
+        if 2 * dead > len(alive):
+            found[target.name] = (dead, len(alive))
+    return found
+
+
+def remarks(
+    targets: Sequence[Target], masks: Mapping[str, Tensor], scope: Scope | None
+) -> Iterator[str]:
+    """What a person should know of what a cut left, a sentence each.
+
+    Args:
+        targets: the weights.
+        masks: what stays of each, by name.
+        scope: by which layers compared; None: they did not.
+    """
+    if scope is not None and (few := at_floor(targets, masks, scope)):
+        yield (
+            f"the cut left no more than their floor of weights to {_named(few)}: they would have "
+            "lost more by what they are worth, and may be what holds the network back; cut less, or "
+            "leave them out of targets with Except"
+        )
+    if dead := dead_outputs(targets, masks):
+        yield (
+            f"the cut left most outputs without a weight in {_named(dead)}: "
+            "l1prune.deploy.compact leaves them out of the model"
+        )
+
+
+def _named(layers: Mapping[str, tuple[int, int]]) -> str:
+    shown = [f"{name} ({few} of {all_})" for name, (few, all_) in [*layers.items()][:SHOWN]]
+    more = len(layers) - len(shown)
+    return ", ".join(shown) + (f" and {more} more" if more else "")
