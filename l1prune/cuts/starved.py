@@ -84,7 +84,7 @@ def remarks(
     if scope is not None and (few := at_floor(targets, masks, scope)):
         yield (
             f"the cut left no more than their floor of weights to {_named(few)}: they would have "
-            "lost more by what they are worth, and may be what holds the network back; cut less, or "
+            "lost more by what they are worth, and may hold the network back now; cut less, or "
             "leave them out of targets with Except"
         )
     if dead := dead_outputs(targets, masks):
