@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from l1prune.cuts.plans import Budget as Budget
     from l1prune.cuts.plans import Plan as Plan
     from l1prune.cuts.plans import SparsityPath as SparsityPath
+    from l1prune.cuts.refit import Refit as Refit
     from l1prune.cuts.saliency import Saliency as Saliency
     from l1prune.cuts.scopes import LAMP as LAMP
     from l1prune.cuts.scopes import Global as Global
@@ -79,6 +80,7 @@ ROOMS = {
     "cuts.criteria": "Criterion Size",
     "cuts.masks": "Cut",
     "cuts.plans": "Budget Plan SparsityPath",
+    "cuts.refit": "Refit",
     "cuts.saliency": "Saliency",
     "cuts.scopes": "Global LAMP PerLayer PerOutput Relative Scope",
     "cuts.semi_structured": "SemiStructured",

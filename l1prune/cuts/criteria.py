@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from torch import Tensor, nn
 from torch.optim import Optimizer
@@ -48,6 +48,20 @@ class Criterion(Protocol):
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take what `state_dict` gave."""
         return
+
+
+@runtime_checkable
+class RefittingCriterion(Criterion, Protocol):
+    """A criterion that also says what becomes of the weights that a cut leaves."""
+
+    def refit_(self, targets: Sequence[Target], masks: Mapping[str, Tensor]) -> None:
+        """Change the weights that stay, now that these are known. Processes call it together.
+
+        Args:
+            targets: the weights, as they were before the cut.
+            masks: what stays of each, by name.
+        """
+        ...
 
 
 @dataclass(frozen=True)

@@ -6,25 +6,21 @@ models", ICLR 2024.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
-from functools import partial
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
-import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
 from torch.optim import Optimizer
 
 from l1prune.cuts.criteria import Criterion
+from l1prune.cuts.inputs import InputSums, Summary
 from l1prune.cuts.scopes import PerOutput, Scope
 from l1prune.weights.pieces import widest
 from l1prune.weights.shards import local, spread
 from l1prune.weights.targets import Target
-
-KEPT = 0.5
-"""What inputs before a cut count after it, beside those since."""
 
 
 class Wanda(Criterion):
@@ -44,7 +40,7 @@ class Wanda(Criterion):
     """
 
     def __init__(self) -> None:
-        self._inputs: dict[str, Tensor] = {}  # of each feature Σx², and behind them how many x
+        self._squares = InputSums(squares_of)
 
     def __repr__(self) -> str:
         return "Wanda()"
@@ -54,66 +50,39 @@ class Wanda(Criterion):
         return PerOutput()
 
     def watch(self, model: nn.Module, targets: Sequence[Target]) -> AbstractContextManager[Any]:
-        return self._hooks(model, targets)
-
-    @contextmanager
-    def _hooks(self, model: nn.Module, targets: Sequence[Target]) -> Iterator[None]:
-        names = {id(target.parameter): target.name for target in targets}
-        handles = [
-            module.register_forward_pre_hook(partial(self._see, names[id(weight)], features))
-            for module in model.modules()
-            if (features := features_of(module)) is not None
-            and (weight := module._parameters.get("weight")) is not None
-            and id(weight) in names
-        ]
-        try:
-            yield
-        finally:
-            for handle in handles:
-                handle.remove()
-
-    @torch.no_grad()
-    def _see(self, name: str, features: Features, module: nn.Module, args: tuple[Any, ...]) -> None:
-        if not (module.training and args):
-            return
-        inputs = features(args[0].detach())
-        squares = inputs.to(widest(inputs.device)).square()
-        seen = torch.cat([squares.sum(0), squares.new_tensor([len(squares)])])
-        self._inputs[name] = self._inputs[name].to(seen) + seen if name in self._inputs else seen
+        return self._squares.watch(model, targets)
 
     @torch.no_grad()
     def weigh(self, targets: Sequence[Target], optimizers: Sequence[Optimizer]) -> list[Tensor]:
         worth = []
         for target in targets:
-            w, seen = local(target.parameter), self._inputs.get(target.name)
-            if seen is None:
+            w, mean = local(target.parameter), self._squares.mean(target.name)
+            if mean is None:
                 worth.append(w)
-                continue
-            everywhere = seen.clone()
-            if dist.is_available() and dist.is_initialized():
-                dist.all_reduce(everywhere)
-            norms = (everywhere[:-1] / everywhere[-1].clamp(min=1)).sqrt()
-            worth.append(w * local(spread(_by_weight(norms, target), target.parameter)).to(w))
-            self._inputs[target.name] = seen * KEPT
+            else:
+                norms = _by_weight(mean.sqrt(), target)
+                worth.append(w * local(spread(norms, target.parameter)).to(w))
+        self._squares.forget_half()
         return worth
 
     def state_dict(self) -> dict[str, Any]:
-        own = {name: seen.cpu() for name, seen in self._inputs.items()}
-        if not (dist.is_available() and dist.is_initialized()):
-            return {"inputs": [own]}
-        everywhere: list[Any] = [None] * dist.get_world_size()
-        dist.all_gather_object(everywhere, own)
-        return {"inputs": everywhere}
+        return self._squares.state_dict()
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        inputs = state["inputs"]
-        distributed = dist.is_available() and dist.is_initialized()
-        rank, processes = (dist.get_rank(), dist.get_world_size()) if distributed else (0, 1)
-        if len(inputs) == processes:
-            self._inputs = dict(inputs[rank])
-        elif rank == 0:  # on another number of processes the first takes what all had seen
-            names = {name for one in inputs for name in one}
-            self._inputs = {n: sum(one[n] for one in inputs if n in one) for n in names}
+        self._squares.load_state_dict(state)
+
+
+def squares_of(module: nn.Module) -> Summary | None:
+    """How the squares of each feature of a layer's inputs are summed up; None: not known."""
+    features = features_of(module)
+    if features is None:
+        return None
+
+    def summary(x: Tensor) -> tuple[Tensor, int]:
+        inputs = features(x)
+        return inputs.to(widest(inputs.device)).square().sum(0), len(inputs)
+
+    return summary
 
 
 Features = Callable[[Tensor], Tensor]

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from l1prune.checks import in_words
-from l1prune.cuts.criteria import Criterion, Size
+from l1prune.cuts.criteria import Criterion, RefittingCriterion, Size
 from l1prune.cuts.plans import Plan
 from l1prune.cuts.saliency import Saliency, sums_up_squares
 from l1prune.cuts.scopes import Scope
@@ -125,6 +125,11 @@ class RunCriterion:
                     f"criterion={self} weighs {target.name} by NaN; give each weight a number"
                 )
         return worth
+
+    def refit_(self, targets: Sequence[Target], masks: Mapping[str, Tensor]) -> None:
+        """Let what stays take over from what does not, if the criterion knows how."""
+        if isinstance(self._settled, RefittingCriterion):
+            self._settled.refit_(targets, masks)
 
     def reset(self) -> None:
         """Forget what was learned, and let go of the model."""

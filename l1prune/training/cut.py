@@ -19,8 +19,9 @@ from l1prune.weights.targets import Target
 def cut_(
     run: Run, penalty: Penalty, targets: Sequence[Target], trainer: pl.Trainer, progress: float
 ) -> Threshold:
-    """Decide what goes, and put it into the masks of the run; the weights are not changed yet.
+    """Decide what goes, and put it into the masks of the run.
 
+    The zeros are not written yet; where the criterion refits what stays, that is changed.
     Returns the threshold that decided, which says how layers compared.
 
     Args:
@@ -42,6 +43,7 @@ def cut_(
     if trainer.world_size > 1:
         check_agreement(cut, {target.name: target.parameter.detach() for target in targets})
     run.masks.update(cut)
+    run.criterion.refit_(targets, cut)
     for target in targets:
         local(target.parameter).add_(0.0)  # what pressure made −0.0, and the cut leaves, is +0.0
     return by

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from l1prune import L1Pruning, Sparsity, Wanda, find_targets, rounds
 from l1prune.cuts.scopes import PerOutput
-from l1prune.cuts.wanda import KEPT
+from l1prune.cuts.inputs import KEPT
 
 
 def inputs(*shape: int, seed: int = 0) -> Tensor:
