@@ -35,8 +35,9 @@ class Refit(RefittingCriterion):
 
     The weights that stay of each output are moved to where it comes closest, in least squares over
     the inputs since the last cut, to what it was before. So a network loses less at each cut and
-    has less to learn again: for a trained one that is to be pruned in few passes. Each cut costs `ITERATIONS` products of a layer's weights with its inputs' second moments, which are
-    kept, (inputs)² numbers a layer, until the last cut.
+    has less to learn again: for a trained one that is to be pruned in few passes. Each cut costs
+    `ITERATIONS` products of a layer's weights with the second moments of its inputs. These are kept
+    until the last cut, (inputs)² numbers a layer.
 
     Linear layers and convolutions over one or two dimensions are fitted. Left as they are: others,
     such as an LSTM; those with more than `most` inputs; weights that are sharded over processes.

@@ -12,6 +12,7 @@ from l1prune.checks import check_same
 from l1prune.cuts.criteria import Criterion
 from l1prune.cuts.masks import Masks, hold_saved_
 from l1prune.cuts.plans import Outcome, Plan
+from l1prune.cuts.refit import Refit
 from l1prune.cuts.thresholds import Threshold
 from l1prune.penalties import Penalty
 from l1prune.pressure.forms import Form
@@ -89,6 +90,15 @@ class L1Pruning(Original, pl.Callback):
         )
         self._evaluates = self._evaluates_ours = self._resumed = self._started = False
         self._reset()
+
+    @classmethod
+    def finetune(cls, **arguments: Any) -> L1Pruning:
+        """The same for a trained network with few passes to be pruned in: see `Refit`.
+
+        >>> L1Pruning.finetune(threshold=0.001).recipe.criterion
+        Refit(Saliency(least=0.6), damping=0.01, most=4608)
+        """
+        return cls(**{**arguments, "criterion": Refit(arguments.get("criterion"))})
 
     def _reset(self) -> None:
         """Forget the last run."""
@@ -236,7 +246,7 @@ class L1Pruning(Original, pl.Callback):
             if not trainer.sanity_checking:
                 self._fitting.expect_moves()
 
-    def on_test_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+    def on_test_epoch_end(self, trainer: pl.Trainer, _: pl.LightningModule) -> None:
         loggers.define_axes(trainer.loggers, trainer.callback_metrics)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:

@@ -14,8 +14,8 @@ from tasks import Task, fit
 from torch import Tensor, nn
 
 from l1prune import L1Pruning, Sparsity, Wanda, find_targets, rounds
-from l1prune.cuts.scopes import PerOutput
 from l1prune.cuts.inputs import KEPT
+from l1prune.cuts.scopes import PerOutput
 
 
 def inputs(*shape: int, seed: int = 0) -> Tensor:

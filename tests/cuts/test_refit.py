@@ -1,0 +1,172 @@
+"""Refit: what is left of a layer takes over from what was cut."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import pytest
+import torch
+from tasks import Task, fit
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.utils.data import TensorDataset
+
+from l1prune import L1Pruning, Refit, Size, Sparsity, Wanda, find_targets, rounds
+from l1prune.cuts.refit import moments_of, refit
+
+
+def correlated(*shape: int) -> Tensor:
+    """Inputs that tell much of each other."""
+    mixing = torch.randn(shape[-1], shape[-1]) / shape[-1] ** 0.5
+    return torch.randn(shape) @ (torch.eye(shape[-1]) * 0.3 + mixing)
+
+
+def best(w: Tensor, mask: Tensor, moments: Tensor, damping: float) -> Tensor:
+    """The definition, output by output: a linear system of what stays."""
+    inputs = moments.shape[-1]
+    rows, stays = w.double().reshape(-1, inputs), mask.reshape(-1, inputs)
+    found = torch.zeros_like(rows)
+    for number, (row, kept) in enumerate(zip(rows, stays)):
+        of_group = moments[number * len(moments) // len(rows)].double()
+        damped = of_group + damping * of_group.diagonal().mean() * torch.eye(inputs)
+        found[number, kept] = torch.linalg.solve(damped[kept][:, kept], damped[kept] @ row)
+    return found.view(w.shape)
+
+
+@pytest.mark.parametrize("keep", [0.1, 0.5, 0.9])
+def test_what_stays_is_the_least_squares_solution(keep: float) -> None:
+    x, w = correlated(500, 12), torch.randn(6, 12)
+    mask = torch.rand(6, 12) < keep
+    moments = (x.T @ x / 500).unsqueeze(0)
+    found = refit(w, mask, moments, damping=0.01)
+    assert torch.allclose(found.double(), best(w, mask, moments, 0.01), atol=1e-4)
+    assert bool((found[~mask] == 0).all())
+
+
+def test_an_output_is_closer_to_what_it_was_than_without() -> None:
+    x, w = correlated(500, 12), torch.randn(6, 12)
+    mask = w.abs() > w.abs().median()
+    before, cut = F.linear(x, w), F.linear(x, w * mask)
+    found = F.linear(x, refit(w, mask, (x.T @ x / 500).unsqueeze(0)))
+    assert (found - before).square().mean() < 0.7 * (cut - before).square().mean()
+
+
+def test_nothing_moves_where_nothing_is_cut_or_inputs_are_not_related() -> None:
+    w = torch.randn(4, 6)
+    related = torch.rand(1, 6, 6)
+    assert torch.equal(refit(w, torch.ones(4, 6).bool(), related @ related.mT), w)
+    mask = torch.rand(4, 6) < 0.5
+    alone = torch.diag_embed(torch.rand(1, 6) + 0.1)
+    assert torch.allclose(refit(w, mask, alone), w * mask)
+
+
+LAYERS: dict[str, tuple[Callable[[], Any], tuple[int, ...]]] = {
+    "linear": (lambda: nn.Linear(6, 4, bias=False), (5, 3, 6)),
+    "line": (lambda: nn.Conv1d(4, 6, 3, stride=2, padding=1, groups=2, bias=False), (5, 4, 9)),
+    "image": (lambda: nn.Conv2d(4, 6, (3, 2), 1, (1, 0), 2, bias=False), (5, 4, 9, 9)),
+    "depthwise": (lambda: nn.Conv2d(4, 4, 3, padding="same", groups=4, bias=False), (5, 4, 6, 6)),
+    "mirrored": (
+        lambda: nn.Conv2d(2, 3, 3, padding=1, padding_mode="reflect", bias=False), (5, 2, 6, 6),
+    ),
+    "one alone": (lambda: nn.Conv2d(2, 3, 3, bias=False), (2, 6, 6)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("make", "shape"), LAYERS.values(), ids=LAYERS)
+def test_moments_are_those_of_what_each_output_sees(
+    make: Callable[[], Any], shape: tuple[int, ...]
+) -> None:
+    layer, x = make(), torch.randn(shape)
+    total, count = moments_of(layer)(x)
+    rows = layer.weight.detach().reshape(len(total), -1, total.shape[-1])
+    squares = (rows @ total * rows).sum() / count
+    outputs = layer(x).detach()
+    each = outputs.numel() / count / len(total)  # outputs of a group
+    assert squares.item() == pytest.approx(outputs.square().sum().item() / count, rel=1e-4)
+    assert each == rows.shape[1]
+
+
+def after_cut(layer: Any, x: Tensor, criterion: Refit, keep: float = 0.5) -> tuple[Tensor, Tensor]:
+    """The layer's weight before, and refitted."""
+    targets = find_targets(layer)
+    with criterion.watch(layer, targets):
+        layer(x)
+    before = layer.weight.detach().clone()
+    criterion.refit_(targets, {"weight": torch.rand(before.shape) < keep})
+    return before, layer.weight.detach()
+
+
+def test_layers_that_are_too_wide_are_left_as_they_are() -> None:
+    before, after = after_cut(nn.Linear(6, 4), correlated(50, 6), Refit(most=5))
+    assert torch.equal(before, after)
+    before, after = after_cut(nn.Linear(6, 4), correlated(50, 6), Refit(most=6))
+    assert not torch.equal(before, after)
+
+
+def test_inputs_that_are_not_finite_move_nothing() -> None:
+    x = correlated(50, 6)
+    x[0, 0] = torch.nan
+    before, after = after_cut(nn.Linear(6, 4), x, Refit())
+    assert torch.equal(before, after)
+
+
+def test_only_what_is_seen_in_training_counts() -> None:
+    before, after = after_cut(nn.Linear(6, 4).eval(), correlated(50, 6), Refit())
+    assert torch.equal(before, after)
+
+
+@pytest.mark.parametrize(
+    "arguments", [{"criterion": "saliency"}, {"damping": 0.0}, {"damping": -1}, {"most": 0}]
+)
+def test_arguments_that_make_no_sense_are_refused(arguments: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=next(iter(arguments))):
+        Refit(**arguments)
+
+
+def test_the_criterion_of_a_finetune_is_refitted() -> None:
+    assert str(L1Pruning.finetune(criterion=Size()).recipe.criterion).startswith("Refit(Size()")
+    assert L1Pruning.finetune(strength=0.5).strength == 0.5
+
+
+class Keep(L.Callback):
+    """Saves in the middle of the run."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        if trainer.current_epoch == 4:
+            trainer.save_checkpoint(self.file)
+
+
+@pytest.mark.parametrize("inner", [None, Wanda()], ids=str)
+def test_a_run_that_was_stopped_refits_as_the_one_that_was_not(tmp_path: Path, inner: Any) -> None:
+    def pruning() -> L1Pruning:
+        return L1Pruning.finetune(
+            threshold=Sparsity(0.8), prune_at=rounds(0.2, 0.8, 12), criterion=inner
+        )
+
+    whole, again = Task(), Task()
+    fit(whole, pruning(), Keep(tmp_path / "half.ckpt"), epochs=10)
+    fit(again, pruning(), epochs=10, resume=tmp_path / "half.ckpt")
+    for name, value in whole.state_dict().items():
+        assert torch.equal(again.state_dict()[name], value), name
+
+
+def test_a_trained_network_loses_less_to_a_large_cut() -> None:
+    x = torch.randn(200, 3) @ torch.randn(3, 8) + 0.1 * torch.randn(200, 8)
+    data = TensorDataset(x, torch.tanh(x[:, :2]))
+    dense = Task(data=data)
+    fit(dense, epochs=20)
+
+    def lost(criterion: Any) -> float:
+        task = Task(copy.deepcopy(dense.net), partial(torch.optim.SGD, lr=0.0), data)
+        fit(task, L1Pruning(0.0, Sparsity(0.7), prune_at=0.5, criterion=criterion), epochs=4)
+        return sum(task.losses[-20:]) - sum(task.losses[:20])
+
+    assert lost(Refit(Size())) < 0.5 * lost(Size())
