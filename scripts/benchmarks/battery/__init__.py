@@ -1,1 +1,98 @@
 """A battery of small tasks: whether the default loses to plain gradual pruning on any of them."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from itertools import product
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+from benchmarks.battery.data import Sources
+from benchmarks.battery.runs import Trial
+from benchmarks.battery.runs import run as train
+from benchmarks.battery.table import Figures, summary, table
+from benchmarks.battery.tasks import FRESH, TASKS, TRAINED, UNSCALED
+
+PARTS = {
+    "Under Adam": (FRESH, ("dense", "gradual", "pressure", "order", "l1")),
+    "Under SGD with momentum": (UNSCALED, ("dense", "gradual", "pressure", "order", "l1")),
+    "From a trained network": (TRAINED, ("dense", "gradual", "l1", "finetune")),
+}
+"""By its heading: the tasks of a part, and who contends; the last is what is recommended."""
+
+
+def add_arguments(command: argparse.ArgumentParser) -> None:
+    """The options of `benchmark.py battery`."""
+    command.add_argument("--only", type=names, default=(*TASKS,), help=f"of {','.join(TASKS)}")
+    command.add_argument("--seeds", type=seeds, default=(0, 1, 2), help="default: 0,1,2")
+    command.add_argument("--folder", type=Path, default=Path("multirun/battery"), help="of figures")
+    command.add_argument("--jobs", type=int, default=1, help="runs at once (default: 1)")
+    command.add_argument("--mnist", type=Path, help="a folder with MNIST; without it, the Hub's")
+    command.add_argument("--text", type=Path, help="tiny Shakespeare; without it, a download")
+    command.add_argument(
+        "--part", default="test", choices=("train", "val", "test"), help="judged by (default: test)"
+    )
+
+
+def names(text: str) -> tuple[str, ...]:
+    """Tasks by name."""
+    given = tuple(text.split(","))
+    if unknown := [name for name in given if name not in TASKS]:
+        raise argparse.ArgumentTypeError(f"no task {unknown[0]!r}; there are {', '.join(TASKS)}")
+    return given
+
+
+def seeds(text: str) -> tuple[int, ...]:
+    """Whole numbers."""
+    try:
+        return tuple(int(number) for number in text.split(","))
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"give whole numbers as 0,1,2, not {text}") from error
+
+
+def run(options: argparse.Namespace) -> int:
+    """Run what is missing, seed by seed, and print the tables."""
+    trials = [
+        Trial(task.name, contender, seed)
+        for seed in options.seeds
+        for tasks, contenders in PARTS.values()
+        for task, contender in product(tasks, contenders)
+        if task.name in options.only
+    ]
+    sources = Sources(options.mnist, options.text)
+    figures = _figures(trials, _run(trials, options, sources), options.part)
+    for heading, (tasks, contenders) in PARTS.items():
+        shown = [task.name for task in tasks if task.name in options.only]
+        if shown:
+            print(f"### {heading}\n\n{table(figures, contenders, shown)}\n")
+            print(f"{summary(figures, contenders[1:], shown)}\n")
+    return 0
+
+
+def _run(
+    trials: Sequence[Trial], options: argparse.Namespace, sources: Sources
+) -> Iterable[dict[str, Any]]:
+    work = partial(train, folder=options.folder, sources=sources)
+    if options.jobs == 1:
+        return _told(trials, map(work, trials))
+    with ProcessPoolExecutor(options.jobs, mp_context=get_context("spawn")) as pool:
+        return [*_told(trials, pool.map(work, trials))]
+
+
+def _told(trials: Sequence[Trial], found: Iterable[dict[str, Any]]) -> Iterable[dict[str, Any]]:
+    for trial, one in zip(trials, found, strict=True):
+        figure = f"{one['test']['figure']:.4g}, {one['weights']:,} weights left"
+        print(f"{trial.task}, {trial.contender}, {trial.seed}: {figure}", file=sys.stderr)
+        yield one
+
+
+def _figures(trials: Sequence[Trial], found: Iterable[dict[str, Any]], part: str) -> Figures:
+    return {
+        (trial.task, trial.contender, trial.seed): one[part]["figure"]
+        for trial, one in zip(trials, found, strict=True)
+    }

@@ -124,9 +124,7 @@ def table(sources: Sources) -> Split:
     return whole.map(lambda x: torch.cat([x, torch.randn(len(x), 20, generator=more)], 1))
 
 
-def _drawn(
-    draw: Callable[..., Tensor], answer: Callable[[Tensor], Tensor], noise: float
-) -> Split:
+def _drawn(draw: Callable[..., Tensor], answer: Callable[[Tensor], Tensor], noise: float) -> Split:
     """5,000 examples to learn from, 5,000 to choose by, 20,000 to judge by."""
     random = torch.Generator().manual_seed(0)
     parts = []

@@ -1,4 +1,4 @@
-"""Runs of the battery: one network trained by one contender, and what it came to, kept in a file."""
+"""Runs of the battery: a network trained by a contender, and what it came to, kept in a file."""
 
 from __future__ import annotations
 
@@ -7,35 +7,36 @@ import logging
 import math
 import os
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import lightning as L
 import torch
-from benchmarks.battery.data import Sources, Split
-from benchmarks.battery.tasks import Task
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.data import DataLoader
 
+from benchmarks.battery.data import Sources, Split
+from benchmarks.battery.tasks import TASKS, Task
 from l1prune import LAMP, L1Pruning, Size, Sparsity, rounds
 from l1prune.zoo.examples import Examples, as_read
 
-Contender = Callable[[float], list[L.Callback]]
-"""The callbacks by which a network of a given sparsity comes about."""
+Contender = Callable[[float], L1Pruning | None]
+"""What makes a network of a given sparsity; None: it stays dense."""
 
 CONTENDERS: Mapping[str, Contender] = {
-    "dense": lambda sparsity: [],
-    "gradual": lambda sparsity: [
-        L1Pruning(0.0, Sparsity(sparsity, scope=LAMP()), prune_at=rounds(0.1, 0.6, 50))
-    ],
-    "pressure": lambda sparsity: [L1Pruning(threshold=Sparsity(sparsity), criterion=Size())],
-    "order": lambda sparsity: [L1Pruning(0.0, Sparsity(sparsity))],
-    "l1": lambda sparsity: [L1Pruning(threshold=Sparsity(sparsity))],
+    "dense": lambda sparsity: None,
+    "gradual": lambda sparsity: L1Pruning(
+        0.0, Sparsity(sparsity, scope=LAMP()), prune_at=rounds(0.1, 0.6, 50)
+    ),
+    "pressure": lambda sparsity: L1Pruning(threshold=Sparsity(sparsity), criterion=Size()),
+    "order": lambda sparsity: L1Pruning(0.0, Sparsity(sparsity)),
+    "l1": lambda sparsity: L1Pruning(threshold=Sparsity(sparsity)),
+    "finetune": lambda sparsity: L1Pruning.finetune(threshold=Sparsity(sparsity)),
 }
-"""`gradual` and `l1`, and what lies between: pressure without order, and order without pressure."""
+"""`gradual` and `l1`, and between them pressure without order, and order without pressure."""
 
 
 class Learner(L.LightningModule):
@@ -72,18 +73,47 @@ class Trial:
         """Where its figures are kept."""
         return folder / self.task / f"{self.contender}-{self.seed}.json"
 
+    @property
+    def recipe(self) -> str:
+        """What its contender does, by which figures of another version are known."""
+        pruning = CONTENDERS[self.contender](TASKS[self.task].sparsity)
+        return "dense" if pruning is None else json.dumps(pruning.recipe.words, sort_keys=True)
+
+    def figures(self, folder: Path) -> dict[str, Any] | None:
+        """What it came to; None: it has not been run, or with another recipe."""
+        file = self.file(folder)
+        if not file.exists():
+            return None
+        found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+        return found if found["recipe"] == self.recipe else None
+
+
+def run(trial: Trial, folder: Path, sources: Sources) -> dict[str, Any]:
+    """Train the network of a trial and keep its figures, unless that has been done."""
+    figures = trial.figures(folder)
+    if figures is None:
+        task = TASKS[trial.task]
+        pruning = CONTENDERS[trial.contender](task.sparsity)
+        figures = {"recipe": trial.recipe, **train(task, pruning, trial.seed, folder, sources)}
+        file = trial.file(folder)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        part = file.with_suffix(f".{os.getpid()}.part")
+        part.write_text(json.dumps(figures), encoding="utf-8")
+        part.replace(file)
+    return figures
+
 
 def train(
-    task: Task, contender: Contender, seed: int, folder: Path, sources: Sources
+    task: Task, pruning: L1Pruning | None, seed: int, folder: Path, sources: Sources
 ) -> dict[str, Any]:
-    """Train one network; its figures on validation and test data, and what is left of it."""
+    """Train one network; its figures on all parts of the data, and how many weights are left."""
+    torch.set_num_threads(1)
     data = task.data(sources)
     torch.manual_seed(seed)
     network = task.network()
     if task.warm:
         network.load_state_dict(_warm(task, seed, folder, sources))
-    callbacks = contender(task.sparsity)
-    _fit(task, network, data.train, callbacks, seed)
+    _fit(task, network, data.train, [pruning] if pruning else [], seed)
     network.eval()
     left = sum(int(p.count_nonzero()) for p in network.parameters() if p.ndim > 1)
     judged = {name: _judge(task, network, data, name) for name in ("train", "val", "test")}
@@ -97,7 +127,7 @@ def _warm(task: Task, seed: int, folder: Path, sources: Sources) -> dict[str, Te
     if not file.exists():
         torch.manual_seed(seed)
         network = task.network()
-        _fit(task.dense, network, task.data(sources).train, [], seed)
+        _fit(task.before, network, task.data(sources).train, [], seed)
         file.parent.mkdir(parents=True, exist_ok=True)
         part = file.with_suffix(f".{os.getpid()}.part")
         torch.save(network.state_dict(), part)
@@ -107,7 +137,7 @@ def _warm(task: Task, seed: int, folder: Path, sources: Sources) -> dict[str, Te
 
 
 def _fit(
-    task: Task, network: nn.Module, examples: Examples, callbacks: list[L.Callback], seed: int
+    task: Task, network: nn.Module, examples: Examples, callbacks: Sequence[L.Callback], seed: int
 ) -> None:
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     order = torch.Generator().manual_seed(seed)
@@ -115,13 +145,14 @@ def _fit(
         examples, task.batch, shuffle=True, drop_last=True, collate_fn=as_read, generator=order
     )
     trainer = L.Trainer(
-        max_epochs=task.passes, callbacks=callbacks, accelerator="cpu", logger=False,
+        max_epochs=task.passes, callbacks=[*callbacks], accelerator="cpu", logger=False,
         enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False,
     )  # fmt: skip
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "The 'train_dataloader' does not have many workers")
         warnings.filterwarnings("ignore", "The '.*' was created with")
-        warnings.filterwarnings("ignore", "isinstance.*is deprecated")
+        warnings.filterwarnings("ignore", "`isinstance.* is deprecated")
+        warnings.filterwarnings("ignore", "the cut left")
         trainer.fit(Learner(task, network), loader)
 
 
@@ -135,11 +166,3 @@ def _judge(task: Task, network: nn.Module, data: Split, part: str) -> dict[str, 
         "figure": float(metric.figure(answers, examples.labels)),
         "loss": float(metric.loss(answers, examples.labels)),
     }
-
-
-def known(folder: Path, trials: list[Trial]) -> Iterator[tuple[Trial, dict[str, Any]]]:
-    """What trials came to that have ended."""
-    for trial in trials:
-        file = trial.file(folder)
-        if file.exists():
-            yield trial, json.loads(file.read_text(encoding="utf-8"))

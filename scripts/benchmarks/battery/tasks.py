@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
-import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.optim import SGD, Adam, AdamW, Optimizer
+
 from benchmarks.battery.data import (
     Sources,
     Split,
@@ -29,10 +32,6 @@ from benchmarks.battery.networks import (
     residual,
     separable,
 )
-from torch import Tensor, nn
-from torch.nn import functional as F
-from torch.optim import SGD, Adam, AdamW, Optimizer
-
 from l1prune.zoo.gpt import GPT
 
 
@@ -61,6 +60,11 @@ LIKELIHOOD = Metric(cross_entropy, lambda a, y: -cross_entropy(a, y), "-loss")
 ERROR = Metric(F.mse_loss, lambda a, y: -F.mse_loss(a, y).sqrt(), "-RMSE")
 
 
+ADAM = partial(Adam, lr=2e-3)
+DECAYED = partial(AdamW, lr=2e-3, weight_decay=0.1)
+MOMENTUM = partial(SGD, lr=0.05, momentum=0.9)
+
+
 @dataclass(frozen=True)
 class Task:
     """What is learned, by which network, and how sparse it is to become.
@@ -76,22 +80,14 @@ class Task:
     network: Callable[[], nn.Module]
     passes: int
     metric: Metric = ACCURACY
-    optimizer: Callable[[Iterable[nn.Parameter]], Optimizer] = partial(Adam, lr=2e-3)
+    optimizer: Callable[[Iterable[nn.Parameter]], Optimizer] = ADAM
     batch: int = 64
     warm: int = 0
 
     @property
-    def dense(self) -> Task:
+    def before(self) -> Task:
         """The training that it begins after."""
-        assert self.warm, f"{self.name} begins with a fresh network"
-        return Task(
-            f"{self.name}-before", 0.0, self.data, self.network, self.warm, self.metric,
-            self.optimizer, self.batch,
-        )  # fmt: skip
-
-
-DECAYED = partial(AdamW, lr=2e-3, weight_decay=0.1)
-MOMENTUM = partial(SGD, lr=0.05, momentum=0.9)
+        return replace(self, passes=self.warm, warm=0)
 
 
 def _rows() -> nn.Module:
@@ -111,7 +107,7 @@ def _gru() -> nn.Module:
 
 
 FRESH = (
-    Task("separable", 0.9, images, partial(separable, 48, 3, 10), 12),
+    Task("separable", 0.8, images, partial(separable, 48, 3, 10), 12),
     Task("inverted", 0.9, images, partial(inverted, 24, 3, 10), 12),
     Task("residual", 0.95, images, partial(residual, 24, 3, 10), 12),
     Task("plain", 0.98, images, partial(plain, 24, 10), 12),
@@ -134,7 +130,7 @@ FRESH = (
 
 UNSCALED = (
     Task("plain-sgd", 0.98, images, partial(plain, 24, 10), 12, optimizer=MOMENTUM),
-    Task("separable-sgd", 0.9, images, partial(separable, 48, 3, 10), 12, optimizer=MOMENTUM),
+    Task("separable-sgd", 0.8, images, partial(separable, 48, 3, 10), 12, optimizer=MOMENTUM),
     Task("deep-sgd", 0.95, images, partial(chain, [196, *[128] * 4, 10]), 20, optimizer=MOMENTUM),
     Task("wide-sgd", 0.99, digits, partial(chain, [64, 1500, 10]), 30, optimizer=MOMENTUM),
     Task("table-sgd", 0.98, table, partial(chain, [40, 200, 200, 5], norm=True), 20,
@@ -143,17 +139,16 @@ UNSCALED = (
 )  # fmt: skip
 """Under SGD, which keeps no squares of gradients."""
 
+
+def _fresh(name: str) -> Task:
+    return next(task for task in FRESH if task.name == name)
+
+
 TRAINED = tuple(
-    Task(f"{name}-{passes}", 0.95, data, network, passes, metric, optimizer, warm=warm)
-    for name, data, network, metric, optimizer, warm in (
-        ("separable", images, partial(separable, 48, 3, 10), ACCURACY, partial(Adam, lr=2e-3), 12),
-        ("plain", images, partial(plain, 24, 10), ACCURACY, partial(Adam, lr=2e-3), 12),
-        ("lstm", rows, _lstm, ACCURACY, partial(Adam, lr=2e-3), 15),
-        ("rows", rows, _rows, ACCURACY, DECAYED, 15),
-        ("deep", images, partial(chain, [196, *[128] * 4, 10]), ACCURACY, partial(Adam, lr=2e-3), 20),
-    )
+    replace(_fresh(name), name=f"{name}-{passes}", sparsity=0.95, passes=passes, warm=warm)
+    for name, warm in (("plain", 12), ("residual", 12), ("deep", 20), ("lstm", 15), ("rows", 15))
     for passes in (1, 3, 10)
-)  # fmt: skip
+)
 """From a trained network, in few passes."""
 
 TASKS = {task.name: task for task in (*FRESH, *UNSCALED, *TRAINED)}
