@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import torch
 from torch.optim import Optimizer
 from torch.utils.hooks import RemovableHandle
 
-from l1prune.pressure.closures import Arguments, Closure, with_closure
 from l1prune.pressure.forms import Form, Step
-from l1prune.pressure.optimizers import hooked
+from l1prune.pressure.optimizers import before_steps
 from l1prune.weights.shards import local
 
 Steps = Callable[[Optimizer], Iterator[Step]]
@@ -33,30 +31,14 @@ class Subgradient(Form):
         return
 
     def attach(self, optimizer: Optimizer, steps: Steps) -> list[RemovableHandle]:
-        def before(optimizer: Optimizer, args: Any, kwargs: Any) -> Arguments | None:
-            # Where a closure makes the gradients, they are there only after it.
-            changed = with_closure(args, kwargs, partial(_then_add, optimizer, steps))
-            if changed is None:
-                _add(optimizer, steps)
-            return changed
-
-        return [one.register_step_pre_hook(before) for one in hooked(optimizer)]
+        return before_steps(optimizer, partial(_add, steps))
 
     def after(self, step: Step) -> None:
         return
 
 
-def _then_add(optimizer: Optimizer, steps: Steps, closure: Closure) -> Closure:
-    def with_pressure() -> Any:
-        loss = closure()
-        _add(optimizer, steps)
-        return loss
-
-    return with_pressure
-
-
 @torch.no_grad()
-def _add(optimizer: Optimizer, steps: Steps) -> None:
+def _add(steps: Steps, optimizer: Optimizer) -> None:
     # A fused optimizer divides by the loss scale inside its step: the pressure must match it.
     scale = getattr(optimizer, "grad_scale", None)
     for step in steps(optimizer):

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
 import torch
 from descent import model, train
 from torch import nn
+from torch.optim import Optimizer
 
 from l1prune.pressure.forms import Form, Proximal, Step, default_form
 from l1prune.pressure.metrics import OptimizerMetric
@@ -15,14 +18,31 @@ from l1prune.pressure.pressure import Pressure
 from l1prune.weights.targets import find_targets
 
 
-@pytest.mark.parametrize("name", ["SGD", "Adam", "AdamW", "RMSprop", "Adagrad"])
-def test_by_default_a_run_minimises_loss_plus_strength_times_penalty(name: str) -> None:
+def using(name: str, lr: float = 0.1, **settings: Any) -> Callable[[Any], Optimizer]:
+    return partial(getattr(torch.optim, name), lr=lr, **settings)
+
+
+LASSO: dict[str, Callable[[Any], Optimizer]] = {
+    "SGD": using("SGD"),
+    "momentum": using("SGD", lr=0.01, momentum=0.9),
+    "Nesterov": using("SGD", lr=0.01, momentum=0.9, nesterov=True),
+    "dampening": using("SGD", lr=0.1, momentum=0.9, dampening=0.8),
+    "dampening alone": using("SGD", dampening=0.8),  # does nothing
+    "Adam": using("Adam"),
+    "AdamW": using("AdamW", weight_decay=0.0),
+    "RMSprop": using("RMSprop"),
+    "RMSprop, momentum": using("RMSprop", lr=0.01, momentum=0.9),
+    "Adagrad": using("Adagrad", lr=1.0),  # which slows down by itself
+}
+
+
+@pytest.mark.parametrize("make", LASSO.values(), ids=LASSO)
+def test_by_default_a_run_minimises_loss_plus_strength_times_penalty(make: Any) -> None:
     """Of ½(w − a)² + λ·|w| the minimum is a, soft-thresholded by λ: whatever the optimizer."""
-    make = {"AdamW": lambda w, lr: torch.optim.AdamW(w, lr=lr, weight_decay=0.0)}
     a = torch.tensor([[3.0, -1.0, 0.4, -0.2, 0.0]], dtype=torch.float64)
     w = torch.nn.Linear(5, 1, bias=False).double()
-    lr = 1.0 if name == "Adagrad" else 0.1  # which slows down by itself
-    optimizer = make.get(name, getattr(torch.optim, name))(w.parameters(), lr=lr)
+    optimizer = make(w.parameters())
+    lr = optimizer.param_groups[0]["lr"]
     Pressure(optimizer, find_targets(w), strength=0.5)
     for step in range(2000):
         optimizer.param_groups[0]["lr"] = lr * (1 - step / 2000)

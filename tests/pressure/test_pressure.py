@@ -59,8 +59,10 @@ def thresholds(
     """t by the definition: the length of the optimizer's answer to a gradient of size λ."""
     group, state = optimizer.param_groups[0], optimizer.state[w]
     lr = float(group["lr"])
-    if form == Proximal() or isinstance(optimizer, torch.optim.SGD):
+    if form == Proximal():
         return lr * strength
+    if isinstance(optimizer, torch.optim.SGD):
+        return lr * strength / (1 - group["momentum"])
     if isinstance(optimizer, torch.optim.Adagrad):
         return (
             lr / (1 + (state["step"] - 1) * 0.1) * strength / (state["sum"].sqrt() + group["eps"])

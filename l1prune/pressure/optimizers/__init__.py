@@ -22,5 +22,6 @@ from l1prune.pressure.optimizers.states import sharded_state_of as sharded_state
 from l1prune.pressure.optimizers.states import state_of as state_of
 from l1prune.pressure.optimizers.states import was_skipped as was_skipped
 from l1prune.pressure.optimizers.wrappers import after_steps as after_steps
+from l1prune.pressure.optimizers.wrappers import before_steps as before_steps
 from l1prune.pressure.optimizers.wrappers import hooked as hooked
 from l1prune.pressure.optimizers.wrappers import innermost as innermost

@@ -26,6 +26,7 @@ from l1prune.pressure.optimizers.rules import (
     State,
     UpdateRule,
     forgetting,
+    gain,
     has_moments,
     number,
     over_root,
@@ -57,7 +58,7 @@ def update_rule(optimizer: Any) -> UpdateRule | None:
 
 @update_rule.register
 def _(optimizer: SGD) -> UpdateRule:
-    return UpdateRule()
+    return SGDRule()
 
 
 @update_rule.register(Adam)
@@ -90,6 +91,21 @@ def _(optimizer: RMSprop) -> UpdateRule:
 @update_rule.register
 def _(optimizer: Adagrad) -> UpdateRule:
     return AdagradRule()
+
+
+class SGDRule(UpdateRule):
+    """A gradient as it is, but for what momentum makes of it: see `gain`.
+
+    w = prox(w − lr·b) rests where 0 ∈ b + λ·∂penalty for a pressure of lr·λ. Since b rests at
+    `gain` times the gradient, lr·λ·`gain` it takes to minimise loss + λ·penalty.
+    """
+
+    def fits(self, w: Tensor, group: Group, state: State) -> bool:
+        # A subclass may keep a momentum of its own, and call it otherwise.
+        return not group.get("momentum") or isinstance(state.get("momentum_buffer"), Tensor)
+
+    def divided(self, amount: float | Tensor, group: Group, state: State) -> float | Tensor:
+        return amount * gain(group.get("momentum", 0.0), group.get("dampening", 0.0))
 
 
 class AdamRule(UpdateRule):
@@ -218,7 +234,10 @@ def root_mean_square(values: Tensor) -> Tensor:
 
 
 class RMSpropRule(UpdateRule):
-    """A gradient over √v + ε, v the mean of its squares, or their variance (Hinton, 2012)."""
+    """A gradient over √v + ε, v the mean of its squares, or their variance (Hinton, 2012).
+
+    With momentum, which sums up quotients as SGD's sums up gradients, times its `gain`.
+    """
 
     adaptive = True
 
@@ -230,7 +249,7 @@ class RMSpropRule(UpdateRule):
         second = state["square_avg"]
         if group.get("centered"):
             second = second.addcmul(state["grad_avg"], state["grad_avg"], value=-1).clamp_(min=0)
-        return over_root(amount, second, 1.0, group["eps"])
+        return over_root(amount * gain(group.get("momentum", 0.0)), second, 1.0, group["eps"])
 
     def squares(self, group: Group, state: State) -> Squares:
         return forgetting(state["square_avg"], group["alpha"], state["step"])

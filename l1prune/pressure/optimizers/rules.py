@@ -68,7 +68,10 @@ class UpdateRule:
         return True
 
     def divided(self, amount: float | Tensor, group: Group, state: State) -> float | Tensor:
-        """`amount` over what a gradient is divided by: a fresh tensor, or a number."""
+        """`amount` over what a gradient is divided by: a fresh tensor, or a number.
+
+        With momentum it is what a gradient that stays as it is moves the weight by, step by step.
+        """
         return amount
 
     def relative_step(
@@ -97,6 +100,19 @@ def forgetting(average: Tensor, memory: float | Tensor, steps: float | Tensor) -
     beta = float(memory)
     exact = average.to(precise(average.dtype))
     return Squares(exact / (1 - beta) if beta < 1 else exact, beta, float(steps))
+
+
+def gain(momentum: float, dampening: float = 0.0) -> float:
+    """By how much momentum makes the steps of a gradient that stays longer: (1 − τ)/(1 − μ).
+
+    For b ← μ·b + (1 − τ)·g comes to rest at b = g·(1 − τ)/(1 − μ); so it does with Nesterov's
+    g + μ·b, which goes without τ. The first b is a gradient as it is, which soon does not matter.
+    A momentum of 1 or more forgets nothing, and has no such b: 1 is the answer then.
+
+    >>> round(gain(0.9), 6), round(gain(0.9, dampening=0.5), 6), gain(0.0, dampening=0.5)
+    (10.0, 5.0, 1.0)
+    """
+    return (1 - dampening) / (1 - momentum) if 0 < momentum < 1 else 1.0
 
 
 def over_root(

@@ -13,6 +13,8 @@ from typing import Any
 from torch.optim import Optimizer
 from torch.utils.hooks import RemovableHandle
 
+from l1prune.pressure.closures import Arguments, Closure, with_closure
+
 
 def innermost(optimizer: Optimizer) -> list[Optimizer]:
     """The optimizers, within this one, that compute the steps of its weights; or it alone.
@@ -67,6 +69,50 @@ def after_steps(optimizer: Optimizer, act: Callable[[Optimizer], None]) -> list[
             handles.append(outer.register_step_pre_hook(steps.begin))
             handles.append(outer.register_step_post_hook(steps.end))
     return handles
+
+
+def before_steps(optimizer: Optimizer, act: Callable[[Optimizer], None]) -> list[RemovableHandle]:
+    """Have `act` called with each innermost optimizer that is about to step by its gradients.
+
+    They are as its step finds them, even if it makes them itself by a closure, or, as SGD of many
+    tensors at once with Nesterov's momentum, leaves something else in their place.
+
+    Raises:
+        ValueError: torch calls no hooks for this one, and it holds none that it calls them for.
+    """
+    handles = []
+    for outer in hooked(optimizer):
+        inner = innermost(outer)
+        silent = [one for one in inner if not _has_hooks(one)]
+        steps = [([one], one) for one in inner if _has_hooks(one)]
+        steps += [(silent, outer)] if silent else []  # they step when what surrounds them does
+        handles += [one.register_step_pre_hook(_Before(act, of)) for of, one in steps]
+    return handles
+
+
+class _Before:
+    """A hook before a step: acts at once, or after the closure that makes the gradients."""
+
+    def __init__(self, act: Callable[[Optimizer], None], of: Sequence[Optimizer]) -> None:
+        self._act, self._of = act, of
+
+    def __call__(self, optimizer: Optimizer, args: Any, kwargs: Any) -> Arguments | None:
+        changed = with_closure(args, kwargs, self._after)
+        if changed is None:
+            self._now()
+        return changed
+
+    def _after(self, closure: Closure) -> Closure:
+        def evaluate() -> Any:
+            loss = closure()
+            self._now()
+            return loss
+
+        return evaluate
+
+    def _now(self) -> None:
+        for one in self._of:
+            self._act(one)
 
 
 class _Steps:

@@ -73,19 +73,30 @@ def test_the_metric_is_what_a_step_divides_a_fresh_gradient_by(
         w.data.copy_(after)
 
 
-@pytest.mark.parametrize("name", ["NAdam", "RAdam", "Adamax", "AdamW"])
-def test_with_momentum_it_is_so_where_gradients_stay_as_they_are(name: str) -> None:
+WITH_MOMENTUM: dict[str, Make] = {
+    "NAdam": lambda w: NAdam(w, lr=RATE),
+    "RAdam": lambda w: RAdam(w, lr=RATE),
+    "Adamax": lambda w: Adamax(w, lr=RATE),
+    "AdamW": lambda w: AdamW(w, lr=RATE, weight_decay=0.0),
+    "SGD": lambda w: SGD(w, lr=RATE, momentum=0.9),
+    "SGD, dampening": lambda w: SGD(w, lr=RATE, momentum=0.9, dampening=0.5),
+    "SGD, Nesterov": lambda w: SGD(w, lr=RATE, momentum=0.9, nesterov=True),
+    "RMSprop": lambda w: RMSprop(w, lr=RATE, alpha=0.9, momentum=0.9),
+}
+
+
+@pytest.mark.parametrize("make", WITH_MOMENTUM.values(), ids=WITH_MOMENTUM)
+def test_with_momentum_it_is_so_where_gradients_stay_as_they_are(make: Make) -> None:
     w = nn.Parameter(torch.zeros(5, dtype=torch.float64))
     w.grad = torch.tensor([3.0, -1.0, 0.1, -0.01, 1e-4], dtype=torch.float64)
-    decay = {"weight_decay": 0.0} if name == "AdamW" else {}
-    optimizer = getattr(torch.optim, name)([w], lr=RATE, **decay)
+    optimizer = make([w])
     for _ in range(300):
         before = w.detach().clone()
         optimizer.step()
     move = (before - w.detach()) / w.grad
     group = optimizer.param_groups[0]
     t = OptimizerMetric().threshold(optimizer, group, w, group["lr"])
-    torch.testing.assert_close(move, t, rtol=1e-3, atol=0.0)
+    torch.testing.assert_close(move, torch.as_tensor(t).expand(5).double(), rtol=1e-3, atol=0.0)
 
 
 def test_radam_does_not_divide_before_it_is_rectified() -> None:
@@ -114,6 +125,21 @@ def test_a_large_matrix_of_adafactor_is_pressed_as_a_small_one() -> None:
     Pressure(again, find_targets(model), strength=0.1)
     again.step()
     torch.testing.assert_close(model.weight.detach(), expected)
+
+
+def test_a_subclass_of_sgd_with_a_momentum_of_its_own_has_no_known_metric() -> None:
+    class Own(SGD):
+        @torch.no_grad()
+        def step(self, closure: Any = None) -> None:
+            for w in self.param_groups[0]["params"]:
+                self.state[w]["velocity"] = w.grad.clone()
+
+    layer = nn.Linear(2, 2, bias=False)
+    optimizer = Own(layer.parameters(), lr=0.1, momentum=0.9)
+    layer.weight.grad = torch.ones(2, 2)
+    optimizer.step()
+    with pytest.raises(ValueError, match="Own has no known metric"):
+        OptimizerMetric().threshold(optimizer, optimizer.param_groups[0], layer.weight, 0.1)
 
 
 @pytest.mark.parametrize("make", [NAdam, RAdam, Adamax, Adafactor])
