@@ -64,6 +64,20 @@ class RefittingCriterion(Criterion, Protocol):
         ...
 
 
+@runtime_checkable
+class FollowingCriterion(Criterion, Protocol):
+    """A criterion that has to see the steps of the optimizers, too."""
+
+    def follow(
+        self, targets: Sequence[Target], optimizers: Sequence[Optimizer]
+    ) -> AbstractContextManager[Any]:
+        """Let it see them: hooks, taken off when left.
+
+        It is left after the last cut, and entered again where targets or optimizers change.
+        """
+        ...
+
+
 @dataclass(frozen=True)
 class Size(Criterion):
     """A weight is worth its size, |w|: magnitude pruning. Layers compare by `LAMP()`.

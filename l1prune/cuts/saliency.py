@@ -8,6 +8,7 @@ h·w²/2, with h the curvature of the loss. The mean of the squared gradients, f
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,31 +17,33 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from l1prune.checks import is_number
-from l1prune.cuts.criteria import Criterion, Size
+from l1prune.cuts.criteria import FollowingCriterion, Size
 from l1prune.cuts.fisher import Fishers, packed, renewed, unpacked
 from l1prune.cuts.ranks import by_rank
 from l1prune.cuts.scopes import LAMP, Global, Scope
+from l1prune.pressure.gradients import EPS, Gradients
 from l1prune.pressure.optimizers import (
     Group,
+    Squares,
     UpdateRule,
     divisor,
     fitting_rule,
     innermost,
     sharded_state_of,
-    update_rule,
 )
 from l1prune.weights.pieces import widest
 from l1prune.weights.shards import local, over_shards, warn
 from l1prune.weights.targets import Target
 
 
-class Saliency(Criterion):
+class Saliency(FollowingCriterion):
     """A weight is worth what the loss would lose with it: |w|·(√f + ε).
 
     f is the mean of the squared gradients of the steps since the last cut, each cut before it
     counting half as much as the one after; it is taken from what Adam, AdamW, NAdam, RAdam, RMSprop
-    and Adagrad sum up. Adamax and Adafactor tell by what they divide. Between layers, the first
-    moments of those that keep them tell how large gradients are right now.
+    and Adagrad sum up. Adamax and Adafactor tell by what they divide. For SGD and all others, whose
+    memory tells nothing of it, squares are summed up here while `follow` is entered, in two floats
+    for each weight. Between layers, the means of the last gradients tell how large they are now.
     Nothing changes when a layer is scaled and the one after it scaled back, so layers compare as
     they are.
 
@@ -52,7 +55,7 @@ class Saliency(Criterion):
         least: that share, in [0, 1]; see `l1prune.cuts.scopes.densities`.
 
     Raises:
-        ValueError: `least` is no share; when training starts: no optimizer sums up squares.
+        ValueError: `least` is no share; when training starts: there is no optimizer.
     """
 
     def __init__(self, least: float = 0.6) -> None:
@@ -63,6 +66,7 @@ class Saliency(Criterion):
         self.least = least
         self._fishers: Fishers = {}
         self._packed: dict[str, dict[str, Any]] = {}
+        self._gradients = Gradients()
         self._warned = False
 
     def __repr__(self) -> str:
@@ -73,19 +77,20 @@ class Saliency(Criterion):
         return Global(self.least)
 
     def check(self, optimizers: Sequence[Optimizer]) -> None:
-        if not sums_up_squares(optimizers):
-            names = (
-                ", ".join(type(optimizer).__name__ for optimizer in optimizers) or "no optimizer"
-            )
+        if not optimizers:
             raise ValueError(
-                f"criterion={self!r} goes by the squared gradients that an optimizer sums up, and "
-                f"{names} does not; train with Adam or another adaptive optimizer, or give "
-                "criterion=Size()"
+                f"criterion={self!r} goes by the gradients of the steps that an optimizer takes, "
+                "and there is none; return one from configure_optimizers, or give criterion=Size()"
             )
+
+    def follow(
+        self, targets: Sequence[Target], optimizers: Sequence[Optimizer]
+    ) -> AbstractContextManager[None]:
+        return self._gradients.follow(targets, optimizers)
 
     def weigh(self, targets: Sequence[Target], optimizers: Sequence[Optimizer]) -> list[Tensor]:
         self._unpack(targets)
-        known = weights(targets, optimizers, self._fishers)
+        known = weights(targets, optimizers, self._fishers, self._gradients)
         if known:
             return [known[target.name] for target in targets]
         self._warn(targets, optimizers)
@@ -94,41 +99,33 @@ class Saliency(Criterion):
         return [LAMP().comparable(size.abs()) for size in sizes]
 
     def _warn(self, targets: Sequence[Target], optimizers: Sequence[Optimizer]) -> None:
-        """Say once what there is no reading of, though a step has been taken."""
-        names = {type(moved.optimizer).__name__ for moved in _moved(targets, optimizers)}
+        """Say once that steps have been taken whose gradients nobody has seen."""
+        moved = _moved(targets, optimizers)
+        names = {type(one.optimizer).__name__ for one in moved if one.has_stepped}
         if names and not self._warned:
             self._warned = True
             warn(
-                f"criterion: what {', '.join(sorted(names))} remembers of gradients is not known, "
-                "so weights compare by their sizes; register its rule with "
-                "l1prune.pressure.optimizers.update_rule.register, or give criterion=Size()"
+                f"criterion: the gradients of the steps of {', '.join(sorted(names))} were not "
+                "seen, so weights compare by their sizes; have it step by its method step, or give "
+                "criterion=Size()"
             )
 
     def state_dict(self) -> dict[str, Any]:
-        return {"fishers": {**self._packed, **packed(self._fishers)}}
+        fishers = {**self._packed, **packed(self._fishers)}
+        return {"fishers": fishers, "gradients": self._gradients.state_dict()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self._packed = state["fishers"]
+        self._gradients.load_state_dict(state["gradients"])
 
     def _unpack(self, targets: Sequence[Target]) -> None:
         self._fishers.update(unpacked(self._packed, targets))
         self._packed = {n: one for n, one in self._packed.items() if n not in self._fishers}
 
 
-def sums_up_squares(optimizers: Sequence[Optimizer]) -> bool:
-    """Whether one of the optimizers tells how large gradients are.
-
-    >>> w = torch.nn.Parameter(torch.zeros(1))
-    >>> sums_up_squares([torch.optim.SGD([w])]), sums_up_squares([torch.optim.Adam([w])])
-    (False, True)
-    """
-    rules = [update_rule(one) for optimizer in optimizers for one in innermost(optimizer)]
-    return any(rule is not None and rule.adaptive for rule in rules)
-
-
 @dataclass(frozen=True)
 class Moments:
-    """What an optimizer remembers of the gradients of a weight; of a sharded one, local parts.
+    """What is remembered of the gradients of a weight; of a sharded one, local parts.
 
     Args:
         long: their root mean square, √f + ε.
@@ -143,18 +140,21 @@ class Moments:
 
 @torch.no_grad()
 def weights(
-    targets: Sequence[Target], optimizers: Sequence[Optimizer], fishers: Fishers | None = None
+    targets: Sequence[Target],
+    optimizers: Sequence[Optimizer],
+    fishers: Fishers | None = None,
+    gradients: Gradients | None = None,
 ) -> dict[str, Tensor]:
     """Weights, each times the root mean square of its gradients: by name.
 
     That is √f + ε, times its layer's `freshness`. A layer without gradients has what weights of the
-    same rank have in the others: see `by_rank`. Empty is the answer if the optimizers remember no
-    squares, as SGD, or are not known to.
+    same rank have in the others: see `by_rank`. Empty is the answer if nothing is known of any.
 
     Args:
         targets: the weights.
         optimizers: that move them.
         fishers: f by name at the last cut, to be renewed; where there is none, f is v̂.
+        gradients: the moments of those whose optimizers tell none.
 
     >>> layer = torch.nn.Linear(2, 1, bias=False)
     >>> optimizer = torch.optim.Adam(layer.parameters(), lr=0.0)
@@ -164,7 +164,8 @@ def weights(
     >>> bool((gradients / gradients[0, 0]).allclose(torch.tensor([1.0, 100.0])))
     True
     """
-    moments = _moments(targets, optimizers, {} if fishers is None else fishers)
+    fishers = {} if fishers is None else fishers
+    moments = _moments(targets, optimizers, fishers, gradients or Gradients())
     known = [target for target in targets if target.name in moments]
     if not known:
         return {}
@@ -208,11 +209,16 @@ def _wide(values: Tensor) -> Tensor:
 
 @dataclass(frozen=True, eq=False)
 class _Moved:
-    """A target as an optimizer moves it, after a step."""
+    """A target as an optimizer moves it."""
 
     target: Target
     optimizer: Optimizer
     group: Group
+
+    @property
+    def has_stepped(self) -> bool:
+        """Whether the optimizer remembers anything of it."""
+        return bool(self.optimizer.state.get(self.target.parameter))
 
 
 def _moved(targets: Sequence[Target], optimizers: Sequence[Optimizer]) -> list[_Moved]:
@@ -223,37 +229,57 @@ def _moved(targets: Sequence[Target], optimizers: Sequence[Optimizer]) -> list[_
         for one in innermost(optimizer)
         for group in one.param_groups
         for w in group["params"]
-        if id(w) in known and one.state.get(w)
+        if id(w) in known
     ]
 
 
 def _moments(
-    targets: Sequence[Target], optimizers: Sequence[Optimizer], fishers: Fishers
+    targets: Sequence[Target],
+    optimizers: Sequence[Optimizer],
+    fishers: Fishers,
+    gradients: Gradients,
 ) -> dict[str, Moments]:
     known: dict[str, Moments] = {}
     for moved in _moved(targets, optimizers):
-        name, w = moved.target.name, moved.target.parameter
-        rule = fitting_rule(moved.optimizer, moved.group, w)
-        if rule is None or name in known:
-            continue
-        long = _root_mean_square(moved, rule, fishers)
-        if long is not None:
-            mean = rule.mean(moved.group, sharded_state_of(moved.optimizer, w))
-            known[name] = (
-                Moments(long, long)
-                if mean is None
-                else Moments(long, local(mean.value), mean.memory)
-            )
+        name = moved.target.name
+        if name not in known:
+            found = _told(moved, fishers) or _noted(moved, fishers, gradients)
+            known |= {} if found is None else {name: found}
     return known
+
+
+def _told(moved: _Moved, fishers: Fishers) -> Moments | None:
+    """What the optimizer tells."""
+    w = moved.target.parameter
+    rule = fitting_rule(moved.optimizer, moved.group, w) if moved.has_stepped else None
+    long = None if rule is None else _root_mean_square(moved, rule, fishers)
+    if rule is None or long is None:
+        return None
+    mean = rule.mean(moved.group, sharded_state_of(moved.optimizer, w))
+    return Moments(long, long) if mean is None else Moments(long, local(mean.value), mean.memory)
+
+
+def _noted(moved: _Moved, fishers: Fishers, gradients: Gradients) -> Moments | None:
+    """What was noted of its steps where it tells nothing."""
+    w = moved.target.parameter
+    squares, mean = gradients.squares(w), gradients.mean(w)
+    if squares is None or mean is None:
+        return None
+    return Moments(_renewed_root(moved, squares, fishers, EPS), local(mean.value), mean.memory)
 
 
 def _root_mean_square(moved: _Moved, rule: UpdateRule, fishers: Fishers) -> Tensor | None:
     """√f + ε, renewed; what the optimizer divides by where it does not say what it sums up."""
-    name, w = moved.target.name, moved.target.parameter
+    w = moved.target.parameter
     known = rule.squares(moved.group, sharded_state_of(moved.optimizer, w))
     if known is None:
         return divisor(moved.optimizer, moved.group, w)
     if not known.steps:  # Adagrad has a state before its first step
         return None
+    return _renewed_root(moved, known, fishers, moved.group.get("eps", 0.0))
+
+
+def _renewed_root(moved: _Moved, known: Squares, fishers: Fishers, eps: float) -> Tensor:
+    name = moved.target.name
     fishers[name] = renewed(known, fishers.get(name))
-    return local(fishers[name].mean).sqrt().add_(moved.group.get("eps", 0.0))
+    return local(fishers[name].mean).sqrt().add_(eps)

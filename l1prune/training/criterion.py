@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from l1prune.checks import in_words
-from l1prune.cuts.criteria import Criterion, RefittingCriterion, Size
+from l1prune.cuts.criteria import Criterion, FollowingCriterion, RefittingCriterion, Size
 from l1prune.cuts.plans import Plan
-from l1prune.cuts.saliency import Saliency, sums_up_squares
+from l1prune.cuts.saliency import Saliency
 from l1prune.cuts.scopes import Scope
 from l1prune.weights.finite import check_finite
 from l1prune.weights.shards import local
@@ -23,24 +23,20 @@ MANY = 10
 """Rounds, from which on each cut is small."""
 
 
-def default_criterion(
-    plan: Plan, rounds: int, presses_small: bool, optimizers: Sequence[Optimizer]
-) -> Criterion:
+def default_criterion(plan: Plan, rounds: int, presses_small: bool) -> Criterion:
     """What weights are worth, where nothing is said of it.
 
-    By saliency, where an optimizer tells it and many rounds make each cut small: saliency foretells
-    small changes, and one large cut by it may all but empty a layer. By size elsewhere; where the
-    plan says how layers' sizes compare; and where only what is small is pressed.
+    By saliency, where many rounds make each cut small: saliency foretells small changes, and one
+    large cut by it may all but empty a layer. By size elsewhere; where the plan says how layers'
+    sizes compare; and where only what is small is pressed.
 
     Args:
         plan: what is cut.
         rounds: in how many.
         presses_small: whether only what is small is pressed.
-        optimizers: that move the weights.
     """
     small_cuts = plan.gradual and rounds >= MANY and not presses_small
-    open_ = plan.scope is None
-    return Saliency() if small_cuts and open_ and sums_up_squares(optimizers) else Size()
+    return Saliency() if small_cuts and plan.scope is None else Size()
 
 
 class RunCriterion:
@@ -83,7 +79,7 @@ class RunCriterion:
         """
         chosen = self._given
         if chosen is None:
-            chosen = default_criterion(plan, rounds, presses_small, optimizers)
+            chosen = default_criterion(plan, rounds, presses_small)
         chosen.check(optimizers)
         self._fresh = chosen
         self.reset()
@@ -95,14 +91,19 @@ class RunCriterion:
             if before != str(self):
                 raise ValueError(
                     f"the run began with cuts by {before} and would go on with cuts by {self}: "
-                    "give criterion and optimizer that it began with, or begin a new run"
+                    "give the criterion that it began with, or begin a new run"
                 )
             self._settled.load_state_dict(learned)
 
-    def watch(self, model: nn.Module, targets: Sequence[Target]) -> None:
-        """Let the criterion see what it needs of the model, until `close` or `reset`."""
+    def watch(
+        self, model: nn.Module, targets: Sequence[Target], optimizers: Sequence[Optimizer]
+    ) -> None:
+        """Let the criterion see what it needs of model and steps, until `close` or `reset`."""
         self.close()
-        self._watching.enter_context(self._settled.watch(model, targets))
+        criterion = self._settled
+        self._watching.enter_context(criterion.watch(model, targets))
+        if isinstance(criterion, FollowingCriterion):
+            self._watching.enter_context(criterion.follow(targets, optimizers))
 
     def weigh(self, targets: Sequence[Target], optimizers: Sequence[Optimizer]) -> list[Tensor]:
         """What each weight is worth.
@@ -132,12 +133,12 @@ class RunCriterion:
             self._settled.refit_(targets, masks)
 
     def reset(self) -> None:
-        """Forget what was learned, and let go of the model."""
+        """Forget what was learned, and let go of model and optimizers."""
         self.close()
         self._current = copy.deepcopy(self._fresh)
 
     def close(self) -> None:
-        """Let go of the model."""
+        """Let go of model and optimizers."""
         self._watching.close()
 
     def state_dict(self) -> dict[str, Any]:

@@ -98,7 +98,7 @@ class Session:
             trainer.optimizers, self.targets, self._known.penalty, form, run.masks, run.steps
         )
         if run.phase == "press":
-            run.criterion.watch(module, self.targets)
+            run.criterion.watch(module, self.targets, trainer.optimizers)
 
     # ---- it goes on
 

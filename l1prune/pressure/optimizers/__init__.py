@@ -11,6 +11,7 @@ from l1prune.pressure.optimizers.rules import Mean as Mean
 from l1prune.pressure.optimizers.rules import Squares as Squares
 from l1prune.pressure.optimizers.rules import State as State
 from l1prune.pressure.optimizers.rules import UpdateRule as UpdateRule
+from l1prune.pressure.optimizers.rules import forgetting as forgetting
 from l1prune.pressure.optimizers.rules import number as number
 from l1prune.pressure.optimizers.rules import over_root as over_root
 from l1prune.pressure.optimizers.states import check_optimizer as check_optimizer
@@ -20,6 +21,7 @@ from l1prune.pressure.optimizers.states import fitting_rule as fitting_rule
 from l1prune.pressure.optimizers.states import relative_step as relative_step
 from l1prune.pressure.optimizers.states import sharded_state_of as sharded_state_of
 from l1prune.pressure.optimizers.states import state_of as state_of
+from l1prune.pressure.optimizers.states import tells_scale as tells_scale
 from l1prune.pressure.optimizers.states import was_skipped as was_skipped
 from l1prune.pressure.optimizers.wrappers import after_steps as after_steps
 from l1prune.pressure.optimizers.wrappers import before_steps as before_steps

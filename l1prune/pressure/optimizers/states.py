@@ -54,6 +54,14 @@ def fitting_rule(optimizer: Optimizer, group: Group, w: Tensor) -> UpdateRule | 
     return rule
 
 
+def tells_scale(optimizer: Optimizer, group: Group, w: Tensor) -> bool:
+    """Whether an optimizer tells how large the gradients of a weight are, once it has stepped."""
+    rule = update_rule(optimizer)
+    if rule is None or not rule.adaptive:
+        return False
+    return not optimizer.state.get(w) or rule.fits(local(w), group, state_of(optimizer, w))
+
+
 def divided(
     rule: UpdateRule, optimizer: Optimizer, group: Group, w: Tensor, amount: float | Tensor
 ) -> float | Tensor:
