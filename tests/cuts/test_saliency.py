@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.optim import SGD, Adagrad, Adam, AdamW, Optimizer, RMSprop
+from torch.optim import SGD, Adagrad, Adam, AdamW, Muon, Optimizer, RMSprop, Rprop
 
 from l1prune import L1, Global, GroupL1, Saliency, Sparsity, find_targets
 from l1prune.cuts.masks import cut
@@ -111,11 +112,68 @@ def test_a_layer_without_gradients_keeps_the_order_of_its_weights() -> None:
     assert 0 < after.abs().max() < before.abs().max()
 
 
-def test_where_no_optimizer_sums_up_squares_it_is_refused() -> None:
-    model, optimizer = trained(SGD)
+def test_without_an_optimizer_it_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"criterion=Saliency.* and there is none"):
+        Saliency().check([])
+    for make in (SGD, Adam):
+        Saliency().check([trained(make)[1]])
+
+
+OTHERS = {
+    "SGD": SGD,
+    "momentum": partial(SGD, momentum=0.9),
+    "Nesterov": partial(SGD, momentum=0.9, nesterov=True, foreach=True),
+    "Muon": Muon,
+    "Rprop": partial(Rprop, step_sizes=(0.0, 0.0)),
+}
+
+
+@pytest.mark.parametrize("make", OTHERS.values(), ids=OTHERS)
+def test_under_every_optimizer_it_is_what_it_is_under_adam(make: Any) -> None:
+    """As long as weights stay where they are, gradients are the same."""
+    worth = []
+    for one in (make, Adam):
+        torch.manual_seed(0)
+        model = nn.Sequential(nn.Linear(6, 8, bias=False), nn.ReLU(), nn.Linear(8, 3, bias=False))
+        saliency, optimizer = Saliency(), one(model.parameters(), lr=0.0)
+        targets = find_targets(model)
+        with saliency.follow(targets, [optimizer]):
+            for step in range(12):
+                optimizer.zero_grad()
+                model(torch.randn(10, 6)).square().mean().backward()
+                optimizer.step()
+                if step in (5, 11):  # two cuts: the second by the steps since the first
+                    worth.append(saliency.weigh(targets, [optimizer]))
+    for ours, adams in zip(worth[:2], worth[2:], strict=True):
+        for one, other in zip(ours, adams, strict=True):
+            torch.testing.assert_close(one, other)
+
+
+def test_layers_of_two_optimizers_compare_as_those_of_one() -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(6, 8, bias=False), nn.ReLU(), nn.Linear(8, 3, bias=False))
+    targets, saliency = find_targets(model), Saliency()
+    both = Adam(model.parameters(), lr=0.0)
+    first, second = SGD(model[0].parameters(), lr=0.0), Adam(model[2].parameters(), lr=0.0)
+    with saliency.follow(targets, [first, second]):
+        for _ in range(5):
+            model.zero_grad()
+            model(torch.randn(10, 6)).square().mean().backward()
+            for optimizer in (both, first, second):
+                optimizer.step()
+    expected = weights(targets, [both])
+    for target, worth in zip(targets, saliency.weigh(targets, [first, second]), strict=True):
+        torch.testing.assert_close(worth, expected[target.name])
+
+
+def test_of_steps_that_nobody_saw_it_is_said_once() -> None:
+    model, optimizer = trained(partial(SGD, momentum=0.9))
+    saliency = Saliency()
     assert weights(find_targets(model), [optimizer]) == {}
-    with pytest.raises(ValueError, match=r"criterion=Saliency.* and SGD does not"):
-        Saliency().check([optimizer])
+    with pytest.warns(UserWarning, match="the gradients of the steps of SGD were not seen") as said:
+        for _ in range(2):
+            saliency.weigh(find_targets(model), [optimizer])
+    assert len(said) == 1
 
 
 def test_before_the_first_step_sizes_are_all_there_is() -> None:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import copy
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+import torch.distributed as dist
 from descent import loss, model
 from torch import Tensor, nn
 from torch.optim import SGD, Adafactor, Adagrad, Adam, Adamax, AdamW, Muon, Optimizer, RMSprop
 
 from l1prune.pressure.gradients import BETAS, Gradients, no_moments, note_
 from l1prune.weights.pieces import piece_length
+from l1prune.weights.shards import gathered, is_sharded
 from l1prune.weights.targets import Target, Targets, find_targets
 
 
@@ -149,6 +152,35 @@ def test_of_halves_they_are_kept_in_float32() -> None:
     found = total(gradients, made.weight)
     assert found.dtype == torch.float32
     torch.testing.assert_close(found, summed(some(50, torch.bfloat16)))
+
+
+@pytest.mark.skipif(
+    not (dist.is_available() and dist.is_gloo_available()),
+    reason="torch was built without torch.distributed or gloo",
+)
+def test_of_a_sharded_weight_they_are_sharded_as_it_is(tmp_path: Path) -> None:
+    from torch.distributed.device_mesh import init_device_mesh
+    from torch.distributed.tensor import Shard, distribute_tensor
+
+    store = dist.FileStore(str(tmp_path / "store"), 1)
+    dist.init_process_group("gloo", store=store, rank=0, world_size=1)
+    try:
+        mesh = init_device_mesh("cpu", (1,))
+        w = nn.Parameter(distribute_tensor(torch.zeros(4, 5), mesh, (Shard(0),)))
+        sgd, first, again = SGD([w], lr=0.1), Gradients(), Gradients()
+        targets = [Target("w", w)]
+        with first.follow(targets, [sgd]):
+            for gradient in some(3):
+                w.grad = distribute_tensor(gradient, mesh, (Shard(0),))
+                sgd.step()
+        again.load_state_dict(first.state_dict())
+        with again.follow(targets, [sgd]):
+            for gradients in (first, again):
+                found = total(gradients, w)
+                assert is_sharded(found)
+                torch.testing.assert_close(gathered(found), summed(some(3)))
+    finally:
+        dist.destroy_process_group()
 
 
 # ---- of which optimizers

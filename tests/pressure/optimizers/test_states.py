@@ -66,19 +66,17 @@ def test_whoever_asks_for_a_metric_that_is_not_there_is_told() -> None:
         optimizer.step()
 
 
-def test_saliency_without_readable_moments_goes_by_size_and_says_so_once() -> None:
+def test_saliency_sums_up_itself_what_it_cannot_read() -> None:
     torch.manual_seed(0)
     layer = nn.Linear(3, 3, bias=False)
-    optimizer, saliency = Renamed(layer.parameters()), Saliency()
-    layer.weight.grad = torch.ones(3, 3)
-    optimizer.step()
-    saliency.check([optimizer])
-    with pytest.warns(UserWarning, match="what Renamed remembers of gradients") as said:
-        for _ in range(2):
-            (worth,) = saliency.weigh(find_targets(layer), [optimizer])
-    assert len(said) == 1
-    order = layer.weight.detach().abs().flatten().argsort()
-    assert torch.equal(worth.flatten().argsort(), order)
+    optimizer, saliency, targets = Renamed(layer.parameters()), Saliency(), find_targets(layer)
+    layer.weight.grad = torch.rand(3, 3) + 0.1
+    with saliency.follow(targets, [optimizer]):
+        for _ in range(2):  # after the first it is known that there is nothing to read
+            optimizer.step()
+    (worth,) = saliency.weigh(targets, [optimizer])
+    share = worth / (layer.weight * layer.weight.grad)
+    torch.testing.assert_close(share, share[0, 0].expand(3, 3))
 
 
 class Eighths(Tensor):
