@@ -14,10 +14,10 @@ from torch.utils.hooks import RemovableHandle
 from l1prune.checks import check_object
 from l1prune.penalties import Penalty
 from l1prune.penalties.joint import JointPenalty
-from l1prune.pressure.metrics import Euclidean, Metric, OptimizerMetric
-from l1prune.pressure.optimizers import Group, innermost, number, update_rule
+from l1prune.pressure.metrics import Euclidean, Metric
+from l1prune.pressure.optimizers import Group, number
 from l1prune.weights.bits import HALVES, round_stochastically
-from l1prune.weights.shards import local, warn
+from l1prune.weights.shards import local
 from l1prune.weights.targets import Target
 
 
@@ -148,35 +148,3 @@ def _round_(w: Tensor, exact: Tensor, step: Step) -> None:
     """
     generator = torch.Generator(w.device).manual_seed(step.seed)
     w.copy_(round_stochastically(exact, w.dtype, generator))
-
-
-def default_form(optimizer: Optimizer) -> Form:
-    """The proximal map in the optimizer's own metric; in the Euclidean one, where that is unknown.
-
-    In its own metric the strength is the λ of loss + λ·penalty, whatever the optimizer: one default
-    serves all of them. A step may still find that the optimizer remembers too little for that, and
-    raise UnknownMetricError: `without_metric` is the form to go on with.
-    """
-    for one in innermost(optimizer):
-        rule = update_rule(one)
-        if rule is None or rule.scale_free:
-            return without_metric(one)
-    return Proximal(OptimizerMetric())
-
-
-def without_metric(optimizer: Optimizer) -> Form:
-    """The proximal map in the Euclidean metric, and a warning that λ has another meaning in it."""
-    name, rule = type(optimizer).__name__, update_rule(optimizer)
-    if rule is not None and rule.scale_free:
-        warn(
-            f"form: {name} takes steps as long whatever the size of gradients, so λ cannot be that "
-            "of loss + λ·penalty: weights are pressed by lr·λ, a share λ of a step of length lr; "
-            "give a strength to suit and form=Proximal()"
-        )
-    else:
-        warn(
-            f"form: the metric of {name} is not known, so weights are pressed by lr·λ, whatever "
-            "the gradients are divided by; register its rule with "
-            "l1prune.pressure.optimizers.update_rule.register, or give form=Proximal()"
-        )
-    return Proximal()

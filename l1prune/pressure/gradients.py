@@ -92,24 +92,24 @@ class Gradients:
     def __init__(self) -> None:
         self._targets: dict[int, Target] = {}
         self._moments: dict[int, Moments] = {}
+        self._asked: set[tuple[int, int]] = set()
         self._told: set[tuple[int, int]] = set()
         self._packed: dict[str, dict[str, Any]] = {}
 
     @contextmanager
     def follow(self, targets: Sequence[Target], optimizers: Sequence[Optimizer]) -> Iterator[None]:
-        """Note the gradients of all steps until this is left; what was noted stays.
-
-        Args:
-            targets: the weights: of those that were followed before and are no more, nothing stays.
-            optimizers: that move them.
-        """
-        self._take(targets)
+        """Note the gradients of all steps of these weights until this is left; they stay noted."""
+        self.take(targets)
         handles = [one for optimizer in optimizers for one in before_steps(optimizer, self._note)]
         try:
             yield
         finally:
             for handle in handles:
                 handle.remove()
+
+    def has(self, w: Tensor) -> bool:
+        """Whether gradients of a weight were noted."""
+        return id(w) in self._moments
 
     def squares(self, w: Tensor) -> Squares | None:
         """The squares of a weight's gradients, spread as it is; None where none were noted."""
@@ -123,6 +123,10 @@ class Gradients:
         moments = self._moments.get(id(w))
         return None if moments is None else Mean(part_of(moments.mean, w), BETAS[0])
 
+    def clear(self) -> None:
+        """Forget all that was noted."""
+        self._moments, self._packed = {}, {}
+
     def state_dict(self) -> dict[str, Any]:
         """Whole tensors on the CPU, by name. Processes with shards call it together."""
         named = {self._targets[key]: moments for key, moments in self._moments.items()}
@@ -132,11 +136,12 @@ class Gradients:
         """Take what `state_dict` gave."""
         self._packed = dict(state)
 
-    def _take(self, targets: Sequence[Target]) -> None:
+    def take(self, targets: Sequence[Target]) -> None:
+        """Go by these weights; of those that are not among them, nothing stays."""
         # By the weights themselves, whose names may have changed.
         kept = {id(target.parameter): target for target in targets}
         self._moments = {key: m for key, m in self._moments.items() if key in kept}
-        self._targets, self._told = kept, set()
+        self._targets, self._asked, self._told = kept, set(), set()
         for key, target in kept.items():
             if key not in self._moments and (packed := self._packed.pop(target.name, None)):
                 self._moments[key] = _unpacked(packed, target.parameter)
@@ -151,10 +156,11 @@ class Gradients:
                     and w.grad is not None
                     and self._is_due(optimizer, group, w)
                 ):
-                    self._note_of(w, optimizer)
+                    self.note(w, optimizer)
 
-    def _note_of(self, w: Tensor, optimizer: Optimizer) -> None:
-        if id(w) not in self._moments:
+    def note(self, w: Tensor, optimizer: Optimizer) -> None:
+        """Note the gradient by which an optimizer is about to move a weight."""
+        if not self.has(w):
             self._moments[id(w)] = no_moments(local(w.detach()))
         assert w.grad is not None
         gradient = local(w.grad.detach())
@@ -166,10 +172,14 @@ class Gradients:
         """Whether the optimizer does not tell; once it does, it is not asked again."""
         if (key := (id(optimizer), id(w))) in self._told:
             return False
-        tells = tells_scale(optimizer, group, w)
-        if tells and optimizer.state.get(w):
+        remembers = bool(optimizer.state.get(w))
+        forgets = not remembers and (key in self._asked or self.has(w))
+        self._asked.add(key)
+        if forgets or not tells_scale(optimizer, group, w):
+            return True
+        if remembers:
             self._told.add(key)
-        return not tells
+        return False
 
 
 def _packed(moments: Moments, w: Tensor) -> dict[str, Any]:

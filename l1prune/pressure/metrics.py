@@ -73,16 +73,16 @@ class OptimizerMetric(Metric):
     """t_i = lr·λ / d_i, with d_i what the optimizer divides the gradient of weight i by.
 
     d is √v̂ + ε for Adam, AdamW, NAdam and RMSprop, √Σg² + ε for Adagrad and 1 for SGD; RAdam,
-    Adamax and torch's Adafactor are known too. Here λ has its textbook meaning, the one of
-    loss + λ·penalty, whereas in the Euclidean metric it is relative to an Adam step of length lr:
-    good values are about a thousand times smaller here.
+    Adamax and torch's Adafactor are known too. Where momentum makes steps longer, as 0.9 makes
+    SGD's ten times as long for a gradient that stays, pressure is as much stronger. Here λ has its
+    textbook meaning, the one of loss + λ·penalty, whereas in the Euclidean metric it is relative to
+    an Adam step of length lr: good values are about a thousand times smaller here.
     Source: Yun, Lozano & Yang, "Adaptive proximal gradient methods for structured neural
     networks" (ProxGen), NeurIPS 2021, algorithm 1.
     """
 
     def check(self, optimizer: Optimizer) -> None:
-        rule = update_rule(optimizer)
-        if rule is None or rule.scale_free:
+        if update_rule(optimizer) is None:
             raise _unknown(optimizer)
 
     def threshold(
@@ -107,13 +107,14 @@ class OptimizerMetric(Metric):
 
 def _rule(optimizer: Optimizer, group: Group, w: Tensor) -> UpdateRule:
     rule = fitting_rule(optimizer, group, w)
-    if rule is None or rule.scale_free:
+    if rule is None:
         raise _unknown(optimizer)
     return rule
 
 
 def _unknown(optimizer: Optimizer) -> UnknownMetricError:
     return UnknownMetricError(
-        f"metric: {type(optimizer).__name__} has no known metric; use Euclidean(), or register "
-        "its rule with l1prune.pressure.optimizers.update_rule.register"
+        f"metric: {type(optimizer).__name__} has no known metric; leave the form out to go by its "
+        "steps, use Euclidean(), or register its rule with "
+        "l1prune.pressure.optimizers.update_rule.register"
     )

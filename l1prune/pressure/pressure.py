@@ -10,9 +10,11 @@ from torch.optim import Optimizer
 
 from l1prune.penalties import L1, Penalty, is_separable
 from l1prune.penalties.joint import JointPenalty
-from l1prune.pressure.forms import Form, JointForm, Step, default_form, without_metric
+from l1prune.pressure.forms import Form, JointForm, Step
+from l1prune.pressure.gradients import Gradients
 from l1prune.pressure.metrics import UnknownMetricError
 from l1prune.pressure.optimizers import after_steps, check_optimizer, innermost, was_skipped
+from l1prune.pressure.response import Responding, Response, default_form
 from l1prune.weights.targets import Target
 
 SEEDS_PER_STEP = 2**20
@@ -33,6 +35,8 @@ class Pressure:
         strength: λ ≥ 0, to be changed at any time by setting `pressure.strength`.
         form: `Proximal()` or `Subgradient()`; by default the proximal map in the optimizer's own
             metric, where λ is that of loss + λ·penalty.
+        gradients: keeps what the default form has seen of gradients, where the optimizer's metric
+            is not known; None: a new one.
 
     Attributes:
         steps: how many steps were pressed.
@@ -59,15 +63,18 @@ class Pressure:
         penalty: Penalty | None = None,
         strength: float = 1e-4,
         form: Form | None = None,
+        gradients: Gradients | None = None,
     ) -> None:
         self.penalty = L1() if penalty is None else penalty
         self.strength = strength
-        inner = innermost(optimizer)
-        for one in inner:
+        self._inner = innermost(optimizer)
+        for one in self._inner:
             check_optimizer(one)
+        self._gradients = Gradients() if gradients is None else gradients
+        self._gradients.take(targets)
         self._by_default = form is None
-        self.form = default_form(optimizer) if form is None else form
-        for one in inner:
+        self.form = default_form(optimizer, self._gradients) if form is None else form
+        for one in self._inner:
             self.form.check(one)
         self._joint = isinstance(self.penalty, JointPenalty)
         if self._joint and not isinstance(self.form, JointForm):
@@ -79,8 +86,7 @@ class Pressure:
         self.steps = 0
         self._targets = {id(target.parameter): target for target in targets}
         self._handles = after_steps(optimizer, self._after)
-        for one in inner:
-            self._handles += self.form.attach(one, self._pressed)
+        self._attach()
 
     @property
     def strength(self) -> float:
@@ -92,6 +98,10 @@ class Pressure:
         if not (math.isfinite(strength) and strength >= 0):
             raise ValueError(f"strength must be a finite number ≥ 0, got {strength!r}")
         self._strength = strength
+
+    def _attach(self) -> None:
+        for one in self._inner:
+            self._handles += self.form.attach(one, self._pressed)
 
     def remove(self) -> None:
         """Take the pressure off the optimizer."""
@@ -109,7 +119,8 @@ class Pressure:
             except UnknownMetricError:
                 if not self._by_default:
                     raise
-                self.form = without_metric(optimizer)
+                self.form = Responding(Response(self._gradients))
+                self._attach()
                 self._enter(together)
         self.steps += 1
 

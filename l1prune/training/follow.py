@@ -9,13 +9,14 @@ Source: Bertsimas, Copenhaver & Mazumder, "The trimmed lasso: sparsity and robus
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.optim import Optimizer
+from torch.utils.hooks import RemovableHandle
 
 from l1prune.checks import is_number, is_whole
 from l1prune.cuts.masks import Masks, cut
@@ -176,6 +177,11 @@ class TrimmedForm(Form):
 
     def check(self, optimizer: Optimizer) -> None:
         self.form.check(optimizer)
+
+    def attach(
+        self, optimizer: Optimizer, steps: Callable[[Optimizer], Iterator[Step]]
+    ) -> list[RemovableHandle]:
+        return self.form.attach(optimizer, steps)
 
     def after(self, step: Step) -> None:
         spared = self.run.spared.get(step.target.name)

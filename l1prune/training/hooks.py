@@ -20,6 +20,7 @@ from l1prune.cuts.masks import hold_
 from l1prune.penalties import Penalty
 from l1prune.pressure.closures import Arguments, Closure, with_closure
 from l1prune.pressure.forms import Form
+from l1prune.pressure.gradients import Gradients
 from l1prune.pressure.optimizers import after_steps, hooked
 from l1prune.pressure.pressure import Pressure
 from l1prune.training.lightning import overrides
@@ -84,6 +85,7 @@ class OptimizerHooks:
         form: how it enters a step; None: the default of each optimizer.
         masks: what is held, by name; what is later added to this mapping is held too.
         steps: that each optimizer was pressed for before.
+        gradients: keeps what pressure has seen of them, if it has to; None: a new one.
     """
 
     def __init__(
@@ -94,11 +96,12 @@ class OptimizerHooks:
         form: Form | None,
         masks: Mapping[str, Tensor],
         steps: Sequence[int] = (),
+        gradients: Gradients | None = None,
     ) -> None:
         self._pressures: list[Pressure] = []
         self._holds: list[Hold] = []
         for optimizer, pressed in zip(optimizers, chain(steps, repeat(0)), strict=False):
-            pressure = Pressure(optimizer, targets, penalty, 0.0, form)
+            pressure = Pressure(optimizer, targets, penalty, 0.0, form, gradients)
             pressure.steps = pressed
             self._pressures.append(pressure)
             self._holds.append(Hold(optimizer, targets, masks))

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 from l1prune.cuts.masks import Masks
+from l1prune.pressure.gradients import Gradients
 from l1prune.training.clock import Clock
 from l1prune.training.criterion import RunCriterion
 from l1prune.training.rates import Rates
@@ -31,6 +32,7 @@ class Run:
         clock: how far it is.
         rounds_done: cuts of this stage that were made.
         steps: that each optimizer was pressed for.
+        gradients: what pressure has seen of them, where it knows no metric of the optimizer.
         rates: the learning rates that the schedulers have planned.
         chosen: the names of the targets.
         randomness: the random generators of each process.
@@ -44,6 +46,7 @@ class Run:
     clock: Clock = field(default_factory=Clock)
     rounds_done: int = 0
     steps: list[int] = field(default_factory=list)
+    gradients: Gradients = field(default_factory=Gradients)
     rates: Rates = field(default_factory=list)
     chosen: list[str] = field(default_factory=list)
     randomness: Generators = field(default_factory=Generators)
@@ -67,7 +70,12 @@ class Run:
     def release(self) -> None:
         """Let go of what only pressure and cuts need: the last cut of a stage is made."""
         self.strength.release()
+        self.forget()
+
+    def forget(self) -> None:
+        """Forget what was learned of gradients: those that come are of another network."""
         self.criterion.reset()
+        self.gradients.clear()
 
     def rename(self, names: Mapping[str, str]) -> None:
         """Weights have other names now: by those that they had."""

@@ -95,7 +95,13 @@ class Session:
         run, recipe = self._run, self._recipe
         form = run.strength.form(recipe.form)
         self._attached = OptimizerHooks(
-            trainer.optimizers, self.targets, self._known.penalty, form, run.masks, run.steps
+            trainer.optimizers,
+            self.targets,
+            self._known.penalty,
+            form,
+            run.masks,
+            run.steps,
+            run.gradients,
         )
         if run.phase == "press":
             run.criterion.watch(module, self.targets, trainer.optimizers)
@@ -178,7 +184,7 @@ class Session:
         if went:
             for optimizer in trainer.optimizers:
                 optimizer.state.clear()  # its moments are those of a network that is gone
-            self._run.criterion.reset()
+            self._run.forget()
         return went
 
     # ---- weights that come later, and others that are moved

@@ -12,7 +12,7 @@ from descent import model, train
 from torch import nn
 from torch.optim import Optimizer
 
-from l1prune.pressure.forms import Form, Proximal, Step, default_form
+from l1prune.pressure.forms import Form, Proximal, Step
 from l1prune.pressure.metrics import OptimizerMetric
 from l1prune.pressure.pressure import Pressure
 from l1prune.weights.targets import find_targets
@@ -86,7 +86,7 @@ def test_halves_leave_the_users_random_stream_alone_and_repeat_themselves() -> N
 
 def test_an_optimizer_without_a_known_metric_is_refused_with_the_remedy() -> None:
     net = model()
-    with pytest.raises(ValueError, match=r"Rprop has no known metric; use Euclidean"):
+    with pytest.raises(ValueError, match=r"Rprop has no known metric; leave the form out"):
         Pressure(
             torch.optim.Rprop(net.parameters()),
             find_targets(net),
@@ -94,19 +94,7 @@ def test_an_optimizer_without_a_known_metric_is_refused_with_the_remedy() -> Non
         )
 
 
-# ---- the default, and one of the user's own
-
-
-@pytest.mark.parametrize("name", ["SGD", "Adam", "AdamW", "RMSprop", "Adagrad"])
-def test_the_default_is_the_optimizers_own_metric(name: str) -> None:
-    optimizer = getattr(torch.optim, name)(model().parameters(), lr=0.1)
-    assert default_form(optimizer) == Proximal(OptimizerMetric())
-
-
-def test_where_the_metric_is_not_known_the_default_is_euclidean_and_says_so() -> None:
-    with pytest.warns(UserWarning, match="the metric of Rprop is not known"):
-        form = default_form(torch.optim.Rprop(model().parameters()))
-    assert form == Proximal()
+# ---- one of the user's own
 
 
 class Own(Form):

@@ -204,6 +204,13 @@ class Renamed(AdamW):
             self.state[w]["v"] = w.grad.square()
 
 
+class Forgetful(AdamW):
+    """A parent's class that remembers nothing at all."""
+
+    def step(self, closure: Any = None) -> None:
+        return
+
+
 class Within:
     """An optimizer around another, of which torch knows nothing."""
 
@@ -222,9 +229,10 @@ class Within:
         (Muon, 4),
         (torch.optim.Rprop, 4),
         (Renamed, 3),  # after the first it is known that it is not as its parent
+        (Forgetful, 3),
         (lambda w: Within(SGD(w, lr=0.1)), 4),
     ],
-    ids=["SGD", "momentum", "Muon", "Rprop", "renamed", "wrapped"],
+    ids=["SGD", "momentum", "Muon", "Rprop", "renamed", "forgetful", "wrapped"],
 )
 def test_where_it_does_not_they_are(make: Any, steps: int) -> None:
     made, targets = layer()

@@ -12,7 +12,7 @@ import torch
 from lightning.pytorch.callbacks import BaseFinetuning, LearningRateFinder
 from tasks import Task, fit
 from torch import Tensor, nn
-from torch.optim import SGD, Adagrad, Adam, Rprop
+from torch.optim import SGD, Adadelta, Adagrad, Adam, Rprop
 
 from l1prune import (
     LAMP,
@@ -128,6 +128,7 @@ class Save(L.Callback):
 MAKERS: dict[str, Any] = {
     "Adagrad": partial(Adagrad, lr=0.01),
     "SGD": partial(SGD, lr=0.05),
+    "not known": partial(Adadelta, lr=0.5),
     "Nesterov": partial(SGD, lr=0.05, momentum=0.9, nesterov=True, foreach=True),
 }
 
@@ -167,27 +168,32 @@ class Noted(L.Callback):
 
     def __init__(self) -> None:
         self.moments: list[int] = []
+        self.pressed: list[int] = []
         self.hooks: list[int] = []
 
     def on_train_batch_end(self, trainer: L.Trainer, *_: Any) -> None:
         (pruning,) = (one for one in trainer.callbacks if isinstance(one, L1Pruning))
-        state = pruning.state_dict()["criterion"]["state"]
-        self.moments.append(len(state["gradients"]))
+        state = pruning.state_dict()
+        self.moments.append(len(state["criterion"]["state"]["gradients"]))
+        self.pressed.append(len(state["gradients"]))
         self.hooks.append(len(trainer.optimizers[0]._optimizer_step_pre_hooks))  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize(
-    ("make", "count"), [(SGD, 2), (Adam, 0)], ids=["it keeps none", "it keeps its own"]
+    ("make", "moments", "pressed"),
+    [(SGD, 2, 0), (Adadelta, 2, 2), (Adam, 0, 0)],
+    ids=["it keeps none", "its metric is not known either", "it keeps its own"],
 )
 def test_gradients_are_noted_until_the_last_cut_and_where_nobody_else_does(
-    make: Any, count: int
+    make: Any, moments: int, pressed: int
 ) -> None:
     noted = Noted()
     fit(Task(optimizer=partial(make, lr=0.01)), cutting(), noted)
     before, after = 16, 4  # the last cut is made as the step after 80 % begins
-    assert noted.moments == [count] * before + [0] * after
+    assert noted.moments == [moments] * before + [0] * after
+    assert noted.pressed[1:] == [pressed] * (before - 1) + [0] * after
     assert len(set(noted.hooks[:before])) == len(set(noted.hooks[before:])) == 1
-    assert noted.hooks[0] == noted.hooks[-1] + 1
+    assert noted.hooks[0] == noted.hooks[-1] + 1  # the criterion's
 
 
 def test_sgd_goes_by_the_squares_that_adam_would_have_kept() -> None:

@@ -51,8 +51,6 @@ def update_rule(optimizer: Any) -> UpdateRule | None:
     names = [(kind.__module__.partition(".")[0], kind.__name__) for kind in type(optimizer).mro()]
     if ("torchao", "_AdamBase") in names:  # with moments of 8 bits, of 4 or of fp8
         return AdamRule()
-    if ("torch", "Muon") in names or any(name == "Lion" for _, name in names):
-        return ScaleFreeRule()
     return None
 
 
@@ -279,16 +277,3 @@ class AdagradRule(UpdateRule):
     def squares(self, group: Group, state: State) -> Squares:
         total = state["sum"] - group["initial_accumulator_value"]
         return Squares(total, 1.0, float(state["step"]))
-
-
-class ScaleFreeRule(UpdateRule):
-    """A step that does not depend on the size of gradients: a sign, or an orthogonal matrix.
-
-    Lion takes the sign of its momentum, which divides by |m|; m crosses zero with the noise of
-    every batch, and no pressure could follow. Muon makes a matrix's momentum orthogonal, which
-    gives no weight a scale of its own.
-    Source: Chen et al., "Symbolic discovery of optimization algorithms" (Lion), NeurIPS 2023;
-    Jordan et al., "Muon: an optimizer for hidden layers in neural networks", 2024.
-    """
-
-    scale_free = True

@@ -54,9 +54,6 @@ class UpdateRule:
     elementwise = True
     """Whether a weight's scale is found from that weight's entries of the state alone."""
 
-    scale_free = False
-    """Whether steps are as long whatever the size of gradients, so that there is no metric."""
-
     def fits(self, w: Tensor, group: Group, state: State) -> bool:
         """Whether what it reads is there: subclasses may remember other things than their parent.
 

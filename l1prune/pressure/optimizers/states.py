@@ -54,12 +54,21 @@ def fitting_rule(optimizer: Optimizer, group: Group, w: Tensor) -> UpdateRule | 
     return rule
 
 
+def is_known(optimizer: Optimizer, group: Group, w: Tensor) -> bool:
+    """Whether the kind of an optimizer is known, and what it remembers of a weight is of that kind.
+
+    Before the first step of the weight the kind is all there is to go by.
+    """
+    rule, state = update_rule(optimizer), optimizer.state.get(w)
+    return rule is not None and (
+        not state or rule.fits(local(w.detach()), group, state_of(optimizer, w))
+    )
+
+
 def tells_scale(optimizer: Optimizer, group: Group, w: Tensor) -> bool:
     """Whether an optimizer tells how large the gradients of a weight are, once it has stepped."""
     rule = update_rule(optimizer)
-    if rule is None or not rule.adaptive:
-        return False
-    return not optimizer.state.get(w) or rule.fits(local(w), group, state_of(optimizer, w))
+    return rule is not None and rule.adaptive and is_known(optimizer, group, w)
 
 
 def divided(

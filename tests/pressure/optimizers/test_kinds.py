@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -21,6 +20,7 @@ from torch.optim import (
     Optimizer,
     RAdam,
     RMSprop,
+    Rprop,
 )
 
 from l1prune import L1, OptimizerMetric, Pressure, Proximal, Saliency, find_targets
@@ -158,22 +158,14 @@ def test_saliency_goes_by_what_they_remember(make: Any) -> None:
     torch.testing.assert_close(found / found[0], scales, rtol=0.35, atol=0.0)
 
 
-class Lion(Optimizer):
-    def __init__(self, params: Any, lr: float = 1e-3) -> None:
-        super().__init__(params, {"lr": lr, "betas": (0.9, 0.99)})
-
-
-@pytest.mark.parametrize("make", [Muon, Lion])
-def test_of_steps_whose_length_is_their_own_it_is_said_what_strength_means(make: Any) -> None:
+@pytest.mark.parametrize("make", [Muon, Rprop])
+def test_of_what_a_step_makes_of_gradients_in_another_way_no_metric_is_known(make: Any) -> None:
     layer = nn.Linear(2, 2, bias=False)
     optimizer = make(layer.parameters())
-    with pytest.warns(UserWarning, match="as long whatever the size of gradients"):
-        assert Pressure(optimizer, find_targets(layer)).form == Proximal()
-    with pytest.raises(ValueError, match="has no known metric"):
+    assert update_rule(optimizer) is None
+    with pytest.raises(ValueError, match="has no known metric; leave the form out"):
         Pressure(optimizer, find_targets(layer), form=Proximal(OptimizerMetric()))
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        Pressure(optimizer, find_targets(layer), form=Proximal())
+    assert Pressure(optimizer, find_targets(layer), form=Proximal()).form == Proximal()
 
 
 def test_torchaos_adam_is_known_by_its_name() -> None:

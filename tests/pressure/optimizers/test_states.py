@@ -7,13 +7,11 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.optim import (
-    Adam,
-    AdamW,
-)
+from torch.optim import SGD, Adam, AdamW
 
 from l1prune import L1, OptimizerMetric, Pressure, Proximal, Saliency, find_targets
-from l1prune.pressure.optimizers import divisor
+from l1prune.pressure.optimizers import divisor, is_known, tells_scale
+from l1prune.pressure.response import Responding
 
 
 class Renamed(AdamW):
@@ -43,18 +41,33 @@ class Projected(Renamed):
 
 
 @pytest.mark.parametrize("kind", [Renamed, Forgetful, Projected])
-def test_a_subclass_that_remembers_other_things_is_pressed_by_lr_times_strength(kind: Any) -> None:
+def test_a_subclass_that_remembers_other_things_is_pressed_by_what_is_seen_of_it(kind: Any) -> None:
     model = nn.Sequential(nn.Linear(3, 3, bias=False), nn.Linear(3, 3, bias=False))
     optimizer = kind(model.parameters(), lr=0.1)
-    Pressure(optimizer, find_targets(model), strength=0.5)
-    with pytest.warns(UserWarning, match=rf"the metric of {kind.__name__} is not known") as said:
-        for _ in range(3):
-            before = model[0].weight.detach().clone()
-            model[0].weight.grad = model[1].weight.grad = torch.zeros(3, 3)
+    pressure = Pressure(optimizer, find_targets(model), strength=0.1)
+    assert pressure.form == Proximal(OptimizerMetric())  # as its parent would be
+    for _ in range(3):
+        before = model[0].weight.detach().clone()
+        model[0].weight.grad = model[1].weight.grad = torch.ones(3, 3)
+        optimizer.step()
+        assert isinstance(pressure.form, Responding)
+    # A step of −0.1 by a gradient of 1: as an Adam of that learning rate.
+    expected = before if kind is Projected else L1().prox_(before - 0.1, 0.01)
+    torch.testing.assert_close(model[0].weight.detach(), expected)
+
+
+def test_before_its_first_step_an_optimizer_is_known_by_its_kind() -> None:
+    w = nn.Parameter(torch.zeros(3, 3))
+    w.grad = torch.ones(3, 3)
+    found = []
+    for make in (SGD, Adam, Renamed, torch.optim.Rprop):
+        optimizer = make([w], lr=0.1)
+        asked = [optimizer, optimizer.param_groups[0], w]
+        for _ in range(2):
+            found.append((is_known(*asked), tells_scale(*asked)))
             optimizer.step()
-            pressed = L1().prox_(before, 0.05)
-            assert torch.equal(model[0].weight, pressed)
-    assert len(said) == 1
+    sgd, adam = [(True, False)] * 2, [(True, True)] * 2
+    assert found == [*sgd, *adam, (True, True), (False, False), *[(False, False)] * 2]
 
 
 def test_whoever_asks_for_a_metric_that_is_not_there_is_told() -> None:
@@ -62,7 +75,7 @@ def test_whoever_asks_for_a_metric_that_is_not_there_is_told() -> None:
     optimizer = Renamed(layer.parameters())
     Pressure(optimizer, find_targets(layer), form=Proximal(OptimizerMetric()))
     layer.weight.grad = torch.ones(2, 2)
-    with pytest.raises(ValueError, match=r"Renamed has no known metric; use Euclidean"):
+    with pytest.raises(ValueError, match=r"Renamed has no known metric; leave the form out"):
         optimizer.step()
 
 

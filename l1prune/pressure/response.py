@@ -1,0 +1,139 @@
+"""Response: how an optimizer that is not known answers to a gradient, seen from its steps.
+
+SGD and Adam are known by what they divide a gradient by. Lion takes the sign of its momentum, Muon
+makes it an orthogonal matrix, and others do what is not written down here. Each of them is taken
+for the Adam whose steps would be as long.
+
+That is right for a sign and for an orthogonal matrix, too. Let f(m) be the step that a momentum m
+leads to, and σ the noise of m. A steady gradient of size λ, small beside the noise, adds to it in
+the mean λ·E[f′] = λ·E[f·m]/σ² = λ·ρ·r/σ, with r the root mean square of the steps and ρ their
+correlation with m: 1 for Adam, √(2/π) for signs, 8/(3π) to 1 for orthogonal matrices.
+
+Source: Stein, "Estimation of the mean of a multivariate normal distribution", Annals of Statistics
+1981, lemma 2; steps of one optimizer with the length of another's: Agarwal et al., "Disentangling
+adaptive gradient methods from learning rates" (grafting), 2020.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+from torch.utils.hooks import RemovableHandle
+
+from l1prune.pressure.forms import Form, Proximal, Step
+from l1prune.pressure.gradients import BETAS, EPS, Gradients
+from l1prune.pressure.metrics import Metric, OptimizerMetric
+from l1prune.pressure.optimizers import (
+    Group,
+    before_steps,
+    fitting_rule,
+    innermost,
+    is_known,
+    number,
+    over_root,
+    was_skipped,
+)
+from l1prune.weights.pieces import precise
+from l1prune.weights.shards import local, over_shards
+
+NOISE = ((1 - BETAS[0]) / (1 + BETAS[0])) ** 0.5
+"""The root mean square of Adam's steps of length 1 where gradients are noise."""
+
+
+class Response(Metric):
+    """t_i = λ·(r/a)/(√v̂_i + ε), as under the Adam whose steps would be as long.
+
+    r is the root mean square of what the entries of the tensor have just moved by, a that of
+    m̂/(√v̂ + ε), Adam's step for a learning rate of 1, and r/a the learning rate of that Adam. A kind
+    that is known goes by what is known of it.
+
+    Args:
+        gradients: keeps m and v where the optimizer does not.
+    """
+
+    def __init__(self, gradients: Gradients) -> None:
+        self._gradients = gradients
+        self._before: dict[int, Tensor] = {}
+        self._unknown: set[int] = set()
+
+    def __repr__(self) -> str:
+        return "Response()"
+
+    def check(self, optimizer: Optimizer) -> None:
+        return
+
+    def look(self, optimizer: Optimizer, group: Group, w: Tensor) -> None:
+        """See a weight and its gradient before a step."""
+        noted = id(w) in self._unknown or self._gradients.has(w)
+        if noted or not is_known(optimizer, group, w):
+            self._gradients.note(w, optimizer)
+            self._before[id(w)] = local(w.detach()).clone()
+
+    @torch.no_grad()
+    def threshold(
+        self, optimizer: Optimizer, group: Group, w: Tensor, amount: float | Tensor
+    ) -> float | Tensor:
+        if fitting_rule(optimizer, group, w) is not None:
+            return OptimizerMetric().threshold(optimizer, group, w, amount)
+        before = self._before.pop(id(w), None)
+        squares, mean = self._gradients.squares(w), self._gradients.mean(w)
+        if before is None or squares is None or mean is None:
+            self._unknown.add(id(w))  # whatever its kind: it is seen from the next step on
+            return 0.0
+        part, rate = local(w), number(group["lr"])
+        weight = (1 - squares.memory**squares.steps) / (1 - squares.memory)
+        inverse = over_root(1.0, local(squares.total), weight**0.5, EPS)
+        unbiased = local(mean.value) / (1 - mean.memory**squares.steps)
+        exact = precise(part.dtype)
+        steps = part.to(exact) - before.to(exact), unbiased.mul_(inverse)
+        sums = over_shards([torch.stack([step.square().sum() for step in steps])], [w])
+        own, adams = (sums[0] / w.numel()).sqrt().unbind()
+        # Adam's is no shorter where gradients come at all: m alone forgets those that have ceased.
+        return inverse.mul_(_over(amount, rate) * own / adams.clamp(min=NOISE))
+
+
+def _over(amount: float | Tensor, rate: float | Tensor) -> float | Tensor:
+    """λ, of lr·λ and lr; 0 where both are."""
+    least = 1e-30
+    return amount / (rate.clamp(min=least) if isinstance(rate, Tensor) else max(rate, least))
+
+
+@dataclass(frozen=True)
+class Responding(Proximal):
+    """The proximal map in the metric of what has been seen of the optimizer's steps."""
+
+    metric: Response
+
+    def attach(
+        self, optimizer: Optimizer, steps: Callable[[Optimizer], Iterator[Step]]
+    ) -> list[RemovableHandle]:
+        def look(one: Optimizer) -> None:
+            if not was_skipped(one):
+                for step in steps(one):
+                    self.metric.look(one, step.group, step.parameter)
+
+        return before_steps(optimizer, look)
+
+
+def default_form(optimizer: Optimizer, gradients: Gradients) -> Form:
+    """The proximal map in the optimizer's own metric, or by its response where that is unknown.
+
+    Either way the strength is the λ of loss + λ·penalty, whatever the optimizer: one default serves
+    all of them. A step may still find that the optimizer remembers too little for its metric, and
+    raise UnknownMetricError: `Responding` is the form to go on with.
+
+    Args:
+        optimizer: that moves the weights.
+        gradients: keeps what has been seen of them, if that is needed.
+    """
+    known = all(
+        is_known(one, group, w) and not gradients.has(w)
+        for one in innermost(optimizer)
+        for group in one.param_groups
+        for w in group["params"]
+    )
+    return Proximal(OptimizerMetric()) if known else Responding(Response(gradients))
