@@ -47,9 +47,8 @@ class L1Pruning(Original, pl.Callback):
         penalty: what presses: by default `L1()`; `ElasticNet()`, `GroupL1()`, … `ChannelL1()`
             presses whole channels, for `Cost`.
         criterion: what a weight is worth, by which the cuts decide: `Saliency()`, `Size()`,
-            `Wanda()`. By default by saliency, where the optimizer tells it, as Adam does, at least
-            ten rounds make each cut small, and the threshold leaves open how layers compare; by
-            size elsewhere.
+            `Wanda()`. By default by saliency, where at least ten rounds make each cut small and
+            the threshold leaves open how layers compare; by size elsewhere.
         prune_at: when: a share of the run in (0, 1), an optimizer step, or several of either for
             several rounds, after each of which the rest is pressed on. By default fifty rounds
             between 10 % and 60 % of the run, or of each stage where the threshold has several;

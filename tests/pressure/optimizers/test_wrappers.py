@@ -14,7 +14,7 @@ from torch.optim import (
 )
 
 from l1prune import L1, OptimizerMetric, Pressure, Proximal, Saliency, find_targets
-from l1prune.pressure.optimizers import innermost
+from l1prune.pressure.optimizers import before_steps, innermost
 from l1prune.training.hooks import Hold
 
 
@@ -63,6 +63,17 @@ class Duck:
 
     def step(self) -> None:
         self._inner.step()
+
+
+class Bare(Optimizer):
+    """Never initialised, and holds no other."""
+
+    def __init__(self, params: Any) -> None:
+        self.param_groups = [{"params": list(params), "lr": 0.1}]
+        self.state = {}  # type: ignore[assignment]
+
+    def step(self, closure: Any = None) -> None:
+        return
 
 
 def layer_with_gradient() -> nn.Linear:
@@ -156,10 +167,6 @@ def test_saliency_sees_through_wrappers() -> None:
 def test_one_that_has_no_hooks_and_holds_none_that_has_is_refused() -> None:
     layer = layer_with_gradient()
 
-    class Bare(Optimizer):
-        def __init__(self, params: Any) -> None:
-            self.param_groups = [{"params": list(params), "lr": 0.1}]
-
     with pytest.raises(ValueError, match="Bare has no hooks, for it never calls"):
         Pressure(Bare(layer.parameters()), find_targets(layer), form=Proximal())
     with pytest.raises(ValueError, match="Bare has no hooks"):
@@ -171,3 +178,54 @@ def test_one_that_holds_an_optimizer_of_other_weights_is_itself() -> None:
     optimizer = Adam(mine.parameters())
     optimizer.friend = Adam(others.parameters())  # type: ignore[attr-defined]
     assert innermost(optimizer) == [optimizer]
+
+
+# ---- before steps
+
+
+def test_what_is_done_before_a_step_sees_its_gradients_once_each_step() -> None:
+    layer = layer_with_gradient()
+    expected = layer.weight.grad
+    seen: list[Any] = []
+
+    class Around(Optimizer):
+        """Has hooks, and holds one that has none and one that has."""
+
+        def __init__(self, *within: Optimizer) -> None:
+            super().__init__(layer.parameters(), {})
+            self.within = within
+
+        def step(self, closure: Any = None) -> None:
+            loss = None if closure is None else closure()
+            for one in self.within:
+                one.step()
+            return loss
+
+    sgd, bare = SGD(layer.parameters(), lr=0.1), Bare(layer.parameters())
+    around = Around(sgd, bare)
+    handles = before_steps(around, lambda one: seen.append((one, layer.weight.grad)))
+    around.step()
+    assert {id(one) for one, _ in seen} == {id(sgd), id(bare)} and len(seen) == 2
+    assert all(gradient is expected for _, gradient in seen)
+
+    made = torch.ones(5, 6)
+
+    def closure() -> float:
+        layer.weight.grad = made
+        return 0.5
+
+    seen.clear()
+    assert around.step(closure) == 0.5  # type: ignore[arg-type]
+    assert len(seen) == 2 and all(gradient is made for _, gradient in seen)
+    seen.clear()
+    sgd.step(closure)  # type: ignore[arg-type]
+    assert seen == [(sgd, made)]
+    for handle in handles:
+        handle.remove()
+    around.step()
+    assert len(seen) == 1
+
+
+def test_before_the_steps_of_one_without_hooks_nothing_can_be_done() -> None:
+    with pytest.raises(ValueError, match="Bare has no hooks"):
+        before_steps(Bare(layer_with_gradient().parameters()), lambda one: None)
