@@ -51,6 +51,10 @@ class Response(Metric):
     m̂/(√v̂ + ε), Adam's step for a learning rate of 1, and r/a the learning rate of that Adam. A kind
     that is known goes by what is known of it.
 
+    Without a momentum, which looks through the noise, it is up to four times too strong. A
+    schedule-free optimizer takes its gradient steps at a point that it keeps to itself, which no
+    pressure reaches, and which undoes in the long run what the weights are pressed by.
+
     Args:
         gradients: keeps m and v where the optimizer does not.
     """

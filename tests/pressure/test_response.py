@@ -104,22 +104,22 @@ STRENGTH = 0.5
 def shifts(make: Callable[[Any], Optimizer], noise: float) -> Tensor:
     """By how much of λ large weights are shrunk: of Σ½h(w − a)² + λ·|w| each by λ/h."""
     torch.manual_seed(0)
-    layer, slope = nn.Linear(48, 48, bias=False), 1e-2
-    a = torch.tensor(TARGET).repeat(48 * 12)[torch.randperm(48 * 48)].view(48, 48)
-    layer.weight.data = a + torch.randn(48, 48)
+    layer, slope = nn.Linear(32, 32, bias=False), 1e-2
+    a = torch.tensor(TARGET).repeat(32 * 8)[torch.randperm(32 * 32)].view(32, 32)
+    layer.weight.data = a + torch.randn(32, 32)
     optimizer = make(layer.parameters())
     Pressure(optimizer, find_targets(layer), strength=slope * STRENGTH)
-    lr, mean, steps = optimizer.param_groups[0]["lr"], torch.zeros(48, 48), 2000
+    lr, mean, steps = optimizer.param_groups[0]["lr"], torch.zeros(32, 32), 1000
     for step in range(steps):
         optimizer.param_groups[0]["lr"] = lr * (1 - step / steps)
         w = layer.weight.detach()
-        layer.weight.grad = slope * (w - a + noise * torch.randn(48, 48))
+        layer.weight.grad = slope * (w - a + noise * torch.randn(32, 32))
         optimizer.step()
         mean += (step >= 0.8 * steps) * w / (0.2 * steps)
     return torch.stack([(v - mean[a == v].mean()).abs() for v in TARGET[:2]]) / STRENGTH
 
 
-@pytest.mark.parametrize("noise", [0.0, 1.0, 3.0])
+@pytest.mark.parametrize("noise", [0.0, 3.0])
 @pytest.mark.parametrize(
     ("make", "least", "most"),
     [

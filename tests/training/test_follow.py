@@ -13,7 +13,16 @@ import torch
 from tasks import trainer
 from torch import nn
 
-from l1prune import L1, Follow, L1Pruning, OptimizerMetric, Proximal, Sparsity, find_targets
+from l1prune import (
+    L1,
+    Follow,
+    L1Pruning,
+    OptimizerMetric,
+    Pressure,
+    Proximal,
+    Sparsity,
+    find_targets,
+)
 from l1prune.cuts.plans import as_plan
 from l1prune.pressure.forms import Form
 from l1prune.training.follow import FollowStrength
@@ -137,3 +146,18 @@ def test_its_state_survives_a_file() -> None:
     other.advance(Moment(0.25, 100, 0.0), targets, {})
     assert (one.value, one.ease) == (other.value, other.ease)
     assert torch.equal(one.spared["weight"], other.spared["weight"])
+
+
+def test_a_form_hangs_on_the_optimizer_what_it_would_hang_there_by_itself() -> None:
+    class Hanging(Proximal):
+        def attach(self, optimizer: Any, steps: Any) -> list[Any]:
+            return [optimizer.register_step_pre_hook(lambda *_: seen.extend(steps(optimizer)))]
+
+    layer, seen = nn.Linear(3, 3), []  # type: ignore[var-annotated]
+    optimizer = torch.optim.SGD(layer.parameters(), lr=0.1)
+    strength = FollowStrength(Follow(), Sparsity(0.5), L1())
+    targets = find_targets(layer)
+    Pressure(optimizer, targets, strength=0.1, form=strength.form(Hanging()))
+    layer(torch.ones(1, 3)).sum().backward()
+    optimizer.step()
+    assert [step.target for step in seen] == [*targets]
