@@ -2,8 +2,8 @@
 
 What an optimizer divides a gradient by, what squares it sums up, its momentum: an `UpdateRule`
 tells, and `update_rule` finds the one of an optimizer. Registering another kind is all that it
-takes for metric and saliency to know it. Optimizers around others are seen through. Of kinds that
-are not known, `l1prune.pressure.gradients` and `l1prune.pressure.response` see what there is to see.
+takes for metric and saliency to know it. Optimizers around others are seen through. Kinds that
+are not known are looked at from outside: see `l1prune.pressure.gradients` and `response`.
 """
 
 from l1prune.pressure.optimizers.kinds import update_rule as update_rule
