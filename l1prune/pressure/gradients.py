@@ -129,12 +129,19 @@ class Gradients:
 
     def state_dict(self) -> dict[str, Any]:
         """Whole tensors on the CPU, by name. Processes with shards call it together."""
-        named = {self._targets[key]: moments for key, moments in self._moments.items()}
-        return {**self._packed, **{t.name: _packed(m, t.parameter) for t, m in named.items()}}
+        found = [(self._targets[key], moments) for key, moments in self._moments.items()]
+        return {**self._packed, **{t.name: _packed(m, t.parameter) for t, m in found}}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take what `state_dict` gave."""
         self._packed = dict(state)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"packed": self.state_dict()}  # the weights themselves stay where they are
+
+    def __setstate__(self, state: Mapping[str, Any]) -> None:
+        Gradients.__init__(self)
+        self.load_state_dict(state["packed"])
 
     def take(self, targets: Sequence[Target]) -> None:
         """Go by these weights; of those that are not among them, nothing stays."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -277,6 +278,18 @@ def test_a_state_goes_on_as_what_was_saved_and_stays_as_it_was_saved() -> None:
     assert one is not None and other is not None and torch.equal(one.value, other.value)
     for name in ("mean", "square"):
         assert torch.equal(state["weight"][name], before["weight"][name])
+
+
+def test_what_is_sent_to_another_process_is_what_was_noted_without_the_weights() -> None:
+    made, targets = layer()
+    sgd, gradients = SGD(made.parameters(), lr=0.1), Gradients()
+    with gradients.follow(targets, [sgd]):
+        assert pickle.loads(pickle.dumps(gradients)).state_dict() == {}
+        stepped(made, sgd, some(3))
+    sent = pickle.loads(pickle.dumps(gradients))
+    assert not sent.has(made.weight)
+    with sent.follow(targets, [sgd]):
+        assert torch.equal(total(sent, made.weight), total(gradients, made.weight))
 
 
 def test_large_weights_are_gone_through_in_pieces() -> None:
