@@ -9,7 +9,7 @@ ICML 2023.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from typing import Any
 
 import torch
@@ -19,7 +19,7 @@ from torch.nn.modules.conv import Conv1d, Conv2d
 from torch.optim import Optimizer
 
 from l1prune.checks import check_object, is_number, is_whole
-from l1prune.cuts.criteria import Criterion, RefittingCriterion
+from l1prune.cuts.criteria import Criterion, FollowingCriterion, RefittingCriterion
 from l1prune.cuts.inputs import InputSums, Summary
 from l1prune.cuts.saliency import Saliency
 from l1prune.cuts.scopes import Scope
@@ -30,7 +30,7 @@ ITERATIONS = 30
 """Of the conjugate gradients: what is cut at a time is little, and the start is near."""
 
 
-class Refit(RefittingCriterion):
+class Refit(RefittingCriterion, FollowingCriterion):
     """Weights are worth what another criterion says, and after a cut those left are fitted anew.
 
     The weights that stay of each output are moved to where it comes closest, in least squares over
@@ -83,6 +83,13 @@ class Refit(RefittingCriterion):
         whole = [target for target in targets if not is_sharded(target.parameter)]
         both.enter_context(self._moments.watch(model, whole))
         return both
+
+    def follow(
+        self, targets: Sequence[Target], optimizers: Sequence[Optimizer]
+    ) -> AbstractContextManager[Any]:
+        if isinstance(self.criterion, FollowingCriterion):
+            return self.criterion.follow(targets, optimizers)
+        return nullcontext()
 
     def weigh(self, targets: Sequence[Target], optimizers: Sequence[Optimizer]) -> list[Tensor]:
         return self.criterion.weigh(targets, optimizers)

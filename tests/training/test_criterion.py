@@ -21,6 +21,7 @@ from l1prune import (
     Global,
     L1Pruning,
     Magnitude,
+    Refit,
     Saliency,
     SemiStructured,
     Size,
@@ -284,3 +285,17 @@ def test_a_run_has_a_copy_of_the_criterion_that_it_was_given() -> None:
     criterion.reset()
     assert criterion.state_dict()["state"] == {"inputs": [{}]}
     assert not net._forward_pre_hooks
+
+
+def test_a_criterion_within_another_sees_steps_too() -> None:
+    net = nn.Linear(3, 2)
+    sgd = SGD(net.parameters(), lr=0.1)
+    for given, learned in ((Refit(), ["weight"]), (Refit(Size()), []), (Size(), [])):
+        criterion = settled(given)
+        criterion.watch(net, find_targets(net), [sgd])
+        net(torch.ones(1, 3)).sum().backward()
+        sgd.step()
+        state = criterion.state_dict()["state"]
+        assert list(state.get("criterion", {}).get("gradients", {})) == learned
+        criterion.close()
+        assert not sgd._optimizer_step_pre_hooks  # type: ignore[attr-defined]
