@@ -35,6 +35,9 @@ BETAS = (0.9, 0.999)
 EPS = 1e-8
 """What is added to the root of a mean of squares: Adam's."""
 
+LARGEST = 1e15
+"""What a larger gradient counts as: sums of squares stay finite in float32."""
+
 
 @dataclass(eq=False)
 class Moments:
@@ -59,7 +62,7 @@ def no_moments(w: Tensor) -> Moments:
 
 @torch.no_grad()
 def note_(moments: Moments, gradient: Tensor) -> None:
-    """Take one more gradient into the moments, but for what of it, or its square, is not finite.
+    """Take one more gradient into the moments, but for what of it is not finite.
 
     >>> moments = no_moments(torch.zeros(2))
     >>> note_(moments, torch.tensor([3.0, torch.nan]))
@@ -69,7 +72,7 @@ def note_(moments: Moments, gradient: Tensor) -> None:
     dense = gradient.to_dense() if gradient.is_sparse else gradient
     exact = dense.to(moments.mean.dtype)
     for g, mean, square in pieces(exact, moments.mean, moments.square):
-        finite = torch.where(g.square().isfinite(), g, 0.0)
+        finite = g.nan_to_num(0.0, 0.0, 0.0).clamp_(-LARGEST, LARGEST)
         mean.lerp_(finite, 1 - BETAS[0])
         square.mul_(BETAS[1]).addcmul_(finite, finite, value=1 - BETAS[1])
     moments.steps += 1
