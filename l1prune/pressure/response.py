@@ -37,7 +37,7 @@ from l1prune.pressure.optimizers import (
     over_root,
     was_skipped,
 )
-from l1prune.weights.pieces import precise
+from l1prune.weights.pieces import pieces
 from l1prune.weights.shards import local, over_shards
 
 NOISE = ((1 - BETAS[0]) / (1 + BETAS[0])) ** 0.5
@@ -91,13 +91,20 @@ class Response(Metric):
         part, rate = local(w), number(group["lr"])
         weight = (1 - squares.memory**squares.steps) / (1 - squares.memory)
         inverse = over_root(1.0, local(squares.total), weight**0.5, EPS)
-        unbiased = local(mean.value) / (1 - mean.memory**squares.steps)
-        exact = precise(part.dtype)
-        steps = part.to(exact) - before.to(exact), unbiased.mul_(inverse)
-        sums = over_shards([torch.stack([step.square().sum() for step in steps])], [w])
-        own, adams = (sums[0] / w.numel()).sqrt().unbind()
+        sums = _squares(part, before, local(mean.value), inverse)
+        own, adams = (over_shards([sums], [w])[0] / w.numel()).sqrt().unbind()
+        unbiased = adams / (1 - mean.memory**squares.steps)
         # Adam's is no shorter where gradients come at all: m alone forgets those that have ceased.
-        return inverse.mul_(_over(amount, rate) * own / adams.clamp(min=NOISE))
+        return inverse.mul_(_over(amount, rate) * own / unbiased.clamp(min=NOISE))
+
+
+def _squares(now: Tensor, before: Tensor, mean: Tensor, inverse: Tensor) -> Tensor:
+    """Σ of the squares of what a weight moved by, and of Adam's steps but for its correction."""
+    sums = torch.zeros(2, dtype=inverse.dtype, device=inverse.device)
+    for new, old, m, d in pieces(now, before, mean, inverse):
+        steps = new.to(m.dtype) - old.to(m.dtype), m * d
+        sums += torch.stack([torch.linalg.vector_norm(step).square() for step in steps])
+    return sums
 
 
 def _over(amount: float | Tensor, rate: float | Tensor) -> float | Tensor:
