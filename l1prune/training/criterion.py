@@ -53,6 +53,9 @@ class RunCriterion:
         self._loaded: Mapping[str, Any] | None = None
         self._watching = ExitStack()
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "_watching": ExitStack()}  # a copy watches nothing
+
     def __str__(self) -> str:
         if self._loaded is not None:
             return str(self._loaded["name"])

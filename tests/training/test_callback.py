@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,10 @@ from l1prune import (
     L1Pruning,
     OptimizerMetric,
     Proximal,
+    Refit,
     Sparsity,
     Subgradient,
+    Wanda,
     rounds,
 )
 from l1prune.pressure.schedules import Constant, Linear
@@ -69,16 +72,19 @@ def test_the_defaults_do_something_sensible_on_any_module() -> None:
     assert [zeros for zeros, _, _ in task.seen[30:]] == [285] * 20
 
 
-@pytest.mark.filterwarnings("ignore::FutureWarning")
-def test_an_optimizer_of_unknown_metric_is_pressed_all_the_same_with_a_warning() -> None:
+def test_an_optimizer_of_unknown_metric_is_pressed_all_the_same() -> None:
     class Other(Task):
         def configure_optimizers(self) -> torch.optim.Optimizer:
             return torch.optim.Adadelta(self.parameters(), lr=0.1)
 
-    callback, task = L1Pruning(), Other()
-    with pytest.warns(UserWarning, match="the metric of Adadelta is not known"):
+    pressed, free = L1Pruning(prune_at=0.8, strength=1.0), L1Pruning(prune_at=0.8, strength=0.0)
+    sizes = []
+    for callback in (pressed, free):
+        task = Other()
         fit(task, callback)
-    assert callback.report is not None and callback.report.sparsity == 0.95
+        assert callback.report is not None and callback.report.sparsity == 0.95
+        sizes.append(sum(float(w.detach().abs().sum()) for w in task.parameters()))
+    assert sizes[0] < sizes[1]
 
 
 def test_the_default_presses_in_the_metric_of_the_optimizer() -> None:
@@ -224,12 +230,14 @@ def test_a_layer_of_its_own_strength() -> None:
     assert (task.net[0].weight == 0).any() and not (task.net[2].weight == 0).any()
 
 
-def test_it_can_be_copied_and_pickled_in_the_middle_of_a_run() -> None:
+@pytest.mark.parametrize("criterion", [None, Wanda(), Refit()], ids=str)
+@pytest.mark.parametrize("make", [torch.optim.Adam, torch.optim.SGD, torch.optim.Adadelta])
+def test_it_can_be_copied_in_the_middle_of_a_run(make: Any, criterion: Any) -> None:
     class Copy(L.Callback):
         def on_train_batch_end(self, trainer: L.Trainer, *_: Any) -> None:
             copy.deepcopy(trainer.callbacks[0])
 
-    fit(Task(), L1Pruning(), Copy(), epochs=1)
+    fit(Task(optimizer=partial(make, lr=0.01)), L1Pruning(criterion=criterion), Copy(), epochs=1)
 
 
 @pytest.mark.parametrize(
