@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -18,6 +20,7 @@ from l1prune import (
     L1Pruning,
     Pressure,
     Proximal,
+    Size,
     Sparsity,
     find_targets,
     rounds,
@@ -181,11 +184,22 @@ def test_frozen_layers_keep_their_channels() -> None:
     assert bool((task.net[0].weight != 0).all()) and bool((task.net[4].weight == 0).any())
 
 
-def test_without_saliency_channels_go_by_size() -> None:
-    task = Seen(optimizer=lambda p: torch.optim.SGD(p, lr=0.01))
-    callback = pruning()
+@pytest.mark.parametrize(
+    "make",
+    [
+        partial(torch.optim.SGD, lr=0.01),
+        partial(torch.optim.SGD, lr=0.01, momentum=0.9, nesterov=True),
+        partial(torch.optim.Adadelta, lr=0.5),  # whose metric is not known
+    ],
+    ids=["SGD", "Nesterov", "Adadelta"],
+)
+@pytest.mark.parametrize("criterion", [None, Size()], ids=str)
+def test_channels_go_under_every_optimizer(make: Any, criterion: Any) -> None:
+    task = Seen(optimizer=make)
+    callback = pruning(criterion=criterion)
     fit(task, callback, epochs=6)
-    assert callback.report is not None and callback.report.criterion == "Size()"
+    name = "Saliency(least=0.6)" if criterion is None else "Size()"
+    assert callback.report is not None and callback.report.criterion == name
     assert compact(task.net.eval(), torch.zeros(2, 8)).report.ratio >= 2.5
 
 
