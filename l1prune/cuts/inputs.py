@@ -87,7 +87,9 @@ class InputSums:
 
     def state_dict(self) -> dict[str, Any]:
         """What each process has seen, on the CPU. Processes call it together."""
-        own = {n: (total.cpu(), self._counts[n]) for n, total in self._sums.items()}
+        # A copy: what was saved must not go on with the run.
+        sums = {name: total.to("cpu", copy=True) for name, total in self._sums.items()}
+        own = {name: (total, self._counts[name]) for name, total in sums.items()}
         if not (dist.is_available() and dist.is_initialized()):
             return {"inputs": [own]}
         everywhere: list[Any] = [None] * dist.get_world_size()

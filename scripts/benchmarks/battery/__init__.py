@@ -12,10 +12,10 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
+from benchmarks.battery.comparison import Figures, summary, table
 from benchmarks.battery.data import Sources
 from benchmarks.battery.runs import Trial
 from benchmarks.battery.runs import run as train
-from benchmarks.battery.table import Figures, summary, table
 from benchmarks.battery.tasks import FRESH, TASKS, TRAINED, UNSCALED
 
 PARTS = {

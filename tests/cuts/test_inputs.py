@@ -1,0 +1,79 @@
+"""Inputs: what layers see in training, summed up for a criterion."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from l1prune import find_targets
+from l1prune.cuts.inputs import KEPT, InputSums, Summary
+
+
+def totals(module: nn.Module) -> Summary | None:
+    """The plain sum of a linear layer's inputs."""
+    return (lambda x: (x.sum(0), len(x))) if isinstance(module, nn.Linear) else None
+
+
+def seen(sums: InputSums, model: nn.Module, *batches: Tensor) -> None:
+    with sums.watch(model, find_targets(model)):
+        for batch in batches:
+            model(batch)
+
+
+def test_the_mean_is_that_of_all_examples_whatever_the_batches() -> None:
+    sums, model, x = InputSums(totals), nn.Sequential(nn.Linear(3, 2)), torch.randn(10, 3)
+    seen(sums, model, x[:3], x[3:])
+    mean = sums.mean("0.weight")
+    assert mean is not None and torch.allclose(mean, x.mean(0))
+
+
+def test_what_was_seen_before_a_cut_counts_half() -> None:
+    sums, model = InputSums(totals), nn.Sequential(nn.Linear(1, 1))
+    seen(sums, model, torch.full((4, 1), 1.0))
+    sums.forget_half()
+    seen(sums, model, torch.full((4, 1), 4.0))
+    mean = sums.mean("0.weight")
+    assert mean is not None and mean.item() == pytest.approx((KEPT * 1 + 4) / (KEPT + 1))
+
+
+def test_evaluation_and_layers_that_are_no_targets_and_what_is_left_are_not_seen() -> None:
+    sums, model, x = (
+        InputSums(totals),
+        nn.Sequential(nn.Linear(3, 3), nn.Linear(3, 2)),
+        torch.ones(2, 3),
+    )
+    seen(sums, model.eval(), x)
+    assert sums.mean("0.weight") is None
+    with sums.watch(model.train(), find_targets(model)[:1]):
+        model(x)
+    assert sums.mean("0.weight") is not None and sums.mean("1.weight") is None
+    before = copy.deepcopy(sums.state_dict())
+    model(x)
+    assert torch.equal(
+        sums.state_dict()["inputs"][0]["0.weight"][0], before["inputs"][0]["0.weight"][0]
+    )
+
+
+def test_what_several_processes_saw_goes_on_in_one() -> None:
+    model = nn.Sequential(nn.Linear(3, 2))
+    one, two, both, whole = (InputSums(totals) for _ in range(4))
+    x = torch.randn(6, 3)
+    seen(one, model, x[:2])
+    seen(two, model, x[2:])
+    seen(whole, model, x)
+    both.load_state_dict({"inputs": one.state_dict()["inputs"] + two.state_dict()["inputs"]})
+    mean, expected = both.mean("0.weight"), whole.mean("0.weight")
+    assert mean is not None and expected is not None and torch.allclose(mean, expected)
+
+
+def test_a_state_is_a_copy() -> None:
+    sums, again = InputSums(totals), InputSums(totals)
+    model = nn.Sequential(nn.Linear(3, 2))
+    seen(sums, model, torch.ones(2, 3))
+    again.load_state_dict(sums.state_dict())
+    seen(sums, model, torch.zeros(2, 3))
+    mean = again.mean("0.weight")
+    assert mean is not None and mean.tolist() == [1.0, 1.0, 1.0]

@@ -1,0 +1,129 @@
+"""The battery: its tasks are learned by what they name, its figures paired, its runs resumed."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import l1prune
+
+SCRIPTS = Path(l1prune.__file__).parents[1] / "scripts"
+
+with pytest.MonkeyPatch.context() as _patch:
+    _patch.syspath_prepend(str(SCRIPTS))
+    from benchmarks import battery
+    from benchmarks.battery import comparison, data, runs, tasks
+
+DRAWN = ["wide", "small", "strokes", "waves", "table"]
+"""Tasks whose data need nothing but this machine."""
+
+
+@pytest.mark.parametrize("name", DRAWN)
+def test_a_network_answers_what_its_data_ask(name: str) -> None:
+    task = tasks.TASKS[name]
+    split = task.data(data.Sources())
+    answers = task.network().eval()(split.val.inputs[:8])
+    loss = task.metric.loss(answers, split.val.labels[:8])
+    assert loss.ndim == 0 and bool(loss.isfinite())
+    assert answers.shape[-1] > int(split.val.labels.max()) or task.metric.unit == "-RMSE"
+
+
+@pytest.mark.parametrize("name", tasks.TASKS)
+def test_a_network_has_weights_enough_for_its_sparsity(name: str) -> None:
+    task = tasks.TASKS[name]
+    targets = l1prune.find_targets(task.network())
+    total = sum(target.parameter.numel() for target in targets)
+    assert (1 - task.sparsity) * total > 3 * len(targets)
+
+
+@pytest.mark.parametrize("convolutions", ["separable", "inverted", "residual", "plain", "bare"])
+def test_convolutions_take_the_images_that_mnist_gives(convolutions: str) -> None:
+    assert tasks.TASKS[convolutions].network()(torch.randn(2, 1, 14, 14)).shape == (2, 10)
+
+
+def test_a_task_that_begins_trained_is_trained_before_as_the_fresh_one_is() -> None:
+    assert tasks.TASKS["deep-3"].before.passes == tasks.TASKS["deep"].passes
+    assert tasks.TASKS["deep-3"].passes == 3
+
+
+@pytest.fixture
+def short(monkeypatch: pytest.MonkeyPatch) -> str:
+    """A task of two passes."""
+    task = replace(tasks.TASKS["wide"], passes=2)
+    monkeypatch.setitem(tasks.TASKS, "wide", task)
+    return task.name
+
+
+def test_a_run_leaves_as_many_weights_as_it_says(tmp_path: Path, short: str) -> None:
+    found = runs.run(runs.Trial(short, "l1", 0), tmp_path, data.Sources())
+    assert found["weights"] == 1110
+    assert 10 < found["test"]["figure"] <= 100
+
+
+def test_what_has_been_run_is_not_run_again(
+    tmp_path: Path, short: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trial = runs.Trial(short, "dense", 0)
+    found = runs.run(trial, tmp_path, data.Sources())
+
+    def refuse(*_: Any) -> None:
+        raise AssertionError("run again")
+
+    monkeypatch.setattr(runs, "train", refuse)
+    assert runs.run(trial, tmp_path, data.Sources()) == found
+    monkeypatch.setitem(runs.CONTENDERS, "dense", lambda sparsity: l1prune.L1Pruning())
+    with pytest.raises(AssertionError, match="run again"):  # by another recipe
+        runs.run(trial, tmp_path, data.Sources())
+
+
+def test_a_trained_network_is_trained_once_for_all_contenders(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(
+        tasks.TASKS, "wide-1", replace(tasks.TASKS["wide"], name="wide-1", passes=1, warm=2)
+    )
+    runs.run(runs.Trial("wide-1", "dense", 0), tmp_path, data.Sources())
+    (file,) = (tmp_path / "dense").iterdir()
+    before = file.stat().st_mtime_ns
+    runs.run(runs.Trial("wide-1", "finetune", 0), tmp_path, data.Sources())
+    assert file.stat().st_mtime_ns == before
+
+
+FIGURES = {
+    ("deep", who, seed): value
+    for who, values in {"gradual": (80.0, 82.0, 81.0), "l1": (82.0, 85.0, 82.0)}.items()
+    for seed, value in enumerate(values)
+}
+
+
+def test_differences_are_paired_by_seed() -> None:
+    one = comparison.Difference.of(comparison.differences(FIGURES, "l1", "deep"))
+    assert one.mean == pytest.approx(2.0)
+    assert one.error == pytest.approx(1 / math.sqrt(3))
+    assert one.verdict == "won"
+
+
+@pytest.mark.parametrize(
+    ("differences", "verdict"),
+    [((-1.0, -1.1), "lost"), ((-1.0, 1.0), "level"), ((1.0,), "level"), ((1.0, 1.2), "won")],
+)
+def test_what_lies_within_a_standard_error_is_level(
+    differences: tuple[float, ...], verdict: str
+) -> None:
+    assert comparison.Difference.of(differences).verdict == verdict
+
+
+def test_a_table_shows_means_and_losses_beside_wins() -> None:
+    shown = comparison.table(FIGURES, ["gradual", "l1"], ["deep"])
+    assert "| deep | 98.0% | 81.00 % | 83.00 % | +2 ± 0.58 (3) | won |" in shown
+    assert "| l1 | 1 | 0 | 0 | 1.00 |" in comparison.summary(FIGURES, ["gradual", "l1"], ["deep"])
+
+
+def test_a_task_that_is_not_there_is_refused_with_those_that_are() -> None:
+    with pytest.raises(battery.argparse.ArgumentTypeError, match=r"no task 'nothing'.* separable"):
+        battery.names("wide,nothing")
