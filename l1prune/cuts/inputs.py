@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
-from typing import Any
+from typing import Any, TypeGuard
 
 import torch
 import torch.distributed as dist
@@ -16,80 +16,99 @@ from l1prune.weights.targets import Target
 KEPT = 0.5
 """What inputs before a cut count after it, beside those since."""
 
-Summary = Callable[[Tensor], tuple[Tensor, int]]
-"""From a layer's input to a sum over its examples and places, and how many these are."""
+Summary = Callable[[nn.Module, Tensor], tuple[Tensor, int] | None]
+"""From a layer and its input to a sum over examples and places, and how many these are.
+
+None: it is nothing to be summed up.
+"""
 
 
 class InputSums:
     """Sums over the inputs of layers, those before a cut counting half as much after it.
 
-    Each process has its own: they are added up where a mean is asked for.
+    Each process has its own: they are added up where a mean is asked for. A batch that is not
+    finite is left out. A copy watches nothing.
 
     Args:
-        summary: how the inputs of a layer are summed up; None: they are not.
+        summary: sums up the inputs of a layer.
 
     >>> layer = nn.Linear(2, 1)
-    >>> sums = InputSums(lambda module: lambda x: (x.sum(0), len(x)))
+    >>> sums = InputSums(lambda module, x: (x.sum(0), len(x)))
     >>> with sums.watch(layer, [Target("weight", layer.weight)]):
     ...     _ = layer(torch.tensor([[1.0, 3.0], [1.0, 5.0]]))
     >>> sums.mean("weight")
     tensor([1., 4.])
     """
 
-    def __init__(self, summary: Callable[[nn.Module], Summary | None]) -> None:
+    def __init__(self, summary: Summary) -> None:
         self._summary = summary
         self._sums: dict[str, Tensor] = {}
-        self._counts: dict[str, float] = {}
+        self._counts: dict[str, Tensor] = {}
+        self._watches = False
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "_watches": False}
 
     @contextmanager
     def watch(self, model: nn.Module, targets: Sequence[Target]) -> Iterator[None]:
         """See the inputs of the layers of a model that have these weights, in training."""
         names = {id(target.parameter): target.name for target in targets}
         handles = [
-            module.register_forward_pre_hook(partial(self._see, names[id(weight)], summary))
+            module.register_forward_pre_hook(
+                partial(self._see, names[id(weight)]), with_kwargs=True
+            )
             for module in model.modules()
-            if (weight := module._parameters.get("weight")) is not None
-            and id(weight) in names
-            and (summary := self._summary(module)) is not None
+            if (weight := module._parameters.get("weight")) is not None and id(weight) in names
         ]
+        self._watches = True
         try:
             yield
         finally:
+            self._watches = False
             for handle in handles:
                 handle.remove()
 
+    @torch.compiler.disable  # type: ignore[untyped-decorator]
     @torch.no_grad()
-    def _see(self, name: str, summary: Summary, module: nn.Module, args: tuple[Any, ...]) -> None:
-        if not (module.training and args):
+    def _see(
+        self, name: str, module: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+    ) -> None:
+        x = args[0] if args else kwargs.get("input")
+        if not (self._watches and module.training and _is_plain(x)):
             return
-        total, count = summary(args[0].detach())
-        if name in self._sums:
-            total = self._sums[name].to(total).add_(total)
-        self._sums[name], self._counts[name] = total, self._counts.get(name, 0.0) + count
+        with torch.autocast(x.device.type, enabled=False):
+            found = self._summary(module, x.detach())
+        if found is None or not found[1]:
+            return
+        total, count = found[0], found[0].new_tensor(float(found[1]))
+        finite = total.isfinite().all()
+        total, count = torch.where(finite, total, 0.0), torch.where(finite, count, 0.0)
+        known = self._sums.get(name)
+        if known is not None and known.shape == total.shape:
+            total = known.to(total).add_(total)
+            count = self._counts[name].to(count).add_(count)
+        self._sums[name], self._counts[name] = total, count
 
     def mean(self, name: str) -> Tensor | None:
         """The mean over all that was seen; None: nothing was. Processes call it together."""
-        if name not in self._sums:
-            return None
-        total, count = self._sums[name], self._counts[name]
+        total, count = self._sums.get(name), self._counts.get(name)
         if dist.is_available() and dist.is_initialized():
-            everywhere, counted = total.clone(), total.new_tensor(count)
-            dist.all_reduce(everywhere)
-            dist.all_reduce(counted)
-            return everywhere / counted.clamp(min=1)
-        return total / max(count, 1.0)
+            total, count = _everywhere(total, count)
+        if total is None or count is None or not count:
+            return None
+        return total / count
 
     def forget_half(self) -> None:
         """A cut was made: what was seen before counts half from now on."""
         for name, total in self._sums.items():
             total.mul_(KEPT)
-            self._counts[name] *= KEPT
+            self._counts[name].mul_(KEPT)
 
     def state_dict(self) -> dict[str, Any]:
         """What each process has seen, on the CPU. Processes call it together."""
         # A copy: what was saved must not go on with the run.
         sums = {name: total.to("cpu", copy=True) for name, total in self._sums.items()}
-        own = {name: (total, self._counts[name]) for name, total in sums.items()}
+        own = {name: (total, float(self._counts[name])) for name, total in sums.items()}
         if not (dist.is_available() and dist.is_initialized()):
             return {"inputs": [own]}
         everywhere: list[Any] = [None] * dist.get_world_size()
@@ -107,6 +126,35 @@ class InputSums:
         self._sums, self._counts = {}, {}
         for one in mine:
             for name, (total, count) in one.items():
-                known = self._sums.get(name)
+                known, counted = self._sums.get(name), self._counts.get(name)
                 self._sums[name] = total.clone() if known is None else known + total
-                self._counts[name] = self._counts.get(name, 0.0) + count
+                more = total.new_tensor(count)
+                self._counts[name] = more if counted is None else counted + more
+
+
+def _is_plain(x: Any) -> TypeGuard[Tensor]:
+    """Whether it is a tensor of numbers that can be looked at here and now."""
+    return (
+        isinstance(x, Tensor)
+        and x.is_floating_point()
+        and x.layout == torch.strided
+        and not x.is_inference()
+        and not torch._C._are_functorch_transforms_active()
+    )
+
+
+def _everywhere(total: Tensor | None, count: Tensor | None) -> tuple[Tensor | None, Tensor | None]:
+    """Sum and count over all processes, some of which may have seen nothing."""
+    shapes: list[Any] = [None] * dist.get_world_size()
+    dist.all_gather_object(shapes, None if total is None else (tuple(total.shape), total.dtype))
+    seen = [shape for shape in shapes if shape is not None]
+    if not seen:
+        return None, None
+    if total is None or count is None:
+        device = torch.device("cuda") if dist.get_backend() == "nccl" else torch.device("cpu")
+        total = torch.zeros(seen[0][0], dtype=seen[0][1], device=device)
+        count = total.new_zeros(())
+    total, count = total.clone(), count.clone()
+    dist.all_reduce(total)
+    dist.all_reduce(count)
+    return total, count

@@ -8,6 +8,7 @@ ICML 2023.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from typing import Any
@@ -20,7 +21,7 @@ from torch.optim import Optimizer
 
 from l1prune.checks import check_object, is_number, is_whole
 from l1prune.cuts.criteria import Criterion, FollowingCriterion, RefittingCriterion
-from l1prune.cuts.inputs import InputSums, Summary
+from l1prune.cuts.inputs import InputSums
 from l1prune.cuts.saliency import Saliency
 from l1prune.cuts.scopes import Scope
 from l1prune.weights.shards import is_sharded, local
@@ -29,18 +30,23 @@ from l1prune.weights.targets import Target
 ITERATIONS = 30
 """Of the conjugate gradients: what is cut at a time is little, and the start is near."""
 
+ROWS = 512
+"""Examples and places of a batch that are looked at: a step is to cost little more."""
+
 
 class Refit(RefittingCriterion, FollowingCriterion):
     """Weights are worth what another criterion says, and after a cut those left are fitted anew.
 
     The weights that stay of each output are moved to where it comes closest, in least squares over
     the inputs since the last cut, to what it was before. So a network loses less at each cut and
-    has less to learn again: for a trained one that is to be pruned in few passes. Each cut costs
-    `ITERATIONS` products of a layer's weights with the second moments of its inputs. These are kept
-    until the last cut, (inputs)² numbers a layer.
+    has less to learn again: for a trained one that is to be pruned in few passes. Until the last
+    cut, (inputs)² numbers a layer are kept, the second moments of `ROWS` of its inputs in a batch;
+    a cut costs `ITERATIONS` products of them with the layer's weights.
 
-    Linear layers and convolutions over one or two dimensions are fitted. Left as they are: others,
-    such as an LSTM; those with more than `most` inputs; weights that are sharded over processes.
+    `nn.Linear`, `nn.Conv1d` and `nn.Conv2d` are fitted. Left as they are: classes derived from
+    them, others, such as an LSTM, and what `nn.MultiheadAttention` has within it; layers with more
+    than `most` inputs; weights that are sharded over processes. A weight that is used elsewhere
+    too, as in a tied autoencoder, is fitted to its layer's inputs alone: leave it out of `targets`.
 
     Args:
         criterion: what weights are worth; by default `Saliency()`.
@@ -65,7 +71,7 @@ class Refit(RefittingCriterion, FollowingCriterion):
             raise ValueError(f"most must be a whole number of inputs ≥ 1, got {most!r}")
         self.criterion = Saliency() if criterion is None else criterion
         self.damping, self.most = damping, most
-        self._moments = InputSums(self._summary)
+        self._moments = InputSums(self._seen)
 
     def __repr__(self) -> str:
         return f"Refit({self.criterion!r}, damping={self.damping}, most={self.most})"
@@ -97,14 +103,13 @@ class Refit(RefittingCriterion, FollowingCriterion):
     @torch.no_grad()
     def refit_(self, targets: Sequence[Target], masks: Mapping[str, Tensor]) -> None:
         for target in targets:
-            moments = self._moments.mean(target.name)
-            if moments is not None and target.name in masks:
-                w = local(target.parameter)
-                fitted = refit(
-                    w, masks[target.name].to(w.device), moments.to(w.device), self.damping
-                )
-                if bool(fitted.isfinite().all()):  # inputs may not be; then all stays as it is
-                    w.copy_(fitted)
+            mean, w = self._moments.mean(target.name), local(target.parameter)
+            mask = masks.get(target.name)
+            if mean is None or mask is None or mean.shape[-1] != w[0].numel():
+                continue  # the last: inputs of a layer that has been replaced
+            fitted = refit(w, mask.to(w.device), mean.to(w.device), self.damping)
+            if bool(fitted.isfinite().all()):
+                w.copy_(fitted)
         self._moments.forget_half()
 
     def state_dict(self) -> dict[str, Any]:
@@ -114,35 +119,42 @@ class Refit(RefittingCriterion, FollowingCriterion):
         self.criterion.load_state_dict(state["criterion"])
         self._moments.load_state_dict(state)
 
-    def _summary(self, module: nn.Module) -> Summary | None:
+    def _seen(self, module: nn.Module, x: Tensor) -> tuple[Tensor, int] | None:
         weight = module._parameters.get("weight")
-        if weight is None or not isinstance(module, nn.Linear | Conv1d | Conv2d):
-            return None
-        return moments_of(module) if weight[0].numel() <= self.most else None
+        return None if weight is None or weight[0].numel() > self.most else moments(module, x)
 
 
-def moments_of(module: nn.Linear | Conv1d | Conv2d) -> Summary:
-    """How Σ xxᵀ is summed up over what each output of a layer sees: ``(groups, inputs, inputs)``.
+def moments(module: nn.Module, x: Tensor) -> tuple[Tensor, int] | None:
+    """Σ xxᵀ over what each output of a layer sees of a batch, ``(groups, inputs, inputs)``.
 
-    >>> total, count = moments_of(nn.Conv2d(4, 6, 3, groups=2))(torch.ones(5, 4, 8, 8))
+    Of many examples and places, some are taken. None: the layer is of another kind, or does
+    something else with its input.
+
+    >>> total, count = moments(nn.Conv2d(4, 6, 3, groups=2), torch.ones(5, 4, 8, 8))
     >>> total.shape, count
     (torch.Size([2, 18, 18]), 180)
     """
+    columns = _columns(module, x.float())
+    if columns is None:
+        return None
+    columns = columns[:, :: -(-columns.shape[1] // ROWS) or 1]
+    return columns.transpose(1, 2) @ columns, columns.shape[1]
 
-    def summary(x: Tensor) -> tuple[Tensor, int]:
-        columns = _columns(module, x.float())
-        return columns.transpose(1, 2) @ columns, columns.shape[1]
 
-    return summary
-
-
-def _columns(module: nn.Linear | Conv1d | Conv2d, x: Tensor) -> Tensor:
+def _columns(module: nn.Module, x: Tensor) -> Tensor | None:
     """What the outputs of a layer see, ``(groups, examples and places, inputs)``."""
-    if isinstance(module, nn.Linear):
-        return x.reshape(1, -1, x.shape[-1])
+    # Whatever is derived from these may do something else before.
+    if type(module) is nn.Linear:
+        return x.reshape(1, -1, x.shape[-1]) if x.shape[-1] == module.in_features else None
+    if type(module) not in (Conv1d, Conv2d) or not x.numel():
+        return None
+    assert isinstance(module, Conv1d | Conv2d)
     padding: list[int] = module._reversed_padding_repeated_twice
     mode = "constant" if module.padding_mode == "zeros" else module.padding_mode
-    x = F.pad(x if x.ndim == len(module.kernel_size) + 2 else x.unsqueeze(0), padding, mode)
+    x = x if x.ndim == len(module.kernel_size) + 2 else x.unsqueeze(0)
+    # The unfolded input is as large as the kernel many times over: of no more than is looked at.
+    places = max(math.prod(x.shape[2:]) // math.prod(module.stride), 1)
+    x = F.pad(x[: -(-ROWS // places)], padding, mode)
     if x.ndim == 3:  # a line is an image of one row
         x = x.unsqueeze(2)
     rows = [(1, *each)[-2:] for each in (module.kernel_size, module.dilation, module.stride)]
@@ -151,7 +163,7 @@ def _columns(module: nn.Linear | Conv1d | Conv2d, x: Tensor) -> Tensor:
     return groups.permute(1, 0, 3, 2).flatten(1, 2)
 
 
-def refit(w: Tensor, mask: Tensor, moments: Tensor, damping: float = 0.01) -> Tensor:
+def refit(w: Tensor, mask: Tensor, second: Tensor, damping: float = 0.01) -> Tensor:
     """The weights within a mask that give each output least squares closest to what it was.
 
     Minimises (v − w)·H·(v − w)ᵀ for each output over v that are zero outside the mask, with H the
@@ -160,19 +172,19 @@ def refit(w: Tensor, mask: Tensor, moments: Tensor, damping: float = 0.01) -> Te
     Args:
         w: the weights before the cut, ``(outputs, …)``.
         mask: what stays, of their shape.
-        moments: the mean of xxᵀ, ``(groups, inputs, inputs)``: groups of outputs in order.
+        second: the mean of xxᵀ, ``(groups, inputs, inputs)``: groups of outputs in order.
         damping: added to the diagonal of H, relative to its mean, > 0.
 
     >>> alike = torch.ones(1, 2, 2)  # two inputs that are always equal
     >>> refit(torch.tensor([[1.0, 2.0]]), torch.tensor([[True, False]]), alike, 1e-6)
     tensor([[3.0000, 0.0000]])
     """
-    groups, inputs, _ = moments.shape
+    groups, inputs, _ = second.shape
     start = w.float().reshape(groups, -1, inputs)
     stays = mask.reshape(start.shape).to(start)
-    diagonal = moments.diagonal(dim1=1, dim2=2)
+    diagonal = second.diagonal(dim1=1, dim2=2)
     extra = diagonal.mean(1, keepdim=True).mul(damping).clamp_(min=torch.finfo(start.dtype).tiny)
-    damped = moments + torch.diag_embed(extra.expand_as(diagonal))
+    damped = second + torch.diag_embed(extra.expand_as(diagonal))
     scale = (diagonal + extra).unsqueeze(1)
     moved = torch.zeros_like(start)  # of what stays, from where it is
     rest = ((start * (1 - stays)) @ damped).mul_(stays)

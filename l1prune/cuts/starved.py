@@ -41,7 +41,7 @@ def at_floor(
     return {
         target.name: (count, target.parameter.numel())
         for target, count, floor in zip(cut, left, floors, strict=True)
-        if count <= floor < target.parameter.numel()
+        if 1 < count <= floor < target.parameter.numel()
     }
 
 
@@ -51,7 +51,8 @@ def dead_outputs(
 ) -> dict[str, tuple[int, int]]:
     """Layers most of whose outputs no input reaches: by name, how many, and of how many.
 
-    Of weights that are sharded, no process sees whole outputs: they are left out.
+    Left out are weights that are sharded, of which no process sees whole outputs, and stacks of
+    matrices, which tell nothing of what their outputs are.
 
     >>> from torch import nn, ones
     >>> target = Target("w", nn.Parameter(ones(3, 2)))
@@ -61,10 +62,9 @@ def dead_outputs(
     found = {}
     for target in targets:
         mask = masks.get(target.name)
-        if mask is None or mask.ndim < 2 or is_sharded(target.parameter):
+        if mask is None or mask.ndim < 2 or target.stacked or is_sharded(target.parameter):
             continue
-        outputs = mask.movedim(1 - target.inputs, 0) if not target.stacked else mask.flatten(0, 1)
-        alive = outputs.flatten(1).any(1)
+        alive = mask.movedim(1 - target.inputs, 0).flatten(1).any(1)
         dead = len(alive) - int(alive.sum())
         if 2 * dead > len(alive):
             found[target.name] = (dead, len(alive))
@@ -79,7 +79,7 @@ def remarks(
     Args:
         targets: the weights.
         masks: what stays of each, by name.
-        scope: by which layers compared; None: they did not.
+        scope: by which layers compared weight by weight; None: they did not.
     """
     if scope is not None and (few := at_floor(targets, masks, scope)):
         yield (
@@ -90,7 +90,7 @@ def remarks(
     if dead := dead_outputs(targets, masks):
         yield (
             f"the cut left most outputs without a weight in {_named(dead)}: "
-            "l1prune.deploy.compact leaves them out of the model"
+            "l1prune.deploy.compact can leave out those that nothing else needs"
         )
 
 

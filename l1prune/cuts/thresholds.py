@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from operator import mul
 from typing import Any, Protocol
 
 from torch import Tensor
@@ -174,8 +175,11 @@ class Sparsity(Threshold):
         least = [self.floor] * len(shapes)
         by_scope = self._scope.floors(shapes, sizes, spare)
         more = [max(floor, also) for floor, also in zip(least, by_scope, strict=True)]
-        needed = sum(floor * size for floor, size in zip(more, sizes, strict=True))
-        return more if needed <= spare else least
+        needed, sure = (sum(map(mul, floors, sizes)) for floors in (more, least))
+        if needed <= spare:
+            return more
+        share = max(spare - sure, 0) / (needed - sure)  # of what the scope asks for beyond
+        return [low + int(share * (high - low)) for low, high in zip(least, more, strict=True)]
 
     @property
     def _scope(self) -> Scope:

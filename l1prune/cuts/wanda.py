@@ -16,7 +16,7 @@ from torch.nn.modules.conv import _ConvNd
 from torch.optim import Optimizer
 
 from l1prune.cuts.criteria import Criterion
-from l1prune.cuts.inputs import InputSums, Summary
+from l1prune.cuts.inputs import InputSums
 from l1prune.cuts.scopes import PerOutput, Scope
 from l1prune.weights.pieces import widest
 from l1prune.weights.shards import local, spread
@@ -57,8 +57,8 @@ class Wanda(Criterion):
         worth = []
         for target in targets:
             w, mean = local(target.parameter), self._squares.mean(target.name)
-            if mean is None:
-                worth.append(w)
+            if mean is None or len(mean) % target.parameter.shape[target.inputs]:
+                worth.append(w)  # nothing was seen, or inputs of a layer of another width
             else:
                 norms = _by_weight(mean.sqrt(), target)
                 worth.append(w * local(spread(norms, target.parameter)).to(w))
@@ -72,17 +72,13 @@ class Wanda(Criterion):
         self._squares.load_state_dict(state)
 
 
-def squares_of(module: nn.Module) -> Summary | None:
-    """How the squares of each feature of a layer's inputs are summed up; None: not known."""
+def squares_of(module: nn.Module, x: Tensor) -> tuple[Tensor, int] | None:
+    """The squares of each feature of a layer's input, summed up; None: it is not known which."""
     features = features_of(module)
     if features is None:
         return None
-
-    def summary(x: Tensor) -> tuple[Tensor, int]:
-        inputs = features(x)
-        return inputs.to(widest(inputs.device)).square().sum(0), len(inputs)
-
-    return summary
+    inputs = features(x)
+    return inputs.to(widest(inputs.device)).square().sum(0), len(inputs)
 
 
 Features = Callable[[Tensor], Tensor]

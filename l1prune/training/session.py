@@ -9,6 +9,7 @@ from lightning.pytorch.utilities import rank_zero_warn
 
 from l1prune.cuts import masks
 from l1prune.cuts.starved import remarks
+from l1prune.penalties import is_separable
 from l1prune.training import loggers, rates
 from l1prune.training.averages import hold_averages_
 from l1prune.training.cut import cut_
@@ -163,7 +164,9 @@ class Session:
             if report.starved:
                 names = ", ".join(report.starved)
                 rank_zero_warn(f"the cut left a single weight of {names}: cut less")
-            for remark in remarks(self.targets, run.masks, None if by is None else by.scope):
+            single = is_separable(self._known.penalty)  # each weight is a unit of its own
+            scope = getattr(by, "scope", None) if single else None
+            for remark in remarks(self.targets, run.masks, scope) if run.stages.is_last else ():
                 rank_zero_warn(remark)
 
     def _next_stage(self, trainer: pl.Trainer, module: pl.LightningModule, done: float) -> None:

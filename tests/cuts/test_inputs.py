@@ -9,12 +9,12 @@ import torch
 from torch import Tensor, nn
 
 from l1prune import find_targets
-from l1prune.cuts.inputs import KEPT, InputSums, Summary
+from l1prune.cuts.inputs import KEPT, InputSums
 
 
-def totals(module: nn.Module) -> Summary | None:
+def totals(module: nn.Module, x: Tensor) -> tuple[Tensor, int] | None:
     """The plain sum of a linear layer's inputs."""
-    return (lambda x: (x.sum(0), len(x))) if isinstance(module, nn.Linear) else None
+    return (x.sum(0), len(x)) if isinstance(module, nn.Linear) else None
 
 
 def seen(sums: InputSums, model: nn.Module, *batches: Tensor) -> None:

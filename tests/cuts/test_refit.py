@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import pickle
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -17,7 +18,7 @@ from torch.nn import functional as F
 from torch.utils.data import TensorDataset
 
 from l1prune import L1Pruning, Refit, Size, Sparsity, Wanda, find_targets, rounds
-from l1prune.cuts.refit import moments_of, refit
+from l1prune.cuts.refit import moments, refit
 
 
 def correlated(*shape: int) -> Tensor:
@@ -26,13 +27,13 @@ def correlated(*shape: int) -> Tensor:
     return torch.randn(shape) @ (torch.eye(shape[-1]) * 0.3 + mixing)
 
 
-def best(w: Tensor, mask: Tensor, moments: Tensor, damping: float) -> Tensor:
+def best(w: Tensor, mask: Tensor, second: Tensor, damping: float) -> Tensor:
     """The definition, output by output: a linear system of what stays."""
-    inputs = moments.shape[-1]
+    inputs = second.shape[-1]
     rows, stays = w.double().reshape(-1, inputs), mask.reshape(-1, inputs)
     found = torch.zeros_like(rows)
     for number, (row, kept) in enumerate(zip(rows, stays)):
-        of_group = moments[number * len(moments) // len(rows)].double()
+        of_group = second[number * len(second) // len(rows)].double()
         damped = of_group + damping * of_group.diagonal().mean() * torch.eye(inputs)
         found[number, kept] = torch.linalg.solve(damped[kept][:, kept], damped[kept] @ row)
     return found.view(w.shape)
@@ -42,9 +43,9 @@ def best(w: Tensor, mask: Tensor, moments: Tensor, damping: float) -> Tensor:
 def test_what_stays_is_the_least_squares_solution(keep: float) -> None:
     x, w = correlated(500, 12), torch.randn(6, 12)
     mask = torch.rand(6, 12) < keep
-    moments = (x.T @ x / 500).unsqueeze(0)
-    found = refit(w, mask, moments, damping=0.01)
-    assert torch.allclose(found.double(), best(w, mask, moments, 0.01), atol=1e-4)
+    second = (x.T @ x / 500).unsqueeze(0)
+    found = refit(w, mask, second, damping=0.01)
+    assert torch.allclose(found.double(), best(w, mask, second, 0.01), atol=1e-4)
     assert bool((found[~mask] == 0).all())
 
 
@@ -82,7 +83,9 @@ def test_moments_are_those_of_what_each_output_sees(
     make: Callable[[], Any], shape: tuple[int, ...]
 ) -> None:
     layer, x = make(), torch.randn(shape)
-    total, count = moments_of(layer)(x)
+    found = moments(layer, x)
+    assert found is not None
+    total, count = found
     rows = layer.weight.detach().reshape(len(total), -1, total.shape[-1])
     squares = (rows @ total * rows).sum() / count
     outputs = layer(x).detach()
@@ -113,6 +116,81 @@ def test_inputs_that_are_not_finite_move_nothing() -> None:
     x[0, 0] = torch.nan
     before, after = after_cut(nn.Linear(6, 4), x, Refit())
     assert torch.equal(before, after)
+
+
+def test_a_batch_that_is_not_finite_is_left_out_and_no_other() -> None:
+    layer, criterion, x = nn.Linear(6, 4), Refit(), correlated(50, 6)
+    with criterion.watch(layer, find_targets(layer)):
+        layer(torch.full((5, 6), torch.inf))
+        layer(x)
+    mean = criterion._moments.mean("weight")
+    assert mean is not None and torch.allclose(mean, (x.T @ x / 50).unsqueeze(0), atol=1e-5)
+
+
+class Flattened(nn.Linear):
+    """Of a class of the user's own, which does something with its input first."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x.flatten(1))
+
+
+@pytest.mark.parametrize(
+    ("layer", "x"),
+    [
+        (Flattened(6, 4), torch.randn(8, 2, 3)),
+        (nn.Conv3d(1, 2, 2), torch.randn(2, 1, 4, 4, 4)),
+        (nn.Conv2d(1, 2, 2), torch.randn(0, 1, 4, 4)),
+    ],
+    ids=["derived", "other", "empty"],
+)
+def test_what_is_not_known_is_left_as_it_is(layer: Any, x: Tensor) -> None:
+    before, after = after_cut(layer, x, Refit())
+    assert torch.equal(before, after)
+
+
+def test_an_input_by_keyword_is_seen_and_one_that_is_transformed_is_not() -> None:
+    layer, criterion = nn.Linear(6, 4), Refit()
+    with criterion.watch(layer, find_targets(layer)):
+        torch.vmap(layer)(torch.randn(5, 6))
+        with torch.inference_mode():
+            layer(torch.randn(5, 6))
+        assert criterion._moments.mean("weight") is None
+        layer(input=torch.randn(5, 6))
+    assert criterion._moments.mean("weight") is not None
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_moments_are_exact_under_autocast(dtype: torch.dtype) -> None:
+    layer, criterion, x = nn.Linear(6, 4), Refit(), correlated(50, 6)
+    with criterion.watch(layer, find_targets(layer)), torch.autocast("cpu", dtype):
+        layer(x)
+    mean = criterion._moments.mean("weight")
+    assert mean is not None and torch.allclose(mean, (x.T @ x / 50).unsqueeze(0), atol=1e-5)
+
+
+@pytest.mark.parametrize("precision", ["bf16-mixed", "bf16-true"])
+def test_a_run_in_half_precision_refits(precision: str) -> None:
+    task, callback = Task(), L1Pruning.finetune(threshold=Sparsity(0.8))
+    fit(task, callback, epochs=12, precision=precision)
+    assert callback.report is not None and callback.report.sparsity == 0.8
+
+
+def test_a_layer_that_is_replaced_by_a_wider_one_is_fitted_to_its_own_inputs() -> None:
+    criterion = Refit()
+    for width in (6, 9):
+        layer, x = nn.Linear(width, 4), correlated(50, width)
+        before, after = after_cut(layer, x, criterion)
+        assert not torch.equal(before, after)
+
+
+def test_a_copy_of_a_model_that_is_watched_is_not_watched() -> None:
+    layer, criterion = nn.Linear(6, 4), Refit()
+    with criterion.watch(layer, find_targets(layer)):
+        teacher = pickle.loads(pickle.dumps(layer))
+        copied = copy.deepcopy(layer)
+        for one in (teacher, copied):
+            one(torch.randn(5, 6))
+        assert criterion._moments.mean("weight") is None
 
 
 def test_only_what_is_seen_in_training_counts() -> None:

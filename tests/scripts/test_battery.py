@@ -81,6 +81,20 @@ def test_what_has_been_run_is_not_run_again(
         runs.run(trial, tmp_path, data.Sources())
 
 
+def test_what_was_run_of_another_task_or_is_torn_is_run_again(
+    tmp_path: Path, short: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trial = runs.Trial(short, "dense", 0)
+    runs.run(trial, tmp_path, data.Sources())
+    assert trial.figures(tmp_path) is not None
+    with monkeypatch.context() as patch:
+        patch.setitem(tasks.TASKS, short, replace(tasks.TASKS[short], batch=16))
+        assert trial.figures(tmp_path) is None
+    for torn in ("", "{}", "[]", '{"recipe": '):
+        trial.file(tmp_path).write_text(torn)
+        assert trial.figures(tmp_path) is None
+
+
 def test_a_trained_network_is_trained_once_for_all_contenders(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

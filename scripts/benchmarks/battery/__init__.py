@@ -17,6 +17,7 @@ from benchmarks.battery.data import Sources
 from benchmarks.battery.runs import Trial
 from benchmarks.battery.runs import run as train
 from benchmarks.battery.tasks import FRESH, TASKS, TRAINED, UNSCALED
+from benchmarks.frontier import count
 
 PARTS = {
     "Under Adam": (FRESH, ("dense", "gradual", "pressure", "order", "l1")),
@@ -31,7 +32,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("--only", type=names, default=(*TASKS,), help=f"of {','.join(TASKS)}")
     command.add_argument("--seeds", type=seeds, default=(0, 1, 2), help="default: 0,1,2")
     command.add_argument("--folder", type=Path, default=Path("multirun/battery"), help="of figures")
-    command.add_argument("--jobs", type=int, default=1, help="runs at once (default: 1)")
+    command.add_argument("--jobs", type=count, default=1, help="runs at once (default: 1)")
     command.add_argument("--mnist", type=Path, help="a folder with MNIST; without it, the Hub's")
     command.add_argument("--text", type=Path, help="tiny Shakespeare; without it, a download")
     command.add_argument(
@@ -41,7 +42,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 def names(text: str) -> tuple[str, ...]:
     """Tasks by name."""
-    given = tuple(text.split(","))
+    given = tuple(name.strip() for name in text.split(","))
     if unknown := [name for name in given if name not in TASKS]:
         raise argparse.ArgumentTypeError(f"no task {unknown[0]!r}; there are {', '.join(TASKS)}")
     return given

@@ -65,7 +65,8 @@ def table(figures: Figures, contenders: Sequence[str], tasks: Sequence[str]) -> 
         apart = differences(figures, contenders[-1], task)
         if apart:
             one = Difference.of(apart)
-            cells += [f"{one.mean:+.3g} ± {one.error:.2g} ({one.seeds})", one.verdict]
+            error = f" ± {one.error:.2g}" if one.seeds > 1 else ""
+            cells += [f"{one.mean:+.3g}{error} ({one.seeds})", one.verdict]
         lines.append(f"| {task} | {TASKS[task].sparsity:.1%} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 

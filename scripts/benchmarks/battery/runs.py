@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import math
@@ -75,17 +76,41 @@ class Trial:
 
     @property
     def recipe(self) -> str:
-        """What its contender does, by which figures of another version are known."""
-        pruning = CONTENDERS[self.contender](TASKS[self.task].sparsity)
-        return "dense" if pruning is None else json.dumps(pruning.recipe.words, sort_keys=True)
+        """What task and contender are, by which figures of another version are known."""
+        task = TASKS[self.task]
+        pruning = CONTENDERS[self.contender](task.sparsity)
+        words = {} if pruning is None else pruning.recipe.words
+        return f"{described(task)} {json.dumps(words, sort_keys=True)}"
 
     def figures(self, folder: Path) -> dict[str, Any] | None:
-        """What it came to; None: it has not been run, or with another recipe."""
-        file = self.file(folder)
-        if not file.exists():
+        """What it came to; None: it has not been run, or with another recipe, or is torn."""
+        try:
+            found = json.loads(self.file(folder).read_text(encoding="utf-8"))
+            known: bool = (
+                found["recipe"] == self.recipe and {"train", "val", "test"} <= found.keys()
+            )
+        except (OSError, ValueError, TypeError, KeyError):
             return None
-        found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-        return found if found["recipe"] == self.recipe else None
+        return found if known else None
+
+
+def described(task: Task) -> str:
+    """All that decides what a task's dense network comes to, the same in each process.
+
+    >>> described(TASKS["wide"])
+    'chain([64, 1500, 10]) 111,000 weights, Adam(lr=0.002), 30 passes of batches of 32 after 0'
+    """
+    network, optimizer = _call(task.network), _call(task.optimizer)
+    weights = sum(p.numel() for p in task.network().parameters() if p.ndim > 1)
+    passes = f"{task.passes} passes of batches of {task.batch} after {task.warm}"
+    return f"{network} {weights:,} weights, {optimizer}, {passes}"
+
+
+def _call(function: Any) -> str:
+    given = getattr(function, "func", function)
+    words = [_call(one) if callable(one) else repr(one) for one in getattr(function, "args", ())]
+    words += [f"{name}={value!r}" for name, value in getattr(function, "keywords", {}).items()]
+    return f"{given.__name__}({', '.join(words)})"
 
 
 def run(trial: Trial, folder: Path, sources: Sources) -> dict[str, Any]:
@@ -122,8 +147,8 @@ def train(
 
 def _warm(task: Task, seed: int, folder: Path, sources: Sources) -> dict[str, Tensor]:
     """The trained network that a task begins with, trained once for all contenders."""
-    name = task.name.rpartition("-")[0]
-    file = folder / "dense" / f"{name}-{seed}.pt"
+    key = hashlib.sha256(described(task.before).encode()).hexdigest()[:12]
+    file = folder / "dense" / f"{task.name.rpartition('-')[0]}-{seed}-{key}.pt"
     if not file.exists():
         torch.manual_seed(seed)
         network = task.network()
