@@ -40,6 +40,9 @@ CONTENDERS: Mapping[str, Contender] = {
 """`gradual` and `l1`, and between them pressure without order, and order without pressure."""
 
 
+PARTS = {"train", "val", "test"}
+
+
 class Learner(L.LightningModule):
     """A network that learns a task, at rates that a cosine takes to zero after a short rise."""
 
@@ -141,7 +144,7 @@ def train(
     _fit(task, network, data.train, [pruning] if pruning else [], seed)
     network.eval()
     left = sum(int(p.count_nonzero()) for p in network.parameters() if p.ndim > 1)
-    judged = {name: _judge(task, network, data, name) for name in ("train", "val", "test")}
+    judged = {name: _judge(task, network, data, name) for name in sorted(PARTS)}
     return {**judged, "weights": left}
 
 
