@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import copy
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import torch
+import torch.distributed as dist
 from torch import Tensor, nn
 
 from l1prune import find_targets
@@ -77,3 +81,37 @@ def test_a_state_is_a_copy() -> None:
     seen(sums, model, torch.zeros(2, 3))
     mean = again.mean("0.weight")
     assert mean is not None and mean.tolist() == [1.0, 1.0, 1.0]
+
+
+PROCESS = """
+import sys, torch, torch.distributed as dist
+from torch import nn
+from l1prune import find_targets
+from l1prune.cuts.inputs import InputSums
+
+rank = int(sys.argv[1])
+dist.init_process_group("gloo", store=dist.FileStore(sys.argv[2], 2), rank=rank, world_size=2)
+model = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2))
+sums = InputSums(lambda module, x: (x.sum(0), len(x)))
+with sums.watch(model, find_targets(model)):
+    (model if rank else model[0])(torch.full((1 + rank, 2), float(rank)))
+first, second = sums.mean("0.weight"), sums.mean("1.weight")
+assert first.tolist() == [2 / 3, 2 / 3], first
+assert second is not None and sums.mean("none") is None
+dist.destroy_process_group()
+"""
+
+
+@pytest.mark.skipif(
+    not (dist.is_available() and dist.is_gloo_available()),
+    reason="torch was built without torch.distributed or gloo",
+)
+def test_a_process_that_saw_nothing_of_a_layer_learns_what_others_saw(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", PROCESS]
+    both = [
+        subprocess.Popen([*command, str(rank), str(tmp_path / "store")], stderr=subprocess.PIPE)
+        for rank in range(2)
+    ]
+    for process in both:
+        _, said = process.communicate(timeout=120)
+        assert process.returncode == 0, said.decode()
