@@ -56,7 +56,7 @@ def table(figures: Figures, contenders: Sequence[str], tasks: Sequence[str]) -> 
     """A line for each task: the means of all, and how the last compares with the baseline."""
     lines = [
         "| task | zeros | " + " | ".join(contenders) + f" | {contenders[-1]} − {BASE} | |",
-        "| --- | ---: | " + " ---: |" * (len(contenders) + 1) + " --- |",
+        "| --- | ---: |" + " ---: |" * (len(contenders) + 1) + " --- |",
     ]
     for task in tasks:
         cells = [
