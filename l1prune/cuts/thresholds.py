@@ -176,7 +176,7 @@ class Sparsity(Threshold):
         by_scope = self._scope.floors(shapes, sizes, spare)
         more = [max(floor, also) for floor, also in zip(least, by_scope, strict=True)]
         needed, sure = (sum(map(mul, floors, sizes)) for floors in (more, least))
-        if needed <= spare:
+        if needed <= spare or needed == sure:
             return more
         share = max(spare - sure, 0) / (needed - sure)  # of what the scope asks for beyond
         return [low + int(share * (high - low)) for low, high in zip(least, more, strict=True)]

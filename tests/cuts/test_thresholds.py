@@ -231,3 +231,11 @@ def test_a_small_layer_costs_a_few_operations(scope: Scope) -> None:
         counts.append(counting.count)
     few, many = counts
     assert (many - few) / 500 < 20
+
+
+def test_floors_that_do_not_fit_shrink_together() -> None:
+    # Of 13 weights each layer asks for half, in units of 3, rounded up: more than there are.
+    threshold, sizes = Sparsity(0.9, scope=Global(least=1.0), floor=2), [3, 3]
+    floors = threshold._floors([(5, 3), (3, 5)], sizes, 13)
+    assert 6 <= sum(floor * 3 for floor in floors) <= 13 and min(floors) >= 2
+    assert threshold._floors([(1,), (1,)], [1, 1], 0) == [2, 2]  # where even the least is too much
