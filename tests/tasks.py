@@ -82,6 +82,22 @@ class Task(L.LightningModule):
         return self.optimizer(self.parameters())
 
 
+class Save(L.Callback):
+    """Saves a checkpoint when so many epochs are over.
+
+    Args:
+        file: Where.
+        epochs: After how many.
+    """
+
+    def __init__(self, file: Path, epochs: int) -> None:
+        self.file, self.epochs = file, epochs
+
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        if trainer.current_epoch == self.epochs - 1:
+            trainer.save_checkpoint(self.file)
+
+
 def trainer(*callbacks: L.Callback, epochs: int = 4, **options: Any) -> L.Trainer:
     """A trainer on the CPU that prints nothing, and saves what its callbacks save."""
     plan: dict[str, Any] = {"max_epochs": epochs, "accelerator": "cpu", "logger": False}

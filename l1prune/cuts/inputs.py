@@ -11,6 +11,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from l1prune.weights.shards import of_each_process, place
 from l1prune.weights.targets import Target
 
 KEPT = 0.5
@@ -109,17 +110,12 @@ class InputSums:
         # A copy: what was saved must not go on with the run.
         sums = {name: total.to("cpu", copy=True) for name, total in self._sums.items()}
         own = {name: (total, float(self._counts[name])) for name, total in sums.items()}
-        if not (dist.is_available() and dist.is_initialized()):
-            return {"inputs": [own]}
-        everywhere: list[Any] = [None] * dist.get_world_size()
-        dist.all_gather_object(everywhere, own)
-        return {"inputs": everywhere}
+        return {"inputs": of_each_process(own)}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take what `state_dict` gave."""
         inputs = state["inputs"]
-        distributed = dist.is_available() and dist.is_initialized()
-        rank, processes = (dist.get_rank(), dist.get_world_size()) if distributed else (0, 1)
+        rank, processes = place()
         # On another number of processes the first takes what all had seen.
         others = inputs if rank == 0 else []
         mine = [inputs[rank]] if len(inputs) == processes else others
@@ -145,8 +141,7 @@ def _is_plain(x: Any) -> TypeGuard[Tensor]:
 
 def _everywhere(total: Tensor | None, count: Tensor | None) -> tuple[Tensor | None, Tensor | None]:
     """Sum and count over all processes, some of which may have seen nothing."""
-    shapes: list[Any] = [None] * dist.get_world_size()
-    dist.all_gather_object(shapes, None if total is None else (tuple(total.shape), total.dtype))
+    shapes = of_each_process(None if total is None else (tuple(total.shape), total.dtype))
     seen = [shape for shape in shapes if shape is not None]
     if not seen:
         return None, None

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from l1prune.cuts.scopes import Scope
-from l1prune.weights.shards import is_sharded
+from l1prune.weights.shards import count_nonzero, is_sharded
 from l1prune.weights.targets import Target
 
 SHOWN = 5
@@ -35,7 +35,7 @@ def at_floor(
     {'a': (10, 100)}
     """
     cut = [target for target in targets if target.name in masks]
-    left = [int(masks[target.name].sum()) for target in cut]
+    left = count_nonzero([masks[target.name] for target in cut])
     shapes = [tuple(target.parameter.shape) for target in cut]
     floors = scope.floors(shapes, [1] * len(cut), sum(left))
     return {

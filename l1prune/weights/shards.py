@@ -27,6 +27,7 @@ else:
     SHARDED = ()
 
 Owner = TypeVar("Owner")
+T = TypeVar("T")
 Groups = tuple["dist.ProcessGroup | None", ...]  # None for all processes
 
 
@@ -134,9 +135,34 @@ def reshard(model: nn.Module) -> None:
                 module.reshard()
 
 
+def place() -> tuple[int, int]:
+    """The rank of this process, and how many there are.
+
+    >>> place()
+    (0, 1)
+    """
+    if not (dist.is_available() and dist.is_initialized()):
+        return 0, 1
+    return dist.get_rank(), dist.get_world_size()
+
+
+def of_each_process(own: T) -> list[T]:
+    """What each process has, by rank. All of them call it together.
+
+    >>> of_each_process("mine")
+    ['mine']
+    """
+    _, processes = place()
+    everywhere = [own] * processes
+    if dist.is_available() and dist.is_initialized():
+        dist.all_gather_object(everywhere, own)
+    return everywhere
+
+
 def warn(message: str) -> None:
     """Warn, in a run of several processes on the first of them alone."""
-    if not (dist.is_available() and dist.is_initialized() and dist.get_rank()):
+    rank, _ = place()
+    if rank == 0:
         warnings.warn(message, stacklevel=3)
 
 

@@ -9,10 +9,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import lightning as L
 import pytest
 import torch
-from tasks import Task, fit
+from tasks import Save, Task, fit
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.data import TensorDataset
@@ -211,17 +210,6 @@ def test_the_criterion_of_a_finetune_is_refitted() -> None:
     assert L1Pruning.finetune(strength=0.5).strength == 0.5
 
 
-class Keep(L.Callback):
-    """Saves in the middle of the run."""
-
-    def __init__(self, file: Path) -> None:
-        self.file = file
-
-    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        if trainer.current_epoch == 4:
-            trainer.save_checkpoint(self.file)
-
-
 @pytest.mark.parametrize("inner", [None, Wanda()], ids=str)
 def test_a_run_that_was_stopped_refits_as_the_one_that_was_not(tmp_path: Path, inner: Any) -> None:
     def pruning() -> L1Pruning:
@@ -230,7 +218,7 @@ def test_a_run_that_was_stopped_refits_as_the_one_that_was_not(tmp_path: Path, i
         )
 
     whole, again = Task(), Task()
-    fit(whole, pruning(), Keep(tmp_path / "half.ckpt"), epochs=10)
+    fit(whole, pruning(), Save(tmp_path / "half.ckpt", epochs=5), epochs=10)
     fit(again, pruning(), epochs=10, resume=tmp_path / "half.ckpt")
     for name, value in whole.state_dict().items():
         assert torch.equal(again.state_dict()[name], value), name

@@ -10,7 +10,7 @@ import lightning as L
 import pytest
 import torch
 from lightning.pytorch.callbacks import BaseFinetuning, LearningRateFinder
-from tasks import Task, fit
+from tasks import Save, Task, fit
 from torch import Tensor, nn
 from torch.optim import SGD, Adadelta, Adagrad, Adam, Rprop
 
@@ -115,17 +115,6 @@ def test_the_report_tells_the_criterion(arguments: dict[str, Any], make: Any, na
     assert f"fewer by {name}; " in str(callback.report)
 
 
-class Save(L.Callback):
-    """Saves a checkpoint after two of four epochs."""
-
-    def __init__(self, file: Path) -> None:
-        self.file = file
-
-    def on_train_epoch_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
-        if trainer.current_epoch == 1:
-            trainer.save_checkpoint(self.file)
-
-
 MAKERS: dict[str, Any] = {
     "Adagrad": partial(Adagrad, lr=0.01),
     "SGD": partial(SGD, lr=0.05),
@@ -143,7 +132,7 @@ def cutting(**arguments: Any) -> L1Pruning:
 def test_a_run_that_was_stopped_cuts_as_the_one_that_was_not(make: Any, tmp_path: Path) -> None:
     whole, rest = Task(optimizer=make), Task(optimizer=make)
     one, other = cutting(), cutting()
-    fit(whole, one, Save(tmp_path / "half.ckpt"))
+    fit(whole, one, Save(tmp_path / "half.ckpt", epochs=2))
     fit(rest, other, resume=tmp_path / "half.ckpt")
     assert rest.losses == whole.losses[10:]
     assert all(torch.equal(mask, other.masks[name]) for name, mask in one.masks.items())

@@ -13,10 +13,10 @@ from typing import Any
 import lightning.pytorch as pl
 import numpy as np
 import torch
-import torch.distributed as dist
 from lightning.pytorch.trainer.states import TrainerFn
 
 from l1prune.checks import check_same, is_whole
+from l1prune.weights.shards import of_each_process, place
 
 State = dict[str, Any]
 
@@ -53,17 +53,12 @@ def restore(state: State) -> None:
 
 def captured_everywhere() -> list[State]:
     """The states of all processes of a run, by rank. All of them must call it together."""
-    if not (dist.is_available() and dist.is_initialized()):
-        return [captured()]
-    states: list[State] = [{} for _ in range(dist.get_world_size())]
-    dist.all_gather_object(states, captured())
-    return states
+    return of_each_process(captured())
 
 
 def restore_own(states: list[State]) -> None:
     """Put this process's generators back, if there are as many processes as there were."""
-    distributed = dist.is_available() and dist.is_initialized()
-    rank, processes = (dist.get_rank(), dist.get_world_size()) if distributed else (0, 1)
+    rank, processes = place()
     if len(states) == processes:
         restore(states[rank])
 

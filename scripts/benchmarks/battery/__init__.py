@@ -17,7 +17,7 @@ from benchmarks.battery.data import Sources
 from benchmarks.battery.runs import Trial
 from benchmarks.battery.runs import run as train
 from benchmarks.battery.tasks import FRESH, TASKS, TRAINED, UNSCALED
-from benchmarks.frontier import count
+from benchmarks.frontier import count, numbers
 
 PARTS = {
     "Under Adam": (FRESH, ("dense", "gradual", "pressure", "order", "l1")),
@@ -30,7 +30,7 @@ PARTS = {
 def add_arguments(command: argparse.ArgumentParser) -> None:
     """The options of `benchmark.py battery`."""
     command.add_argument("--only", type=names, default=(*TASKS,), help=f"of {','.join(TASKS)}")
-    command.add_argument("--seeds", type=seeds, default=(0, 1, 2), help="default: 0,1,2")
+    command.add_argument("--seeds", type=numbers, default=(0, 1, 2), help="default: 0,1,2")
     command.add_argument("--folder", type=Path, default=Path("multirun/battery"), help="of figures")
     command.add_argument("--jobs", type=count, default=1, help="runs at once (default: 1)")
     command.add_argument("--mnist", type=Path, help="a folder with MNIST; without it, the Hub's")
@@ -46,14 +46,6 @@ def names(text: str) -> tuple[str, ...]:
     if unknown := [name for name in given if name not in TASKS]:
         raise argparse.ArgumentTypeError(f"no task {unknown[0]!r}; there are {', '.join(TASKS)}")
     return given
-
-
-def seeds(text: str) -> tuple[int, ...]:
-    """Whole numbers."""
-    try:
-        return tuple(int(number) for number in text.split(","))
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(f"give whole numbers as 0,1,2, not {text}") from error
 
 
 def run(options: argparse.Namespace) -> int:

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from l1prune.zoo.digits import Digits
-from l1prune.zoo.examples import Examples
+from l1prune.zoo.examples import Examples, InMemory
 from l1prune.zoo.hub import HubImages
 from l1prune.zoo.text import Text
 
@@ -41,10 +41,7 @@ class Split:
 
 @lru_cache(maxsize=1)
 def _mnist(sources: Sources) -> Split:
-    data = HubImages(str(sources.mnist) if sources.mnist else "ylecun/mnist")
-    data.setup("fit")
-    assert data.train is not None and data.val is not None and data.test is not None
-    whole = Split(data.train, data.val, data.test)
+    whole = _split(HubImages(str(sources.mnist) if sources.mnist else "ylecun/mnist"))
     return whole.map(lambda images: F.avg_pool2d(images, 2))
 
 
@@ -69,10 +66,7 @@ def pixels(sources: Sources) -> Split:
 @lru_cache(maxsize=1)
 def digits(sources: Sources) -> Split:
     """Scikit-learn's digits."""
-    data = Digits()
-    data.setup("fit")
-    assert data.train is not None and data.val is not None and data.test is not None
-    return Split(data.train, data.val, data.test)
+    return _split(Digits())
 
 
 def strokes(sources: Sources) -> Split:
@@ -89,7 +83,10 @@ def characters(sources: Sources) -> Split:
 
 
 def _text(sources: Sources, length: int) -> Split:
-    data = Text(str(sources.text) if sources.text else None, length=length)
+    return _split(Text(str(sources.text) if sources.text else None, length=length))
+
+
+def _split(data: InMemory) -> Split:
     data.prepare_data()
     data.setup("fit")
     assert data.train is not None and data.val is not None and data.test is not None
@@ -116,7 +113,6 @@ def table(sources: Sources) -> Split:
     second = torch.randn(30, 5, generator=random)
 
     def answer(x: Tensor) -> Tensor:
-        x = torch.cat([x, x.new_zeros(len(x), 20)], 1)
         return (torch.tanh(2 * x[:, :15] @ first) @ second).argmax(1)
 
     whole = _drawn(torch.randn, answer, noise=0.0)
