@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 
-HIGHER = {"acc", "accuracy", "auc", "auroc", "f1", "precision", "recall", "iou", "dice", "r2"}
+SHARES = {"acc", "accuracy", "auc", "auroc", "f1", "precision", "recall", "iou", "dice"}
+HIGHER = SHARES | {"r2", "psnr", "ssim", "bleu", "rouge", "map", "ndcg", "mrr", "reward"}
 LOWER = {"loss", "error", "err", "perplexity", "ppl", "mse", "mae", "rmse", "nll", "bpc"}
+LOWER |= {"mape", "wer", "cer", "fid", "kl", "crossentropy", "ce", "bce", "deviance", "brier"}
 
 
 def higher_is_better(metric: str) -> bool:
