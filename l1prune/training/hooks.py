@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from itertools import chain, repeat
 from typing import Any
 
 from torch import Tensor
 from torch.optim import Optimizer
 
-from l1prune.cuts.masks import hold_
+from l1prune.cuts.masks import hold_, hold_gradients_
 from l1prune.penalties import Penalty
 from l1prune.pressure.closures import Arguments, Closure, with_closure
 from l1prune.pressure.forms import Form
@@ -65,6 +66,34 @@ class Hold:
 
     def _after(self, optimizer: Optimizer) -> None:
         hold_(self._targets, self._masks)
+
+
+class HoldGradients:
+    """Holds masks against backward passes: the gradients of removed weights are zero after each.
+
+    Args:
+        targets: the weights.
+        masks: by name; what is later added to this mapping is held too.
+
+    Attributes:
+        targets: the weights.
+    """
+
+    def __init__(self, targets: Sequence[Target], masks: Mapping[str, Tensor]) -> None:
+        self.targets, self._masks = targets, masks
+        self._handles = [
+            target.parameter.register_post_accumulate_grad_hook(partial(self._hold, target))
+            for target in targets
+            if target.parameter.requires_grad
+        ]
+
+    def _hold(self, target: Target, _: Tensor) -> None:
+        hold_gradients_([target], self._masks)
+
+    def remove(self) -> None:
+        """Let the weights go."""
+        for handle in self._handles:
+            handle.remove()
 
 
 class OptimizerHooks:

@@ -205,6 +205,11 @@ class Session:
             self._known.follow()
         self._zeros.inspect(loop)
 
+    def inspect_zeros(self, loop: Loop) -> None:
+        """See that those removed are zero, and make them so: where nothing may be hung up anew."""
+        shards.reshard(loop.model)
+        self._zeros.inspect(loop)
+
     def begin_evaluation(self, loop: Loop) -> None:
         """A validation or test is about to show the model its first batch."""
         self.inspect(loop)
