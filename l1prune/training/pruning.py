@@ -86,6 +86,7 @@ class Pruning:
         steps_per_pass: int | None = None,
         schedulers: LRScheduler | Sequence[LRScheduler] = (),
         clips: bool = False,
+        steps_per_validation: int | None = None,
     ) -> PruningRun:
         """Begin a run, which ends with the block that it is the context of, or by its `end`.
 
@@ -103,6 +104,8 @@ class Pruning:
                 they plan are set before each step; without, they are left alone.
             clips: whether the loop clips gradients: then those of removed weights are zero after
                 each backward pass, so that they use up nothing of what clipping allows.
+            steps_per_validation: how many steps lie between two validations: for thresholds in
+                stages, as `Budget`, which then have to be told of each by the run's `validated`.
 
         Raises:
             ValueError: the run is too short, nothing says how long a pass or a schedule is, or the
@@ -110,8 +113,8 @@ class Pruning:
         """
         every = [optimizers] if isinstance(optimizers, Optimizer) else list(optimizers)
         planned = [schedulers] if isinstance(schedulers, LRScheduler) else list(schedulers)
-        loop = StepLoop(model, every, steps, steps_per_pass, planned, clips)
-        _check(self.recipe, loop)
+        loop = StepLoop(model, every, steps, steps_per_pass, planned, clips, steps_per_validation)
+        loop.check(self.recipe)
         return PruningRun(self.recipe, loop)
 
 
@@ -125,9 +128,6 @@ class PruningRun:
     Args:
         recipe: what is to be done.
         loop: what trains.
-
-    Raises:
-        ValueError: the recipe does not fit model, optimizers or the length of the run.
     """
 
     def __init__(self, recipe: Recipe, loop: StepLoop) -> None:
@@ -179,8 +179,8 @@ class PruningRun:
         """Tell what a validation came to; `Budget` and `SparsityPath` need it, others do not.
 
         The first one at the end of a stage, or after it, ends the stage: then the model goes back
-        to the network that the next one begins with. So validate between two steps, in each stage,
-        and once after the last step, before the run ends.
+        to the network that the next one begins with. So validate between two steps, the last time
+        after the last step, before the run ends.
 
         Args:
             metrics: numbers, or tensors of one element, by name.
@@ -271,6 +271,14 @@ class PruningRun:
             self._session.end(self._loop)
             self._let_go()
 
+    def close(self) -> None:
+        """The run is broken off: take off what hangs on model and optimizers; the zeros stay."""
+        if not self._loop.is_over:
+            self._loop.is_over = True
+            self._let_go()
+            # It may have come between a step, or a cut, and the zeros.
+            self._session.hold(self._loop)
+
     def _let_go(self) -> None:
         self._hooks.remove()
         self._gradients.remove()
@@ -287,20 +295,5 @@ class PruningRun:
     ) -> None:
         if error is None:
             self.end()
-        else:  # it may have come between a step, or a cut, and the zeros
-            self._let_go()
-            self._session.hold(self._loop)
-
-
-def _check(recipe: Recipe, loop: StepLoop) -> None:
-    """Refuse a recipe for which the loop does not tell enough."""
-    if loop.per_pass is None and isinstance(recipe.strength, ByPasses):
-        raise ValueError(
-            f"strength={recipe.strength!r} grows by passes over the data: say how long one is, as "
-            "steps_per_pass=len(loader), or give strength a number"
-        )
-    if recipe.rewind is not None and not loop.schedulers:
-        raise ValueError(
-            f"rewind={recipe.rewind!r} takes the learning rate back on its schedule: give the one "
-            "that the loop steps, as schedulers=scheduler"
-        )
+        else:
+            self.close()

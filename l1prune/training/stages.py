@@ -7,6 +7,7 @@ the batch that follows. Training that goes on after the last stage is of the ans
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -246,6 +247,31 @@ def unfinished(plan: Plan, outcomes: Sequence[Outcome]) -> str | None:
         f"at the end of the others, and what is handed back is {handed}; train on, or validate "
         "more often"
     )
+
+
+def goes_by_validations(plan: Plan) -> str:
+    """How it begins to say that validations are missing."""
+    return f"threshold={plan!r}: each of its {len(plan.ends)} stages ends with a validation, but"
+
+
+def check_often(plan: Plan, shortest: float, length: float, every: float, unit: str) -> None:
+    """Refuse a plan of which a stage may have no validation.
+
+    Args:
+        plan: of several stages.
+        shortest: the length of the shortest of them, as a share of the run.
+        length: of the run; infinite, if it is not known.
+        every: how much of it lies between two validations.
+        unit: of both.
+
+    Raises:
+        ValueError: they are too far from each other.
+    """
+    if not math.isinf(length) and shortest * length < every * (1 - 1e-9):
+        raise ValueError(
+            f"{goes_by_validations(plan)} the run of {length:.0f} {unit} has one every {every:.0f};"
+            " train longer, or validate more often"
+        )
 
 
 def stays_behind(plan: Plan, name: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,7 +14,10 @@ from torch.utils.hooks import RemovableHandle
 from l1prune.checks import is_whole
 from l1prune.cuts.plans import Plan
 from l1prune.pressure.optimizers import hooked, innermost, was_skipped
+from l1prune.pressure.schedules import ByPasses
 from l1prune.training.rates import Rates, recorded
+from l1prune.training.recipe import Recipe
+from l1prune.training.stages import check_often, goes_by_validations
 from l1prune.weights.report import SparsityReport
 
 
@@ -53,6 +55,7 @@ class StepLoop:
         per_pass: how many of them make a pass over the data; None: all of the run is one.
         schedulers: of the learning rates, each stepped once after each step of its optimizer.
         clips: whether gradients are clipped.
+        per_validation: how many steps lie between two validations; None: there is none.
 
     Attributes:
         clock: of the run.
@@ -74,6 +77,7 @@ class StepLoop:
     per_pass: int | None = None
     schedulers: Sequence[LRScheduler] = ()
     clips: bool = False
+    per_validation: int | None = None
     clock: StepClock = field(default_factory=StepClock)
     is_over: bool = False
 
@@ -90,10 +94,28 @@ class StepLoop:
                 "steps must be a whole number ≥ 1, as epochs * len(loader): how many steps the "
                 f"optimizers take in all; got {self.length!r}"
             )
-        if self.per_pass is not None and not is_whole(self.per_pass, 1):
+        for name, given in (("pass", self.per_pass), ("validation", self.per_validation)):
+            if given is not None and not is_whole(given, 1):
+                raise ValueError(
+                    f"steps_per_{name} must be a whole number ≥ 1, as len(loader): how many steps "
+                    f"the optimizers take from one {name} to the next; got {given!r}"
+                )
+
+    def check(self, recipe: Recipe) -> None:
+        """Refuse a recipe for which too little is known of the loop.
+
+        Raises:
+            ValueError: it goes by passes, or by a schedule, and there is none.
+        """
+        if self.per_pass is None and isinstance(recipe.strength, ByPasses):
             raise ValueError(
-                "steps_per_pass must be a whole number ≥ 1, as len(loader): how many steps the "
-                f"optimizers take in a pass over the training data; got {self.per_pass!r}"
+                f"strength={recipe.strength!r} grows by passes over the data: say how long one is, "
+                "as steps_per_pass=len(loader), or give strength a number"
+            )
+        if recipe.rewind is not None and not self.schedulers:
+            raise ValueError(
+                f"rewind={recipe.rewind!r} takes the learning rate back on its schedule: give the "
+                "one that the loop steps, as schedulers=scheduler"
             )
 
     @property
@@ -117,10 +139,18 @@ class StepLoop:
         return float(self.length)
 
     def validations_left(self) -> float:
-        return 0.0 if self.is_over else math.inf
+        if self.is_over or self.per_validation is None:
+            return 0.0
+        return float(self.length // self.per_validation - self.clock.steps // self.per_validation)
 
     def check_stages(self, plan: Plan, shortest: float) -> None:
-        return  # the loop says when it validates: see `PruningRun.validated`
+        if self.per_validation is None:
+            raise ValueError(
+                f"{goes_by_validations(plan)} nothing is known of the loop's: tell how many steps "
+                "lie between two, as steps_per_validation=len(loader), and after each what it came "
+                "to, as run.validated({'val/loss': loss})"
+            )
+        check_often(plan, shortest, self.length, self.per_validation, "steps")
 
     def planned_rates(self) -> Rates:
         each = self.length // len(self.optimizers)

@@ -16,7 +16,7 @@ from l1prune.training.clock import TrainerClock
 from l1prune.training.lightning import callbacks_of, overrides
 from l1prune.training.loop import Clock, Loop, Removable
 from l1prune.training.rates import Rates, recorded
-from l1prune.training.stages import stays_behind
+from l1prune.training.stages import check_often, goes_by_validations, stays_behind
 from l1prune.weights.report import SparsityReport
 
 
@@ -117,19 +117,13 @@ def check_validations(plan: Plan, shortest: float, trainer: pl.Trainer) -> None:
     Raises:
         ValueError: there are too few.
     """
-    refusal = f"threshold={plan!r}: each of its {len(plan.ends)} stages ends with a validation, but"
     if not trainer.enable_validation:
-        raise ValueError(f"{refusal} the run has no validation; give it one")
-    batches = clock.planned_batches(trainer)
-    every = float(trainer.val_check_batch or 0) * (trainer.check_val_every_n_epoch or 1)
-    if not math.isinf(batches) and shortest * batches < every * (1 - 1e-9):
-        raise ValueError(
-            f"{refusal} the run of {batches:.0f} batches has one every {every:.0f}; train longer, "
-            "or validate more often"
-        )
-    epochs = clock.planned_epochs(trainer)
-    if math.isinf(every) and shortest * epochs < (trainer.check_val_every_n_epoch or 1) - 1e-9:
-        raise ValueError(f"{refusal} the run has {epochs:.0f} epochs; give it more of them")
+        raise ValueError(f"{goes_by_validations(plan)} the run has no validation; give it one")
+    epochs = trainer.check_val_every_n_epoch or 1
+    every = float(trainer.val_check_batch or 0) * epochs
+    check_often(plan, shortest, clock.planned_batches(trainer), every, "batches")
+    if math.isinf(every):  # where an epoch ends, if it is not known where that is
+        check_often(plan, shortest, clock.planned_epochs(trainer), epochs, "epochs")
 
 
 def planned_rates(trainer: pl.Trainer, left: float) -> Rates:

@@ -104,6 +104,13 @@ def trained(recipe: dict[str, Any], make: Callable[..., Optimizer], scheduled: b
     return task
 
 
+def begun_by(
+    recipe: dict[str, Any], net: nn.Module, optimizer: Optimizer, scheduler: Any
+) -> PruningRun:
+    every = {"steps_per_pass": BATCHES, "steps_per_validation": BATCHES}
+    return Pruning(**recipe).attached(net, optimizer, STEPS, schedulers=scheduler, **every)
+
+
 def looped(
     run: PruningRun, net: nn.Module, optimizer: Optimizer, scheduler: Any = None, epochs: int = 1
 ) -> None:
@@ -127,9 +134,8 @@ def test_a_plain_loop_comes_to_the_bits_that_a_trainer_comes_to(name: str, make:
     net = network()
     optimizer = make(net.parameters())
     scheduler = CosineAnnealingLR(optimizer, STEPS)
-    pruning = Pruning(**RECIPES[name])
     torch.manual_seed(3)
-    with pruning.attached(net, optimizer, STEPS, BATCHES, scheduler) as run:
+    with begun_by(RECIPES[name], net, optimizer, scheduler) as run:
         looped(run, net, optimizer, scheduler, EPOCHS)
     assert same(net, trained(RECIPES[name], make, scheduled=True).net)
     assert run.report.sparsity > 0.3 and run.arrived
@@ -310,7 +316,7 @@ def test_a_resumed_loop_is_the_one_that_was_not_stopped(name: str, at: int, tmp_
         net = network()
         optimizer = ADAM(net.parameters())
         scheduler = CosineAnnealingLR(optimizer, STEPS)
-        run = Pruning(**RECIPES[name]).attached(net, optimizer, STEPS, BATCHES, scheduler)
+        run = begun_by(RECIPES[name], net, optimizer, scheduler)
         return run, net, optimizer, scheduler
 
     torch.manual_seed(3)
@@ -346,7 +352,7 @@ def test_another_recipe_does_not_go_on_with_it() -> None:
         ({"steps": 0}, r"steps must be a whole number ≥ 1, as epochs \* len\(loader\).*got 0"),
         ({"steps": None}, "steps must be a whole number"),
         ({"steps": 3}, "does not fit a run of 3 steps"),
-        ({"steps_per_pass": 2.5}, "steps_per_pass must be a whole number ≥ 1"),
+        ({"steps_per_pass": 2.5}, "steps_per_pass must be a whole number ≥ 1, as len"),
         ({"steps_per_pass": None}, "say how long one is, as steps_per_pass=len"),
         ({"optimizers": []}, "optimizers must be an optimizer of torch"),
     ],
@@ -384,13 +390,17 @@ def test_more_steps_than_were_said_fine_tune_on() -> None:
     assert run.arrived and zeros(net) == 150 and run.strength == 0.0
 
 
-def test_stages_without_validations_are_told_of() -> None:
+def test_stages_without_validations_are_refused_and_what_was_left_is_told() -> None:
     net = layers(8, 30, 2)
     optimizer = ADAM(net.parameters())
     pruning = Pruning(0.0, SparsityPath((0.5, 0.8)), prune_at=0.5)
+    with pytest.raises(ValueError, match=r"run\.validated\(\{'val/loss': loss\}\)"):
+        pruning.attached(net, optimizer, steps=20)
+    with pytest.raises(ValueError, match="the run of 20 steps has one every 10"):
+        pruning.attached(net, optimizer, steps=20, steps_per_validation=10)
     with (
         pytest.warns(UserWarning, match="ended with 0 of the 2 stages"),
-        pruning.attached(net, optimizer, steps=20),
+        pruning.attached(net, optimizer, steps=20, steps_per_validation=5),
     ):
         steps(net, optimizer, count=20)
 
@@ -398,7 +408,7 @@ def test_stages_without_validations_are_told_of() -> None:
 def test_a_metric_that_is_not_there_is_told_at_the_first_validation() -> None:
     net = layers(8, 30, 2)
     pruning = Pruning(0.0, Budget("val/accuracy", 0.01), prune_at=0.5)
-    run = pruning.attached(net, ADAM(net.parameters()), steps=100)
+    run = pruning.attached(net, ADAM(net.parameters()), steps=99, steps_per_validation=9)
     with pytest.raises(ValueError, match=r"monitor='val/accuracy' is not among .*: val/loss"):
         run.validated({"val/loss": 1.0})
 
@@ -407,7 +417,7 @@ def test_the_last_validation_ends_the_last_stage_though_steps_were_skipped() -> 
     net = layers(8, 30, 2)
     optimizer = ADAM(net.parameters())
     pruning = Pruning(0.0, SparsityPath((0.5, 0.8)), prune_at=0.5)
-    with pruning.attached(net, optimizer, steps=20) as run:
+    with pruning.attached(net, optimizer, steps=20, steps_per_validation=4) as run:
         for count in (16, 3):  # of 20
             steps(net, optimizer, count=count)
             run.validated({"val/loss": looked_at(net)})

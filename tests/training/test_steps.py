@@ -70,3 +70,12 @@ def test_what_it_calls_comes_after_what_was_hung_up_since_and_may_take_it_off() 
     for _ in range(3):
         optimizer.step()
     assert told == ["own", "last", *["own", "other", "other", "last"] * 2]
+
+
+@pytest.mark.parametrize(("steps", "left"), [(0, 3), (3, 3), (4, 2), (11, 1), (12, 0), (14, 0)])
+def test_validations_that_are_left_are_those_after_this_one(steps: int, left: int) -> None:
+    loop = StepLoop(nn.Linear(1, 1), [stepping()], length=14, per_validation=4)
+    loop.clock.steps = steps
+    assert loop.validations_left() == left
+    loop.is_over = True
+    assert loop.validations_left() == 0
