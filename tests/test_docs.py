@@ -22,12 +22,18 @@ def programs(file: Path) -> list[Any]:
     ]
 
 
-@pytest.mark.parametrize("program", programs(DOCS / "extending.md") + programs(DOCS / "deploy.md"))
+DOCUMENTS = ("extending.md", "deploy.md", "other_trainers.md")
+NEEDED = {"export_onnx": "onnxruntime"}
+NEEDED |= {"from accelerate": "accelerate", "from transformers": "transformers"}
+
+
+@pytest.mark.parametrize("program", [one for name in DOCUMENTS for one in programs(DOCS / name)])
 def test_what_the_documents_say_runs(
     program: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if "export_onnx" in program:
-        pytest.importorskip("onnxruntime", reason="needs the extra deploy")
+    for words, package in NEEDED.items():
+        if words in program:
+            pytest.importorskip(package, reason=f"needs {package}")
     monkeypatch.chdir(tmp_path)
     code = compile(program, "docs", "exec", dont_inherit=True)
     exec(code, {"__name__": "docs"})
