@@ -241,10 +241,7 @@ class L1Pruning(Original, pl.Callback):
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if trainer.state.fn == TrainerFn.FITTING:
-            done, tunes = self.run.clock.progress(trainer), self.phase == "tune"
-            self.run.stages.validated(trainer, pl_module, self.masks, done, tunes)
-            if not trainer.sanity_checking:
-                self._fitting.expect_moves()
+            self._fitting.validated(trainer, pl_module)
 
     def on_test_epoch_end(self, trainer: pl.Trainer, _: pl.LightningModule) -> None:
         loggers.define_axes(trainer.loggers, trainer.callback_metrics)
