@@ -207,4 +207,5 @@ def test_the_epoch_that_swa_adds_for_batch_norm_does_not_put_off_the_cut(
     pruning = L1Pruning(0.01, Sparsity(0.8), prune_at=prune_at)
     task, _ = train(tmp_path, AVERAGES["SWA"], task=Validated(nn.BatchNorm1d(30)), pruning=pruning)
     assert pruning.phase == "tune"
-    assert zeros(task.state_dict()) == 240
+    assert sum(int((~mask).sum()) for mask in pruning.masks.values()) == 240
+    assert zeros(task.state_dict()) >= 240  # pressure has made one more
