@@ -82,7 +82,9 @@ class HoldGradients:
     def __init__(self, targets: Sequence[Target], masks: Mapping[str, Tensor]) -> None:
         self.targets, self._masks = targets, masks
         self._handles = [
-            target.parameter.register_post_accumulate_grad_hook(partial(self._hold, target))
+            target.parameter.register_post_accumulate_grad_hook(  # type: ignore[no-untyped-call]
+                partial(self._hold, target)
+            )
             for target in targets
             if target.parameter.requires_grad
         ]
