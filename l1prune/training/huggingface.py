@@ -36,7 +36,8 @@ class HFPruning(TrainerCallback):
         report: exact counts, after it.
 
     Raises:
-        ValueError: when training begins: the recipe does not fit, or the checkpoint has no run.
+        ValueError: when training begins: the recipe does not fit, or the checkpoint has no run; or
+            another network than the answer would be loaded at the end.
     """
 
     def __init__(self, pruning: Pruning | None = None) -> None:
@@ -58,6 +59,12 @@ class HFPruning(TrainerCallback):
         if self.run is not None:
             self.run.close()  # the last training may have been interrupted
         assert model is not None and optimizer is not None, "the Trainer hands them over"
+        plan = self.pruning.recipe.plan
+        if args.load_best_model_at_end and plan.goes_back and len(plan.ends) > 1:
+            raise ValueError(
+                f"load_best_model_at_end: {type(plan).__name__} hands back the network that it "
+                "answers with, and another's weights would not fit its zeros; leave it out"
+            )
         self.report, self._had_arrived = None, False
         per_pass = max(state.max_steps // max(state.num_train_epochs, 1), 1)
         every = {

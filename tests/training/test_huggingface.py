@@ -133,6 +133,14 @@ def test_the_best_is_among_networks_that_have_arrived(tmp_path: Path) -> None:
     assert zeros(trainer.model.state_dict()) == 150
 
 
+def test_a_budget_answers_by_itself(tmp_path: Path) -> None:
+    options = {"load_best_model_at_end": True, "metric_for_best_model": "eval_loss"}
+    options |= {"eval_strategy": "epoch", "save_strategy": "epoch"}
+    trainer = training(tmp_path, Pruning(0.0, Budget("eval_loss", 1.0, rounds=1)), **options)
+    with pytest.raises(ValueError, match="Budget hands back the network that it answers with"):
+        trainer.train()
+
+
 def test_an_interrupted_training_lets_go_when_the_next_begins(tmp_path: Path) -> None:
     class Stop(transformers.TrainerCallback):  # type: ignore[misc]
         def on_step_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
