@@ -269,9 +269,7 @@ class L1Pruning(Original, pl.Callback):
         if self._resumed or not self._started:
             self._fitting.end_at_once(trainer, pl_module)
         # By now an averaging callback, whichever came first, has put the average in place.
-        self._fitting.inspect(trainer, pl_module)
-        self.report = self._fitting.count(pl_module)
-        loggers.summarise(trainer.loggers, self.report)
+        self.report = self._fitting.conclude(trainer, pl_module)
         self.report_back(trainer, {"report": self.report, "run": self.run})
 
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:

@@ -8,11 +8,10 @@ import lightning.pytorch as pl
 from lightning.pytorch.utilities import rank_zero_warn
 
 from l1prune.cuts import masks
-from l1prune.cuts.starved import remarks
-from l1prune.penalties import is_separable
 from l1prune.training import loggers, rates
 from l1prune.training.averages import hold_averages_
-from l1prune.training.cut import cut_
+from l1prune.training.cut import cut_, remark_on
+from l1prune.training.display import Display, conclude
 from l1prune.training.hooks import OptimizerHooks, clips_gradients
 from l1prune.training.lightning import callbacks_of
 from l1prune.training.recipe import Recipe
@@ -54,6 +53,7 @@ class Session:
         self._zeros = Zeros(self._known)
         self._shares: tuple[float, ...] = recipe.prune_at
         self._selection: Selection | None = None
+        self._display: Display | None = None
 
     @property
     def targets(self) -> Targets:
@@ -83,7 +83,7 @@ class Session:
         self._shares = as_shares(recipe.prune_at, steps)
         if not run.rates and (recipe.rewind is not None or run.stages.several):
             run.rates = rates.recorded(trainer, run.clock.left(trainer))
-        self._selection = Selection(run, trainer)
+        self._selection, self._display = Selection(run, trainer), Display(run, trainer)
         warn_of_others(trainer, self._shares[-1])
         self._known.begin(trainer.optimizers)
         announce(self.targets)
@@ -175,10 +175,7 @@ class Session:
             if report.starved:
                 names = ", ".join(report.starved)
                 rank_zero_warn(f"the cut left a single weight of {names}: cut less")
-            single = is_separable(self._known.penalty)  # each weight is a unit of its own
-            scope = getattr(by, "scope", None) if single else None
-            for remark in remarks(self.targets, run.masks, scope) if run.stages.is_last else ():
-                rank_zero_warn(remark)
+            remark_on(run, self._known.penalty, self.targets, by)
 
     def _next_stage(self, trainer: pl.Trainer, module: pl.LightningModule, done: float) -> None:
         """Go on from the best network so far, with all that a stage counts at its beginning."""
@@ -284,10 +281,19 @@ class Session:
         """Take off model, optimizers and strategy what hangs there; whether pressure did."""
         self._zeros.end()
         self._run.criterion.close()
-        if self._selection is not None:
-            self._selection.remove()
+        for hung in (self._selection, self._display):
+            if hung is not None:
+                hung.remove()
         return self._attached.remove()
 
     def count(self, module: pl.LightningModule) -> SparsityReport:
         """What is left of the model as it is now."""
         return SparsityReport.of(module, self.targets, str(self._run.criterion))
+
+    def conclude(self, trainer: pl.Trainer, module: pl.LightningModule) -> SparsityReport:
+        """All others are done too: what is left in the end, told to loggers and on the screen."""
+        self.inspect(trainer, module)
+        report = self.count(module)
+        loggers.summarise(trainer.loggers, report)
+        conclude(trainer, report, self._run)
+        return report
