@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol
 
 from l1prune.checks import is_number, is_whole
 from l1prune.cuts.direction import higher_is_better
+from l1prune.cuts.outcomes import Outcome as Outcome
+from l1prune.cuts.outcomes import table, verdicts
 from l1prune.cuts.scopes import Scope
 from l1prune.cuts.thresholds import Sparsity, Threshold, as_threshold
 from l1prune.weights.targets import Target, Targets
-
-Outcome = dict[str, float]
-"""What a stage came to: the `sparsity` of all prunable weights, and the figures of validation."""
 
 
 class Plan(Protocol):
@@ -60,6 +60,10 @@ class Plan(Protocol):
     def shortfall(self, outcomes: Sequence[Outcome]) -> str | None:
         """What to warn of at the end, if no stage has come to what was asked for."""
         return None
+
+    def told(self, outcomes: Sequence[Outcome]) -> str:
+        """What the stages came to, in lines for a person to read."""
+        return table(outcomes, self.answer(outcomes) if self.goes_back else None)
 
 
 @dataclass(frozen=True)
@@ -244,6 +248,12 @@ class Budget(Plan):
             f"{dense[name]:.4g} ({found}): here is the dense one; allow more, or train longer"
         )
 
+    def told(self, outcomes: Sequence[Outcome]) -> str:
+        dense = outcomes[0]
+        limit = dense[self.monitor] + (-self.max_drop if self.higher_is_better else self.max_drop)
+        within = partial(self.respects, dense=dense)
+        return verdicts(outcomes, self.monitor, limit, within, self.answer(outcomes))
+
 
 def cuttable(targets: Targets, plan: Plan) -> Targets:
     """The weights that a plan can cut; the others are skipped, each with the reason.
@@ -271,7 +281,7 @@ def as_plan(threshold: Any) -> Plan:
     """
     if not callable(getattr(threshold, "answer", None)) or isinstance(threshold, type):
         return Once(as_threshold(threshold))
-    parts = (*_ATTRIBUTES, "threshold", "check", "check_metrics", "left_out", "shortfall")
+    parts = (*_ATTRIBUTES, "threshold", "check", "check_metrics", "left_out", "shortfall", "told")
     missing = [part for part in parts if not hasattr(threshold, part)]
     if missing:
         raise ValueError(

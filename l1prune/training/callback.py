@@ -24,6 +24,7 @@ from l1prune.training.recipe import as_recipe
 from l1prune.training.resume import checkpoints
 from l1prune.training.resume.digest import check_digest, note_digest
 from l1prune.training.resume.loader import load_states
+from l1prune.training.rounds import Rounds
 from l1prune.training.run import Run
 from l1prune.training.session import Session
 from l1prune.training.spawn import Original
@@ -78,7 +79,7 @@ class L1Pruning(Original, pl.Callback):
         strength: float | Schedule | ByPasses | Controller | None = None,
         threshold: float | Threshold | Plan | None = None,
         penalty: Penalty | None = None,
-        prune_at: int | float | Sequence[int] | Sequence[float] | None = None,
+        prune_at: int | float | Sequence[int] | Sequence[float] | Rounds | None = None,
         targets: Rules | None = None,
         form: Form | None = None,
         rewind: float | None = None,
@@ -92,13 +93,15 @@ class L1Pruning(Original, pl.Callback):
         self._reset()
 
     @classmethod
-    def finetune(cls, **arguments: Any) -> L1Pruning:
+    def finetune(cls, *, criterion: Criterion | None = None, **arguments: Any) -> L1Pruning:
         """The same for a trained network with few passes to be pruned in: see `Refit`.
+
+        In a configuration file it is `criterion: l1prune.Refit`.
 
         >>> L1Pruning.finetune(threshold=0.001).recipe.criterion
         Refit(Saliency(least=0.6), damping=0.01, most=4608)
         """
-        return cls(**{**arguments, "criterion": Refit(arguments.get("criterion"))})
+        return cls(criterion=Refit(criterion), **arguments)
 
     def _reset(self) -> None:
         """Forget the last run."""
@@ -266,9 +269,7 @@ class L1Pruning(Original, pl.Callback):
         if self._resumed or not self._started:
             self._fitting.end_at_once(self._loop(trainer, pl_module), trainer.global_step > 0)
         # By now an averaging callback, whichever came first, has put the average in place.
-        self._fitting.inspect(self._loop(trainer, pl_module))
-        self.report = self._fitting.count(pl_module)
-        loggers.summarise(trainer.loggers, self.report)
+        self.report = self._fitting.conclude(self._loop(trainer, pl_module))
         self.report_back(trainer, {"report": self.report, "run": self.run})
 
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:

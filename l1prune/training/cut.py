@@ -8,10 +8,11 @@ import torch
 from torch.optim import Optimizer
 
 from l1prune.cuts import masks
+from l1prune.cuts.starved import remarks
 from l1prune.cuts.thresholds import Threshold
-from l1prune.penalties import Penalty
+from l1prune.penalties import Penalty, is_separable
 from l1prune.training.run import Run
-from l1prune.weights.shards import check_agreement, local, place
+from l1prune.weights.shards import check_agreement, local, place, warn
 from l1prune.weights.targets import Target
 
 
@@ -51,3 +52,18 @@ def cut_(
     for target in targets:
         local(target.parameter).add_(0.0)  # what pressure made −0.0, and the cut leaves, is +0.0
     return by
+
+
+def remark_on(run: Run, penalty: Penalty, targets: Sequence[Target], by: Threshold | None) -> None:
+    """Say what the last cut of a run has left with next to nothing, and which layers it spared.
+
+    Args:
+        run: has made it.
+        penalty: says which weights are one unit.
+        targets: the weights.
+        by: the threshold that decided; None: nothing did.
+    """
+    single = is_separable(penalty)  # each weight is a unit of its own
+    scope = getattr(by, "scope", None) if single else None
+    for remark in remarks(targets, run.masks, scope) if run.stages.is_last else ():
+        warn(remark)

@@ -37,8 +37,18 @@ class Clock(Protocol):
     def load_state_dict(self, state: Mapping[str, Any]) -> None: ...
 
 
-class Arrival(Protocol):
-    """What is asked of a run by those who choose from its networks."""
+class Standing(Protocol):
+    """Where a run is, for those who show it, or choose from its networks."""
+
+    @property
+    def phase(self) -> str:
+        """`"press"` or `"tune"`."""
+        ...
+
+    @property
+    def pressure(self) -> float:
+        """λ of the current step."""
+        ...
 
     @property
     def arrived(self) -> bool:
@@ -140,7 +150,7 @@ class Loop(Protocol):
 
     # ---- who else acts
 
-    def choices(self, run: Arrival, last: float) -> Choices:
+    def choices(self, run: Standing, last: float) -> Choices:
         """Those who choose from the networks of a run, kept to what has arrived until removed.
 
         Args:
@@ -173,6 +183,14 @@ class Loop(Protocol):
         """Who may move weights otherwise than by steps of the optimizers, as a message says it."""
         ...
 
+    def show(self, run: Standing) -> Removable | None:
+        """Show where a run is, to who watches, until removed."""
+        ...
+
     def show_layers(self, report: SparsityReport) -> None:
         """The last cut is made: show what is left of each layer."""
+        ...
+
+    def conclude(self, report: SparsityReport, told: str) -> None:
+        """Training is over: show what is left, and what is told of the stages, if anything is."""
         ...

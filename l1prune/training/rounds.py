@@ -7,11 +7,18 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
+
+class Rounds(tuple[float, ...]):
+    """When cuts are due; a type by which configuration files know `rounds` and `once`."""
+
+    __slots__ = ()
+
+
 MANY = 50
 """Rounds that make each cut small; one cut in their place costs many points of accuracy."""
 
 
-def rounds(start: float, stop: float, count: int) -> tuple[float, ...]:
+def rounds(start: float, stop: float, count: int) -> Rounds:
     """Evenly spaced shares of the run, for `L1Pruning(prune_at=rounds(0.1, 0.6, 20))`.
 
     Raises:
@@ -26,10 +33,10 @@ def rounds(start: float, stop: float, count: int) -> tuple[float, ...]:
             "shares of the run, and at least two rounds"
         )
     step = (stop - start) / (count - 1)
-    return tuple(round(start + index * step, 9) for index in range(count))
+    return Rounds(round(start + index * step, 9) for index in range(count))
 
 
-def once(at: float) -> tuple[float, ...]:
+def once(at: float) -> Rounds:
     """A single cut, for `L1Pruning(prune_at=once(0.5))`: after a share of the run, or at a step.
 
     Raises:
@@ -42,7 +49,7 @@ def once(at: float) -> tuple[float, ...]:
         raise ValueError(
             f"once(at={at!r}): needs a share of the run between 0 and 1, or an optimizer step ≥ 1"
         )
-    return (at,)
+    return Rounds((at,))
 
 
 def up_to(last: float, count: int = MANY) -> tuple[float, ...]:

@@ -26,7 +26,7 @@ from l1prune.training.averages import renew_averages_
 from l1prune.training.clock import planned_epochs
 from l1prune.training.hooks import Around
 from l1prune.training.lightning import callbacks_of
-from l1prune.training.loop import Arrival, Choices
+from l1prune.training.loop import Choices, Standing
 
 
 class Selection(Choices):
@@ -44,7 +44,7 @@ class Selection(Choices):
         module: the model.
     """
 
-    def __init__(self, run: Arrival, trainer: pl.Trainer, module: nn.Module) -> None:
+    def __init__(self, run: Standing, trainer: pl.Trainer, module: nn.Module) -> None:
         self._run, self._module, self._callbacks = run, module, callbacks_of(trainer)
         self._schedulers = trainer.lr_scheduler_configs
         self._measured = True  # no cut since the last validation
@@ -110,7 +110,7 @@ CHECKS = ("on_validation_end", "on_train_epoch_end")
 class _Stopping:
     """Early stopping that does not count while there is something left to cut."""
 
-    def __init__(self, callback: EarlyStopping, run: Arrival) -> None:
+    def __init__(self, callback: EarlyStopping, run: Standing) -> None:
         self._callback, self._run = callback, run
 
     def __call__(self, check: Callable[..., None], *args: Any, **kwargs: Any) -> None:

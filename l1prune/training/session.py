@@ -8,12 +8,10 @@ from typing import Any
 from torch import nn
 
 from l1prune.cuts import masks
-from l1prune.cuts.starved import remarks
-from l1prune.penalties import is_separable
 from l1prune.training import rates
-from l1prune.training.cut import cut_
+from l1prune.training.cut import cut_, remark_on
 from l1prune.training.hooks import OptimizerHooks
-from l1prune.training.loop import Choices, Loop
+from l1prune.training.loop import Choices, Loop, Removable
 from l1prune.training.recipe import Recipe
 from l1prune.training.rounds import as_shares, check_fits, due, pressed
 from l1prune.training.run import Run
@@ -46,6 +44,7 @@ class Session:
         self._zeros = Zeros(self._known)
         self._shares: tuple[float, ...] = recipe.prune_at
         self._choices = Choices()
+        self._shown: Removable | None = None
 
     @property
     def targets(self) -> Targets:
@@ -75,7 +74,7 @@ class Session:
         self._shares = as_shares(recipe.prune_at, steps)
         if not run.rates and (recipe.rewind is not None or run.stages.several):
             run.rates = loop.planned_rates()
-        self._choices = loop.choices(run, self._shares[-1])
+        self._choices, self._shown = loop.choices(run, self._shares[-1]), loop.show(run)
         self._known.begin(loop.optimizers)
         announce(self.targets)
         if said := left(run.chosen, self.targets):
@@ -164,10 +163,7 @@ class Session:
             if report.starved:
                 names = ", ".join(report.starved)
                 warn(f"the cut left a single weight of {names}: cut less")
-            single = is_separable(self._known.penalty)  # each weight is a unit of its own
-            scope = getattr(by, "scope", None) if single else None
-            for remark in remarks(self.targets, run.masks, scope) if run.stages.is_last else ():
-                warn(remark)
+            remark_on(run, self._known.penalty, self.targets, by)
 
     def _next_stage(self, loop: Loop, done: float) -> None:
         """Go on from the best network so far, with all that a stage counts at its beginning."""
@@ -274,8 +270,17 @@ class Session:
         self._zeros.end()
         self._run.criterion.close()
         self._choices.remove()
+        if self._shown is not None:
+            self._shown.remove()
         return self._attached.remove()
 
     def count(self, module: nn.Module) -> SparsityReport:
         """What is left of the model as it is now."""
         return SparsityReport.of(module, self.targets, str(self._run.criterion))
+
+    def conclude(self, loop: Loop) -> SparsityReport:
+        """All others are done too: what is left in the end, told to who watches."""
+        self.inspect(loop)
+        report, stages = self.count(loop.model), self._run.stages
+        loop.conclude(report, stages.plan.told(stages.outcomes) if stages.outcomes else "")
+        return report

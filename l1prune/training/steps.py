@@ -15,7 +15,7 @@ from l1prune.checks import is_whole
 from l1prune.cuts.plans import Plan
 from l1prune.pressure.optimizers import hooked, innermost, was_skipped
 from l1prune.pressure.schedules import ByPasses
-from l1prune.training.loop import Arrival, Choices
+from l1prune.training.loop import Choices, Standing
 from l1prune.training.rates import Rates, recorded
 from l1prune.training.recipe import Recipe
 from l1prune.training.stages import check_often, goes_by_validations
@@ -157,7 +157,7 @@ class StepLoop:
         each = self.length // len(self.optimizers)
         return recorded(self.optimizers, [(one, each) for one in self.schedulers])
 
-    def choices(self, run: Arrival, last: float) -> Choices:
+    def choices(self, run: Standing, last: float) -> Choices:
         return Choices()
 
     def clips_gradients(self) -> bool:
@@ -175,7 +175,13 @@ class StepLoop:
     def suspects(self) -> list[str]:
         return []
 
+    def show(self, run: Standing) -> None:
+        return None
+
     def show_layers(self, report: SparsityReport) -> None:
+        return
+
+    def conclude(self, report: SparsityReport, told: str) -> None:
         return
 
 

@@ -11,10 +11,10 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from l1prune.cuts.plans import Plan
-from l1prune.training import averages, clock, loggers, movers
+from l1prune.training import averages, clock, display, loggers, movers
 from l1prune.training.clock import TrainerClock
 from l1prune.training.lightning import callbacks_of, overrides
-from l1prune.training.loop import Arrival, Choices, Clock, Loop, Removable
+from l1prune.training.loop import Choices, Clock, Loop, Removable, Standing
 from l1prune.training.rates import Rates, recorded
 from l1prune.training.selection import Selection, warn_of_others
 from l1prune.training.stages import check_often, goes_by_validations, stays_behind
@@ -82,7 +82,7 @@ class TrainerLoop(Loop):
 
     # ---- who else acts
 
-    def choices(self, run: Arrival, last: float) -> Choices:
+    def choices(self, run: Standing, last: float) -> Choices:
         warn_of_others(self._trainer, last)
         return Selection(run, self._trainer, self._module)
 
@@ -112,8 +112,15 @@ class TrainerLoop(Loop):
         hooks = movers.BETWEEN_STEPS + movers.ELSEWHERE
         return movers.suspects(callbacks_of(self._trainer), self._module, hooks)
 
+    def show(self, run: Standing) -> Removable:
+        return display.Display(run, self._trainer)
+
     def show_layers(self, report: SparsityReport) -> None:
         loggers.log_layers(self._trainer.loggers, report)
+
+    def conclude(self, report: SparsityReport, told: str) -> None:
+        loggers.summarise(self._trainer.loggers, report)
+        display.conclude(self._trainer, report, told)
 
 
 def check_validations(plan: Plan, shortest: float, trainer: pl.Trainer) -> None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import lightning as L
 import pytest
 import yaml
-from lightning.pytorch.cli import LightningCLI
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.demos.boring_classes import BoringDataModule, BoringModel
 
 import l1prune
@@ -76,36 +77,148 @@ def test_every_argument_can_be_configured(tmp_path: Path) -> None:
 @pytest.mark.parametrize("prune_at", [0.5, 30, [0.3, 0.5]])
 def test_numbers_keep_their_meaning(tmp_path: Path, prune_at: Any) -> None:
     _, callback = configured(tmp_path, {"strength": 1e-3, "threshold": 0.01, "prune_at": prune_at})
-    assert callback.recipe.prune_at == L1Pruning(prune_at=prune_at).recipe.prune_at
+    assert callback.recipe.prune_at == (
+        L1Pruning(threshold=0.01, prune_at=prune_at).recipe.prune_at
+    )
     assert callback.recipe.threshold == l1prune.Magnitude(0.01)
     assert (callback.recipe.penalty, callback.recipe.form) == (L1(), None)
 
 
-SOCKETS = {
-    "threshold": [
-        a("l1prune.Magnitude", cut=0.01),
-        a("l1prune.Sparsity", sparsity=0.9, scope=a("l1prune.PerLayer")),
-        a("l1prune.SemiStructured", n=2, m=4),
-        a("l1prune.SparsityPath", sparsities=[0.5, 0.9]),
-        a("l1prune.Budget", monitor="val/accuracy", max_drop=0.01),
-    ],
-    "criterion": [a("l1prune.Size"), a("l1prune.Saliency", least=0.2), a("l1prune.Wanda")],
-    "form": [a("l1prune.Proximal"), a("l1prune.Subgradient")],
-    "strength": [a("l1prune.ByPasses", passes=5.0), a("l1prune.Follow", slack=0.1)],
-    "penalty": [a("l1prune.GroupL1", dim=1), a("l1prune.LogSum"), a("l1prune.MCP")],
+def pruning(**arguments: Any) -> dict[str, Any]:
+    return a("l1prune.L1Pruning", **arguments)
+
+
+def scoped(name: str) -> dict[str, Any]:
+    return pruning(threshold=a("l1prune.Sparsity", sparsity=0.9, scope=a(name)))
+
+
+CONSTANT = a("l1prune.Constant", value=1e-4)
+CASES = {
+    "Budget": pruning(threshold=a("l1prune.Budget", monitor="val/accuracy", max_drop=0.01)),
+    "ByName": pruning(targets=[a("l1prune.ByName", pattern="layer", factor=2.0)]),
+    "ByPasses": pruning(strength=a("l1prune.ByPasses", passes=5.0)),
+    "ByRegex": pruning(targets=a("l1prune.ByRegex", pattern="lay.*")),
+    "ByType": pruning(targets=[a("l1prune.ByType", module="torch.nn.Linear"), "torch.nn.Conv2d"]),
+    "ChannelL1": pruning(penalty=a("l1prune.ChannelL1")),
+    "Constant": pruning(strength=CONSTANT),
+    "Cosine": pruning(strength=a("l1prune.Cosine", start=0.0, end=1e-4)),
+    "Cost": pruning(threshold=a("l1prune.Cost", measure="macs", left=0.5)),
+    "Cubic": pruning(strength=a("l1prune.Cubic", start=0.0, end=1e-4)),
+    "ElasticNet": pruning(penalty=a("l1prune.ElasticNet", l1_ratio=0.7)),
+    "Euclidean": pruning(form=a("l1prune.Proximal", metric=a("l1prune.Euclidean"))),
+    "Except": pruning(targets=a("l1prune.Except", rule="head.*")),
+    "Follow": pruning(strength=a("l1prune.Follow", slack=0.1)),
+    "Global": scoped("l1prune.Global"),
+    "GroupL1": pruning(penalty=a("l1prune.GroupL1", dim=1)),
+    "Join": pruning(strength=a("l1prune.Join", schedules=[CONSTANT] * 2, boundaries=[0.5])),
+    "L1": pruning(penalty=a("l1prune.L1")),
+    "L1Pruning": pruning(),
+    "L2": pruning(penalty=a("l1prune.L2")),
+    "LAMP": scoped("l1prune.LAMP"),
+    "LastCheckpoint": a("l1prune.LastCheckpoint", folder="run", every_n_steps=50),
+    "Linear": pruning(strength=a("l1prune.Linear", start=0.0, end=1e-4)),
+    "LogSum": pruning(penalty=a("l1prune.LogSum")),
+    "MCP": pruning(penalty=a("l1prune.MCP")),
+    "Magnitude": pruning(threshold=a("l1prune.Magnitude", cut=0.01)),
+    "OptimizerMetric": pruning(form=a("l1prune.Proximal", metric=a("l1prune.OptimizerMetric"))),
+    "PathCheckpoint": a("l1prune.PathCheckpoint", folder="run", monitor="val/loss"),
+    "PerLayer": scoped("l1prune.PerLayer"),
+    "PerOutput": scoped("l1prune.PerOutput"),
+    "Proximal": pruning(form=a("l1prune.Proximal")),
+    "Refit": pruning(criterion=a("l1prune.Refit", criterion=a("l1prune.Wanda"))),
+    "Relative": scoped("l1prune.Relative"),
+    "Saliency": pruning(criterion=a("l1prune.Saliency", least=0.2)),
+    "SemiStructured": pruning(threshold=a("l1prune.SemiStructured", n=2, m=4)),
+    "Size": pruning(criterion=a("l1prune.Size")),
+    "Sparsity": pruning(threshold=a("l1prune.Sparsity", sparsity=0.9)),
+    "SparsityPath": pruning(threshold=a("l1prune.SparsityPath", sparsities=[0.5, 0.9])),
+    "StepSeed": a("l1prune.StepSeed", seed=3),
+    "Subgradient": pruning(form=a("l1prune.Subgradient")),
+    "TransformedL1": pruning(penalty=a("l1prune.TransformedL1")),
+    "Wanda": pruning(criterion=a("l1prune.Wanda")),
+    "WarmupHoldDecay": pruning(strength=a("l1prune.WarmupHoldDecay", peak=1e-4)),
+    "once": pruning(prune_at=a("l1prune.once", at=0.5)),
+    "rounds": pruning(prune_at=a("l1prune.rounds", start=0.1, stop=0.5, count=10)),
+}
+"""A configuration for each public object that one can name in the list of a trainer's callbacks."""
+
+NO_CASE = {
+    # protocols, of which a configuration names something that keeps them
+    *("Criterion", "Form", "Metric", "Penalty", "Plan", "Schedule", "Scope", "Threshold"),
+    # what a run gives, and what is called without a trainer
+    *("Cut", "Pressure", "SparseExecution", "SparsityReport", "find_targets", "last_checkpoint"),
+    "sparse",
+    # of a data module
+    *("ResumableLoader", "Shuffle"),
+    "__version__",
 }
 
 
-@pytest.mark.parametrize(
-    ("socket", "given"),
-    [
-        pytest.param(socket, one, id=f"{socket}-{one['class_path']}")
-        for socket, several in SOCKETS.items()
-        for one in several
-    ],
-)
-def test_every_socket_takes_its_objects(tmp_path: Path, socket: str, given: dict[str, Any]) -> None:
-    cli, callback = configured(tmp_path, {socket: given})
-    assert type(getattr(callback.recipe, socket)).__name__ == given["class_path"].split(".")[-1]
-    saved = cli.parser.dump(cli.config, skip_none=False)
-    assert cli.parser.parse_string(saved).trainer.callbacks == cli.config.trainer.callbacks
+def names_in(value: Any) -> set[str]:
+    """The objects that a configuration names, at any depth."""
+    if isinstance(value, list):
+        return set().union(*map(names_in, value))
+    if not isinstance(value, dict):
+        return set()
+    path = value.get("class_path", "").removeprefix("l1prune.")
+    return {path}.union(*map(names_in, value.values()))
+
+
+def test_each_public_object_has_its_case() -> None:
+    """Whoever adds one says here how a configuration names it, or why none does."""
+    assert CASES.keys() | NO_CASE == {*l1prune.__all__} and not CASES.keys() & NO_CASE
+    assert all(name in names_in(case) for name, case in CASES.items())
+
+
+@pytest.fixture(scope="module")
+def parser() -> LightningArgumentParser:
+    made = LightningArgumentParser()
+    made.add_argument("--callbacks", type=list[L.Callback])
+    return made
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_every_public_object_is_made_from_yaml_and_what_is_saved_says_the_same(
+    name: str, parser: LightningArgumentParser
+) -> None:
+    written = yaml.safe_dump({"callbacks": [CASES[name]]})
+    config = parser.parse_string(written)
+    (callback,) = parser.instantiate_classes(config).callbacks
+    saved = parser.dump(config, skip_none=False)
+    (again,) = parser.instantiate_classes(parser.parse_string(saved)).callbacks
+    assert type(again) is type(callback)
+    if isinstance(callback, L1Pruning):
+        assert callback.recipe.words == again.recipe.words
+        default = callback.recipe.words == L1Pruning().recipe.words
+        assert default == (name in {"L1", "L1Pruning"})
+    assert parser.dump(parser.parse_string(saved), skip_none=False) == saved
+
+
+def test_the_file_that_a_run_saves_is_that_of_the_same_run(tmp_path: Path) -> None:
+    """Through the whole of LightningCLI: `fit --config`, with its SaveConfigCallback."""
+    budget = pruning(threshold=CASES["SparsityPath"]["init_args"]["threshold"])
+    budget["init_args"]["prune_at"] = a("l1prune.rounds", start=0.1, stop=0.5, count=3)
+    options = {"max_epochs": 8, "accelerator": "cpu", "logger": False, "limit_train_batches": 4}
+    options |= {"enable_checkpointing": False, "enable_progress_bar": False}
+    options |= {"enable_model_summary": False, "default_root_dir": str(tmp_path)}
+    trainer = options | {"callbacks": [budget]}
+    first = tmp_path / "first.yaml"
+    first.write_text(yaml.safe_dump({"trainer": trainer, "seed_everything": 0}))
+    reports = []
+    for config in (first, tmp_path / "config.yaml"):
+        cli = LightningCLI(
+            BoringModel,
+            BoringDataModule,
+            args=["fit", "--config", str(config)],
+            save_config_kwargs={"overwrite": True},
+        )
+        (callback,) = [one for one in cli.trainer.callbacks if isinstance(one, L1Pruning)]
+        reports.append(callback.report)
+    assert reports[0] is not None and reports[0] == reports[1]
+    assert reports[0].sparsity == pytest.approx(0.9, abs=0.01)
+
+
+def test_finetuning_is_a_criterion_of_its_own(parser: LightningArgumentParser) -> None:
+    written = yaml.safe_dump({"callbacks": [pruning(criterion="l1prune.Refit")]})
+    (callback,) = parser.instantiate_classes(parser.parse_string(written)).callbacks
+    assert callback.recipe.words == L1Pruning.finetune().recipe.words
