@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from l1prune.deploy.latency import BATCHES
 from l1prune.runs.deployment import Deployment, Measurement, shown
-from l1prune.runs.frontier import COLOURS, INK, PALE
+from l1prune.runs.looks import COLOURS, INK, PALE
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

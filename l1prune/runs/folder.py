@@ -14,7 +14,8 @@ from torch import nn
 
 from l1prune.runs.files import read_end, read_json, read_yaml
 from l1prune.runs.identity import OTHER, check_same_run
-from l1prune.runs.points import CONFIG, SUMMARY, settings
+from l1prune.runs.points import CONFIG, SUMMARY
+from l1prune.runs.settings import settings
 from l1prune.training.resume.last import last_checkpoint
 from l1prune.weights.files import write_whole
 from l1prune.weights.report import SparsityReport

@@ -14,17 +14,15 @@ from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.trainer.states import TrainerFn
 from torch import nn
 
-from l1prune.checks import is_number, is_whole
+from l1prune.checks import is_number
 from l1prune.cuts.plans import Outcome
-from l1prune.runs import frontier
-from l1prune.runs.files import read_json
-from l1prune.runs.points import Point
+from l1prune.runs import picture
+from l1prune.runs.points import judged_point
+from l1prune.runs.stages import FRONTIER, read_path
 from l1prune.training.callback import pruning_of
 from l1prune.training.loggers import X_AXIS
 from l1prune.weights.files import replace
 from l1prune.weights.shards import is_sharded
-
-FRONTIER = "frontier.json"
 
 
 class PathCheckpoint(Checkpoint):
@@ -77,10 +75,10 @@ class PathCheckpoint(Checkpoint):
         stages = [one for one in read_path(self.folder) if is_number(one.get(self.monitor))]
         if trainer.is_global_zero and stages:
             points = [
-                Point(stage["checkpoint"], "path", stage[X_AXIS], stage[self.monitor])
+                judged_point(stage["checkpoint"], "path", {**stage, "monitor": self.monitor})
                 for stage in stages
             ]
-            frontier.draw(points, self.folder / "frontier.png", accuracy=self.monitor)
+            picture.draw(points, self.folder / "frontier.png")
 
 
 def test_path(
@@ -129,35 +127,6 @@ def file_names(sparsities: Iterable[float]) -> list[str]:
         candidates = twins if sparsity in names.values() else chain(exact, twins)
         names[next(name for name in candidates if name not in names)] = sparsity
     return [f"path/{name}.ckpt" for name in names]
-
-
-def read_path(folder: str | Path) -> list[dict[str, Any]]:
-    """The stages that `PathCheckpoint` noted in a folder, sparsest last.
-
-    Raises:
-        ValueError: they are no such notes.
-
-    >>> read_path("no such folder")
-    []
-    """
-    file = Path(folder) / FRONTIER
-    try:
-        stages = read_json(file)
-    except FileNotFoundError:
-        return []
-    if not isinstance(stages, list) or not all(map(_is_stage, stages)):
-        raise ValueError(f"{file}: must hold a list of stages, each with {X_AXIS} and a checkpoint")
-    return stages
-
-
-def _is_stage(stage: Any) -> bool:
-    return (
-        isinstance(stage, dict)
-        and is_number(stage.get("sparsity"), 0, 1)
-        and is_whole(stage.get(X_AXIS), 0)
-        and isinstance(file := stage.get("checkpoint"), str)
-        and not (Path(file).is_absolute() or ".." in Path(file).parts)  # in the run's own folder
-    )
 
 
 def _write(stages: list[dict[str, Any]], folder: Path) -> None:

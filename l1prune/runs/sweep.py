@@ -21,10 +21,11 @@ from omegaconf import DictConfig
 from l1prune.runs.escapes import LINE, printable, show
 from l1prune.runs.files import find, read_bytes, read_yaml
 from l1prune.runs.folder import is_first
-from l1prune.runs.frontier import draw, table
 from l1prune.runs.overrides import for_jobs
 from l1prune.runs.page import render
+from l1prune.runs.picture import draw
 from l1prune.runs.points import find_runs, read_points
+from l1prune.runs.tables import table
 from l1prune.runs.wandb import abandon
 
 FAILURE = "error.txt"
