@@ -22,7 +22,7 @@ from l1prune.runs.escapes import LINE, printable, show
 from l1prune.runs.files import find, read_bytes, read_yaml
 from l1prune.runs.folder import is_first
 from l1prune.runs.frontier import draw, table
-from l1prune.runs.overrides import for_jobs
+from l1prune.runs.overrides import for_jobs, spelled_out
 from l1prune.runs.page import render
 from l1prune.runs.points import find_runs, read_points
 from l1prune.runs.wandb import abandon
@@ -146,9 +146,11 @@ class Comparison(Callback):
 
 
 def command(conf: Path) -> Callable[[Callable[[], None]], Callable[[], None]]:
-    """Let a sweep set values of what it chooses, and end with the comparison of its runs.
+    """Let a command line say things in short, and a sweep set values of what it chooses.
 
-    It does end so if its launcher gave up, as joblib does when a worker of its own is killed; Hydra
+    A sweep ends with the comparison of its runs.
+
+    It does so too if its launcher gave up, as joblib does when a worker of its own is killed; Hydra
     does not call `Comparison` then.
 
     Args:
@@ -158,7 +160,7 @@ def command(conf: Path) -> Callable[[Callable[[], None]], Callable[[], None]]:
     def decorate(main: Callable[[], None]) -> Callable[[], None]:
         @wraps(main)
         def run() -> None:
-            sys.argv[1:] = for_jobs(sys.argv[1:], conf)
+            sys.argv[1:] = for_jobs(spelled_out(sys.argv[1:]), conf)
             try:
                 main()
             except (Exception, SystemExit):

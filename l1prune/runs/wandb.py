@@ -24,6 +24,7 @@ from l1prune.runs.costs import COSTS, known_costs
 from l1prune.runs.files import check_size
 from l1prune.runs.frontier import pareto, table
 from l1prune.runs.identity import read_id
+from l1prune.runs.monitor import Monitor
 from l1prune.runs.points import DENSE, NONZERO, Point, figures
 from l1prune.training.lightning import prefixed
 from l1prune.training.loggers import set_up, wandb_runs
@@ -80,24 +81,29 @@ def log_config(loggers: Iterable[Logger], config: Mapping[str, Any]) -> None:
 
 @rank_zero_only
 def log_frontier(
-    loggers: Iterable[Logger], validated: Iterable[tuple[int, float]], tested: tuple[int, float]
+    loggers: Iterable[Logger],
+    validated: Iterable[tuple[int, float]],
+    tested: tuple[int, float] | None,
+    monitor: Monitor = Monitor(),  # noqa: B008  # frozen
 ) -> None:
-    """Chart accuracy against the weights left, over the run, on Weights & Biases.
+    """Chart what a run is judged by against the weights left, over the run, on Weights & Biases.
 
     Where several runs are shown, the chart has the points of all of them.
 
     Args:
         loggers: those of the trainer; all but `WandbLogger` are left alone.
-        validated: weights left and validation accuracy, epoch by epoch.
-        tested: weights left and test accuracy of the finished model.
+        validated: weights left and the metric on validation, epoch by epoch.
+        tested: weights left and the metric on test of the finished model; None where there is none.
+        monitor: that metric.
     """
-    rows = [[*point, "val"] for point in validated] + [[*tested, "test"]]
+    rows = [[*point, "val"] for point in validated]
+    rows += [] if tested is None else [[*tested, "test"]]
     for logger, run in wandb_runs(loggers):
         import wandb
 
-        table = wandb.Table(columns=["weights left", "accuracy", "set"], data=rows)
-        title = "Accuracy against weights left"
-        chart = wandb.plot.scatter(table, "weights left", "accuracy", title)
+        table = wandb.Table(columns=["weights left", monitor.words, "set"], data=rows)
+        title = f"{monitor.words} against weights left"
+        chart = wandb.plot.scatter(table, "weights left", monitor.words, title)
         run.log({prefixed(logger, FRONTIER): chart})
 
 
