@@ -17,6 +17,12 @@ def conf_folder(package: Path = PACKAGE) -> Path:
 CONF = conf_folder()
 
 
+def train_script() -> Path:
+    """What Python is given to train: the script of a checkout, or the room itself."""
+    script = PACKAGE.parent / "scripts" / "train.py"
+    return script if script.is_file() else Path(__file__).with_name("train.py")
+
+
 def program(command: str) -> list[str]:
     """How a command is called by the way in which this one was: as a script, or by `l1prune`.
 

@@ -11,6 +11,7 @@ from itertools import cycle
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from l1prune.checks import needing
 from l1prune.runs.costs import COSTS
 from l1prune.runs.escapes import cell, label, markdown
 from l1prune.runs.points import DENSE, Point, differing
@@ -113,10 +114,12 @@ def draw(points: Sequence[Point], path: str | Path, accuracy: str = "test accura
 
     Raises:
         ValueError: there is no run to draw, or no such kind of picture.
+        ImportError: matplotlib is missing.
     """
     if not points:
         raise ValueError("points is empty: there is no run to draw")
-    from matplotlib.figure import Figure  # without pyplot it needs no display, leaves no state
+    with needing("plots", "a picture"):
+        from matplotlib.figure import Figure  # without pyplot it needs no display, leaves no state
 
     # A log axis has no 0: a network with nothing left is shown at 1.
     points = [replace(point, nonzero=max(point.nonzero, 1)) for point in points]

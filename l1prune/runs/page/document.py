@@ -20,6 +20,7 @@ from importlib.resources import files
 from itertools import cycle
 from typing import Any
 
+from l1prune.checks import needing
 from l1prune.runs.costs import COSTS, known_costs
 from l1prune.runs.frontier import COLOURS, pareto
 from l1prune.runs.points import DENSE, Point, differing
@@ -46,7 +47,8 @@ def render(points: Sequence[Point]) -> str:
     """
     if not points:
         raise ValueError("points is empty: there is no run to show")
-    from plotly.offline import get_plotlyjs
+    with needing("plots", "a page of runs"):
+        from plotly.offline import get_plotlyjs
 
     scripts = {"plotly": get_plotlyjs(), "script": _part("charts.js") + _part("table.js")}
     parts = {
