@@ -16,6 +16,7 @@ from l1prune.runs.files import read_end, read_json, read_yaml
 from l1prune.runs.identity import OTHER, check_same_run
 from l1prune.runs.points import CONFIG, SUMMARY
 from l1prune.runs.settings import settings
+from l1prune.runs.traces import remove
 from l1prune.training.resume.last import last_checkpoint
 from l1prune.weights.files import write_whole
 from l1prune.weights.report import SparsityReport
@@ -106,6 +107,17 @@ class RunFolder:
         except (OSError, ValueError):
             figures = None
         return figures if isinstance(figures, dict) else {}
+
+    def discard(self) -> None:
+        """Remove what was made for a run that was refused: nothing that was there before it."""
+        if (self.path / CONFIG).exists():
+            return  # one has trained here
+        try:
+            self._take()
+        except ValueError:
+            return  # another process does
+        self.close()
+        remove(self.path)
 
     def close(self) -> None:
         """Let other processes have the folder."""

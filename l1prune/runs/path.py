@@ -12,11 +12,13 @@ import lightning.pytorch as pl
 import torch
 from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.trainer.states import TrainerFn
+from lightning.pytorch.utilities import rank_zero_warn
 from torch import nn
 
 from l1prune.checks import is_number
 from l1prune.cuts.plans import Outcome
 from l1prune.runs import picture
+from l1prune.runs.monitor import Mode, Monitor, is_evaluation
 from l1prune.runs.points import judged_point
 from l1prune.runs.stages import FRONTIER, read_path
 from l1prune.training.callback import pruning_of
@@ -39,6 +41,10 @@ class PathCheckpoint(Checkpoint):
     Args:
         folder: where they go.
         monitor: the validation metric that is drawn.
+        mode: `"max"` where higher is better, or `"min"`; None: as its name tells.
+
+    Raises:
+        ValueError: the name does not tell it, and `mode` does not either.
 
     Example, for a `trainer` with `callbacks=[L1Pruning(threshold=SparsityPath()), path]`::
 
@@ -46,9 +52,11 @@ class PathCheckpoint(Checkpoint):
         trainer.fit(model, data)
     """
 
-    def __init__(self, folder: str | Path, monitor: str = "val/accuracy") -> None:
+    def __init__(
+        self, folder: str | Path, monitor: str = "val/accuracy", mode: Mode | None = None
+    ) -> None:
         self.folder = Path(folder)
-        self.monitor = monitor
+        self.monitor = Monitor.of(monitor, mode)
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if trainer.global_step == 0 and trainer.is_global_zero:
@@ -67,18 +75,19 @@ class PathCheckpoint(Checkpoint):
 
     def _note(self, outcome: Outcome, left: int, file: str) -> None:
         kept = [stage for stage in read_path(self.folder) if stage["checkpoint"] != file]
-        figures = {name: value for name, value in outcome.items() if name.startswith("val")}
+        figures = {name: value for name, value in outcome.items() if is_evaluation(name)}
         stage = {"sparsity": outcome["sparsity"], X_AXIS: left, **figures, "checkpoint": file}
         _write(sorted([*kept, stage], key=lambda one: one["sparsity"]), self.folder)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        stages = [one for one in read_path(self.folder) if is_number(one.get(self.monitor))]
+        stages = [one for one in read_path(self.folder) if is_number(one.get(self.monitor.name))]
         if trainer.is_global_zero and stages:
-            points = [
-                judged_point(stage["checkpoint"], "path", {**stage, "monitor": self.monitor})
-                for stage in stages
-            ]
-            picture.draw(points, self.folder / "frontier.png")
+            judge = {"monitor": self.monitor.name, "mode": self.monitor.mode}
+            points = [judged_point(stage["checkpoint"], "path", stage | judge) for stage in stages]
+            try:
+                picture.draw(points, self.folder / "frontier.png")
+            except ImportError as error:  # the run has all that it is for
+                rank_zero_warn(f"no frontier.png: {error}")
 
 
 def test_path(

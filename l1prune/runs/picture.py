@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from l1prune.checks import needing
 from l1prune.runs.escapes import label
 from l1prune.runs.frontier import Judged, pareto
 from l1prune.runs.groups import Group, groups_of, of_scale, scales_of
@@ -33,10 +34,12 @@ def draw(points: Sequence[Point], path: str | Path) -> None:
 
     Raises:
         ValueError: there is no run to draw, or no such kind of picture.
+        ImportError: matplotlib is missing.
     """
     if not points:
         raise ValueError("points is empty: there is no run to draw")
-    from matplotlib.figure import Figure  # without pyplot it needs no display, leaves no state
+    with needing("plots", "a picture"):
+        from matplotlib.figure import Figure  # without pyplot it needs no display, leaves no state
 
     scales, look = scales_of(points), looks(point.recipe for point in points)
     figure = Figure(figsize=(8 * len(scales), 4.8), layout="constrained")

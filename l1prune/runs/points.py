@@ -20,6 +20,7 @@ from l1prune.runs.monitor import Monitor
 from l1prune.runs.scale import times
 from l1prune.runs.settings import settings
 from l1prune.runs.stages import NONZERO, read_path
+from l1prune.runs.summary import monitor_of
 from l1prune.weights.report import Layer
 
 SUMMARY = "summary.json"
@@ -173,20 +174,6 @@ def judged_point(name: str, recipe: str, summary: Any, **more: Any) -> Point:
         name, recipe, nonzero, figure, summary,
         monitor=monitor, validation=validation, tested=tested, **more,
     )  # fmt: skip
-
-
-def monitor_of(summary: Any) -> Monitor:
-    """The metric that a run says it is judged by: without a word, validation accuracy.
-
-    Raises:
-        ValueError: the summary is no mapping, or names no such metric.
-    """
-    if not isinstance(summary, Mapping):
-        raise ValueError(f"must hold an object, but holds a {type(summary).__name__}")
-    name, mode = summary.get("monitor"), summary.get("mode")
-    if name is None:
-        return Monitor()
-    return Monitor.of(name, mode) if isinstance(name, str) else Monitor(name)  # which refuses it
 
 
 def figures(summary: Any, metric: str) -> tuple[int, float]:

@@ -83,7 +83,7 @@ def title_of(monitor: Monitor) -> str:
 def log_frontier(
     loggers: Iterable[Logger],
     validated: Iterable[tuple[int, float]],
-    tested: tuple[int, float],
+    tested: tuple[int, float] | None,
     monitor: Monitor = Monitor(),  # noqa: B008  # frozen
 ) -> None:
     """Chart what a run is judged by against the weights left, over the run, on Weights & Biases.
@@ -93,10 +93,11 @@ def log_frontier(
     Args:
         loggers: those of the trainer; all but `WandbLogger` are left alone.
         validated: weights left and the metric on validation, epoch by epoch.
-        tested: weights left and the metric on test of the finished model.
+        tested: weights left and the metric on test of the finished model; None where there is none.
         monitor: that metric.
     """
-    rows = [[*point, "val"] for point in validated] + [[*tested, "test"]]
+    rows = [[*point, "val"] for point in validated]
+    rows += [] if tested is None else [[*tested, "test"]]
     for logger, run in wandb_runs(loggers):
         import wandb
 

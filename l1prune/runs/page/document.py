@@ -18,6 +18,7 @@ from hashlib import sha256
 from importlib.resources import files
 from typing import Any
 
+from l1prune.checks import needing
 from l1prune.runs.page.content import content, heading, title
 from l1prune.runs.points import Point
 
@@ -38,7 +39,8 @@ def render(points: Sequence[Point]) -> str:
     """
     if not points:
         raise ValueError("points is empty: there is no run to show")
-    from plotly.offline import get_plotlyjs
+    with needing("plots", "a page of runs"):
+        from plotly.offline import get_plotlyjs
 
     shown = content(points)
     scripts = {"plotly": get_plotlyjs(), "script": _part("charts.js") + _part("table.js")}
