@@ -58,6 +58,7 @@ if TYPE_CHECKING:
     from l1prune.pressure.subgradient import Subgradient as Subgradient
     from l1prune.runs.best import BestCheckpoint as BestCheckpoint
     from l1prune.runs.path import PathCheckpoint as PathCheckpoint
+    from l1prune.runs.record import RunRecord as RunRecord
     from l1prune.training.callback import L1Pruning as L1Pruning
     from l1prune.training.follow import Follow as Follow
     from l1prune.training.resume.last import LastCheckpoint as LastCheckpoint
@@ -99,6 +100,7 @@ ROOMS = {
     "pressure.subgradient": "Subgradient",
     "runs.best": "BestCheckpoint",
     "runs.path": "PathCheckpoint",
+    "runs.record": "RunRecord",
     "training.callback": "L1Pruning",
     "training.rounds": "rounds",
     "training.follow": "Follow",
