@@ -45,6 +45,7 @@ from l1prune.commands.place import CONF, program
 from l1prune.deploy.inputs import Arguments, first_call
 from l1prune.deploy.outlook import outlook
 from l1prune.runs import sweep, wandb
+from l1prune.runs.baseline import Baseline
 from l1prune.runs.best import BestCheckpoint
 from l1prune.runs.folder import MODEL, RunFolder, is_first
 from l1prune.runs.history import History, Trajectory
@@ -83,8 +84,6 @@ def train(config: DictConfig, folder: RunFolder) -> None:
         run = build(config, folder, RunIdentity(folder.path, settings))
         judged = {"monitor": {"name": run.monitor.name, "mode": run.monitor.mode}}
         wandb.log_config(run.trainer.loggers, settings | judged)
-        if not run.pruning:
-            note_parameters(run.trainer, SparsityReport.of(run.model))
 
     with failing(folder):
         with (
@@ -176,6 +175,7 @@ def build(config: DictConfig, folder: RunFolder, identity: RunIdentity) -> Run:
         identity,
         PathCheckpoint(folder.path, monitor.name, monitor.mode),
         trajectory,
+        Baseline(),
         best,
         History(folder.path),
         LastCheckpoint(folder.path, config.save_every),
@@ -303,13 +303,6 @@ def unless_refused(folder: RunFolder) -> Iterator[None]:
             wandb.abandon()
             folder.discard()
         raise
-
-
-def note_parameters(trainer: L.Trainer, report: SparsityReport) -> None:
-    """Let a dense run appear beside pruned ones, whose callback notes its own parameters."""
-    loggers.define_axes(trainer.loggers)
-    for logger in trainer.loggers:
-        logger.log_metrics({"params/nonzero": float(report.nonzero)}, step=0)
 
 
 @contextmanager

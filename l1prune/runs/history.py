@@ -12,8 +12,7 @@ from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.trainer.states import TrainerFn
 
 from l1prune.runs.points import HISTORY
-from l1prune.training.callback import pruning_of
-from l1prune.training.loggers import X_AXIS, define_axes
+from l1prune.training.loggers import X_AXIS
 from l1prune.weights.files import write_whole
 from l1prune.weights.report import SparsityReport
 
@@ -111,10 +110,6 @@ class Trajectory(L.Callback):
         super().__init__()
         self.monitor = monitor
         self.points: list[tuple[int, float]] = []
-
-    def on_validation_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        if not pruning_of(trainer):  # which does it itself
-            define_axes(trainer.loggers, trainer.callback_metrics)
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         metrics = trainer.callback_metrics

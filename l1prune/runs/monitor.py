@@ -7,11 +7,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
-from l1prune.cuts.direction import SHARES, higher_is_better
+from l1prune.cuts.direction import EVALUATION, SHARES, VALIDATION, higher_is_better
 
 Mode = Literal["max", "min"]
-VALIDATION = r"^(validation|valid|val|dev|eval)(?=[^a-z]|$)"
-EVALUATION = r"^(validation|valid|val|dev|eval|test)(?=[^a-z]|$)"
 
 
 @dataclass(frozen=True)

@@ -14,12 +14,14 @@ from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor, as_tensor
 
 from l1prune.checks import in_words
+from l1prune.runs.baseline import Baseline
 from l1prune.runs.escapes import shortened
 from l1prune.runs.folder import END, RunFolder, is_first
 from l1prune.runs.history import Epochs
 from l1prune.runs.monitor import Mode, Monitor, is_evaluation, settled
 from l1prune.runs.points import CONFIG, SUMMARY
 from l1prune.runs.summary import summary_of
+from l1prune.training import loggers
 from l1prune.training.callback import pruning_of
 from l1prune.training.naming import DENSE, global_seed, recipe_name
 from l1prune.weights.files import write_whole
@@ -29,7 +31,7 @@ MOST = 200
 """The most characters of a setting."""
 
 
-class RunRecord(L.Callback):
+class RunRecord(Baseline):
     """Leaves what a run came to in a folder, pruned or dense: `l1prune compare FOLDER` reads it.
 
     The files are those of the command line: `summary.json` (figures, counts, seed, seconds),
@@ -78,6 +80,7 @@ class RunRecord(L.Callback):
     # ---- the run
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        super().on_train_start(trainer, pl_module)
         if self.monitor is None and not trainer.enable_validation:
             raise ValueError(
                 "RunRecord: there is no validation to judge the run by; give it a validation_step "
@@ -97,6 +100,7 @@ class RunRecord(L.Callback):
         # In the sanity check, if there is one: before anything is trained.
         if trainer.state.fn == TrainerFn.FITTING:
             self._judge(trainer.callback_metrics)
+        super().on_validation_end(trainer, pl_module)
 
     def _judge(self, figures: Mapping[str, Any]) -> None:
         if self.monitor is None:
@@ -128,7 +132,8 @@ class RunRecord(L.Callback):
                 answer = outcomes[stages.plan.answer(outcomes)]
                 self._figures |= {name: as_tensor(value) for name, value in answer.items()}
         reports = [pruning.report for pruning in pruning_of(trainer) if pruning.report]
-        self._leave(pl_module, reports[0] if reports else SparsityReport.of(pl_module))
+        super().on_fit_end(trainer, pl_module)
+        self._leave(trainer, pl_module, reports[0] if reports else SparsityReport.of(pl_module))
 
     def on_test_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         if self._module is not pl_module:
@@ -137,7 +142,8 @@ class RunRecord(L.Callback):
             self._figures = self._of_checkpoint(trainer)
         self._figures |= trainer.callback_metrics
         reports = [pruning.report for pruning in pruning_of(trainer) if pruning.report]
-        self._leave(pl_module, _recounted(pl_module, reports))
+        super().on_test_end(trainer, pl_module)
+        self._leave(trainer, pl_module, _recounted(pl_module, reports))
 
     def _of_checkpoint(self, trainer: L.Trainer) -> dict[str, Tensor]:
         """What validation said of a checkpoint, as far as the callback that keeps it knows."""
@@ -150,7 +156,7 @@ class RunRecord(L.Callback):
 
     # ---- what it leaves
 
-    def _leave(self, module: L.LightningModule, report: SparsityReport) -> None:
+    def _leave(self, trainer: L.Trainer, module: L.LightningModule, report: SparsityReport) -> None:
         folder = RunFolder(self.folder)
         folder.keep(module, report)
         if self.monitor is None or not is_first():
@@ -161,6 +167,7 @@ class RunRecord(L.Callback):
             rank_zero_warn(f"{self.folder} has no {SUMMARY}: {error}")
         else:
             folder.end(figures)
+            loggers.summarise(trainer.loggers, report, figures)
 
     def _settings(self, trainer: L.Trainer, module: L.LightningModule) -> dict[str, Any]:
         """What the run was told, as a tree of plain values."""
@@ -186,10 +193,11 @@ class RunRecord(L.Callback):
         return self._seconds + (time.monotonic() - self._began if self._began else 0.0)
 
     def state_dict(self) -> dict[str, Any]:
-        return {**self.epochs.state_dict(), "seconds": self._spent}
+        return {**super().state_dict(), **self.epochs.state_dict(), "seconds": self._spent}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.epochs.load_state_dict(state_dict)
+        super().load_state_dict(state_dict)
         self._seconds = state_dict["seconds"]
 
 

@@ -18,7 +18,8 @@ from l1prune.runs.identity import read_id
 from l1prune.runs.monitor import Monitor
 from l1prune.runs.stages import NONZERO
 from l1prune.training.lightning import prefixed
-from l1prune.training.loggers import set_up, wandb_runs
+from l1prune.training.loggers import wandb_runs
+from l1prune.training.outlets import set_up
 from l1prune.weights.files import write_whole
 
 FRONTIER = "frontier"

@@ -81,6 +81,12 @@ def is_offline(logger: WandbLogger) -> bool:
     return bool(logger._offline)
 
 
+def given_name(logger: WandbLogger) -> str | None:
+    """The name that a run of Weights & Biases was given by a person, if it was."""
+    name: str | None = logger._wandb_init.get("name")
+    return name
+
+
 def prefixed(logger: WandbLogger, name: str) -> str:
     """The name under which a logger stores a metric: it may have been given a prefix of its own."""
     return f"{logger._prefix}{logger.LOGGER_JOIN_CHAR}{name}" if logger._prefix else name

@@ -14,6 +14,7 @@ from l1prune.training.rates import Rates
 from l1prune.training.resume.randomness import Generators
 from l1prune.training.stages import Stages
 from l1prune.training.strength import Strength
+from l1prune.training.validations import Validations
 
 
 @dataclass(eq=False)
@@ -36,6 +37,7 @@ class Run:
         rates: the learning rates that the schedulers have planned.
         chosen: the names of the targets.
         randomness: the random generators of each process.
+        validations: what each has come to.
     """
 
     rounds: int = field(metadata={"saved": False})
@@ -50,6 +52,7 @@ class Run:
     rates: Rates = field(default_factory=list)
     chosen: list[str] = field(default_factory=list)
     randomness: Generators = field(default_factory=Generators)
+    validations: Validations = field(default_factory=Validations)
 
     @property
     def phase(self) -> str:
