@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from lightning.pytorch.loggers import Logger, WandbLogger
+from lightning.pytorch.loggers.logger import DummyLogger
 
 from l1prune.training.lightning import is_offline, prefixed
 
@@ -151,6 +152,8 @@ KINDS: tuple[tuple[type[Outlet], Sequence[str], Sequence[str]], ...] = (
 def outlets(loggers: Iterable[Logger]) -> Iterator[Outlet]:
     """An outlet for each logger that takes more than numbers."""
     for logger in loggers:
+        if isinstance(logger, DummyLogger):
+            continue  # which seems to take everything
         if isinstance(logger, WandbLogger):
             set_up(logger)
         experiment = getattr(logger, "experiment", None)

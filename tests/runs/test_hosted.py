@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import sys
 from collections.abc import Iterator, Mapping
@@ -14,11 +13,10 @@ import pytest
 import wandb
 from loopback import Loopback
 
+from l1prune.commands.compare import main
 from l1prune.runs.hosted import publish, read_hosted
 from l1prune.runs.monitor import Monitor
 from l1prune.runs.points import Point
-
-ROOT = Path(__file__).parents[2]
 
 
 def test_finished_runs_become_points_and_the_others_a_line(server: Loopback) -> None:
@@ -116,16 +114,12 @@ def test_compare_draws_the_project_and_says_where_the_report_is(
     server: Loopback, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     pytest.importorskip("wandb_workspaces", reason="needs the extra 'workspaces'")
-    spec = importlib.util.spec_from_file_location("compare", ROOT / "scripts" / "compare.py")
-    assert spec and spec.loader
-    script = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(script)
     picture = tmp_path / "frontier.png"
-    assert script.main(["--wandb", "team/digits", "--output", str(picture)]) == 0
+    assert main(["--wandb", "team/digits", "--output", str(picture)]) == 0
     out, err = capsys.readouterr()
     assert "| l1     |      90 |" in out
     assert "skipped young (running)" in err
     assert "The report is at http" in out.splitlines()[-1]
     assert picture.exists()
-    assert script.main(["--wandb", "nobody"]) == 2
+    assert main(["--wandb", "nobody"]) == 2
     assert "ENTITY/PROJECT" in capsys.readouterr().err

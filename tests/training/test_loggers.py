@@ -188,12 +188,6 @@ def test_all_else_keeps_the_axis_that_lightning_gave_it(written: Written) -> Non
     assert not {*others, "params/nonzero"} & written.axes.keys()
 
 
-def test_each_row_of_a_group_says_how_many_weights_were_left(written: Written) -> None:
-    counts = [row["params/nonzero"] for row in written.rows_with("val/accuracy")]
-    assert counts == COUNTS
-    assert [row["params/nonzero"] for row in written.rows_with("test/accuracy")] == COUNTS[-1:]
-
-
 def test_the_summary_holds_the_final_figures(written: Written) -> None:
     summary = written.merged("summary")
     expected = {

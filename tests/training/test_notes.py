@@ -50,7 +50,5 @@ def test_a_baseline_keeps_what_it_has_seen(tmp_path: Path) -> None:
     first, again = Baseline(), Baseline()
     points(tmp_path, first, epochs=2)
     again.load_state_dict(first.state_dict())
-    assert (
-        again.state_dict() == first.state_dict()
-        and len(first.state_dict()["validations"]["rows"]) == 2
-    )
+    assert again.state_dict() == first.state_dict()
+    assert len(first.state_dict()["validations"]["rows"]) == 2

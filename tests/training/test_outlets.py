@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 from pathlib import Path
 from typing import Any
-from unittest.mock import Mock
+from unittest.mock import create_autospec
 
 import pytest
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
@@ -25,23 +25,17 @@ class MLflowClient:
     def log_table(self, run_id: str, data: Any, artifact_file: str) -> None:
         """Takes columns by name, or a DataFrame."""
 
-    def log_figure(
-        self, run_id: str, figure: Any, artifact_file: str, *, save_kwargs: Any = None
-    ) -> None:
+    def log_figure(self, run_id: str, figure: Any, artifact_file: str) -> None:
         """Takes a figure of matplotlib."""
 
 
 class CometExperiment:
     """As documented: https://www.comet.com/docs/v2/api-and-sdk/python-sdk/reference/Experiment/"""
 
-    def log_table(
-        self, filename: str, tabular_data: Any = None, headers: Any = False, **_: Any
-    ) -> None:
+    def log_table(self, filename: str, tabular_data: Any = None, headers: Any = False) -> None:
         """Takes a list of rows, and their names."""
 
-    def log_figure(
-        self, figure_name: Any = None, figure: Any = None, overwrite: bool = False, step: Any = None
-    ) -> None:
+    def log_figure(self, figure_name: str, figure: Any, overwrite: bool = False) -> None:
         """Takes a figure of matplotlib."""
 
 
@@ -50,9 +44,7 @@ class StandIn(Logger):
 
     def __init__(self, api: type, **more: str) -> None:
         super().__init__()
-        self._experiment = Mock(spec=api)
-        for name in ("log_table", "log_figure"):
-            getattr(self._experiment, name).side_effect = getattr(api(), name)
+        self._experiment = create_autospec(api, instance=True)  # which checks the arguments too
         self.numbers: list[tuple[dict[str, float], int | None]] = []
         self.told: dict[str, Any] = {}
         self.__dict__.update(more)
