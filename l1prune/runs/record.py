@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -208,7 +209,7 @@ def _recounted(module: L.LightningModule, reports: list[SparsityReport]) -> Spar
         return now
     counts = {layer.name: layer for layer in now.layers}
     layers = tuple(counts.get(layer.name, layer) for layer in reports[0].layers)
-    return SparsityReport(layers, now.total, reports[0].skipped, reports[0].criterion)
+    return replace(reports[0], layers=layers, total=now.total)
 
 
 def _plain(value: Any) -> Any:

@@ -51,10 +51,11 @@ class L1Pruning(Original, pl.Callback):
         criterion: what a weight is worth, by which the cuts decide: `Saliency()`, `Size()`,
             `Wanda()`. By default by saliency, where at least ten rounds make each cut small and
             the threshold leaves open how layers compare; by size elsewhere.
-        prune_at: when: a share of the run in (0, 1), an optimizer step, or several of either for
-            several rounds, after each of which the rest is pressed on. By default fifty rounds
-            between 10 % and 60 % of the run, or of each stage where the threshold has several;
-            one at 60 % if it is a size, at 50 % with `rewind`.
+        prune_at: when the last cut is made: a share of the run in (0, 1), or of each stage where
+            the threshold has several; or an optimizer step. It is the last of fifty rounds, the
+            first of which comes in a sixth of that time; if the threshold is a size, and with
+            `rewind`, it is the only one. By default 0.6, with `rewind` 0.5. `once(0.5)` makes a
+            single cut; `rounds(0.2, 0.6, 5)`, or any list of shares or steps, says them all.
         targets: which weights: see `find_targets`; by default the weights of all layers.
         form: how the penalty enters a step: `Proximal()`, `Subgradient()`; by default the proximal
             map, in the optimizer's own metric, or in the Euclidean one under a controller.
@@ -241,12 +242,10 @@ class L1Pruning(Original, pl.Callback):
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if trainer.state.fn == TrainerFn.FITTING:
-            done, tunes = self.run.clock.progress(trainer), self.phase == "tune"
-            self.run.stages.validated(trainer, pl_module, self.masks, done, tunes)
-            if not trainer.sanity_checking:
-                self._fitting.expect_moves()
-                if left := trainer.callback_metrics.get(loggers.X_AXIS):
-                    self._notes.validated(trainer, int(left), self.arrived)
+            self._fitting.validated(trainer, pl_module)
+            left = trainer.callback_metrics.get(loggers.X_AXIS)
+            if left is not None and not trainer.sanity_checking:
+                self._notes.validated(trainer, int(left), self.arrived)
 
     def on_test_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if self.report is not None:

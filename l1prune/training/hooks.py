@@ -129,6 +129,33 @@ class OptimizerHooks:
         return held
 
 
+class Around:
+    """Stands around a method of one object, until it is let go; its class is left as it is.
+
+    Args:
+        owner: the object.
+        name: of its method.
+        act: called in its place, with the method and what that is to be called with.
+    """
+
+    def __init__(self, owner: object, name: str, act: Callable[..., Any]) -> None:
+        self._owner, self._name, self._act = owner, name, act
+        self._before = vars(owner).get(name)
+        self._hung: Callable[..., Any] | None = partial(self._call, getattr(owner, name))
+        vars(owner)[name] = self._hung
+
+    def _call(self, method: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        return self._act(method, *args, **kwargs) if self._hung else method(*args, **kwargs)
+
+    def remove(self) -> None:
+        """Let the object go; what others have hung on it since stays."""
+        hung, self._hung = self._hung, None
+        if hung is not None and vars(self._owner).get(self._name) is hung:
+            del vars(self._owner)[self._name]
+            if self._before is not None:
+                vars(self._owner)[self._name] = self._before
+
+
 STEPS = ("training_step", "validation_step", "test_step")
 
 
@@ -144,24 +171,16 @@ class BeforeSteps:
     """
 
     def __init__(self, strategy: Strategy, act: Callable[[], None]) -> None:
-        self._strategy, self._act = strategy, act
-        self._before = {name: vars(strategy).get(name) for name in STEPS}
-        self._hung = {name: partial(self._step, getattr(strategy, name)) for name in STEPS}
-        vars(strategy).update(self._hung)
+        def acted(step: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+            act()
+            return step(*args, **kwargs)
 
-    def _step(self, step: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        if self._hung:
-            self._act()
-        return step(*args, **kwargs)
+        self._around = [Around(strategy, name, acted) for name in STEPS]
 
     def remove(self) -> None:
         """Let the strategy go; what others have hung on it stays."""
-        hung, self._hung = self._hung, {}
-        for name, step in hung.items():
-            if vars(self._strategy).get(name) is step:
-                del vars(self._strategy)[name]
-                if (before := self._before[name]) is not None:
-                    vars(self._strategy)[name] = before
+        for around in self._around:
+            around.remove()
 
 
 def clips_gradients(trainer: pl.Trainer, pl_module: pl.LightningModule) -> bool:

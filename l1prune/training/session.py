@@ -18,6 +18,7 @@ from l1prune.training.lightning import callbacks_of
 from l1prune.training.recipe import Recipe
 from l1prune.training.rounds import as_shares, check_fits, due, pressed
 from l1prune.training.run import Run
+from l1prune.training.selection import Selection, warn_of_others
 from l1prune.training.strength import Moment
 from l1prune.training.targets import RunTargets, announce, left, thaws
 from l1prune.training.zeros import Zeros
@@ -52,6 +53,7 @@ class Session:
         self._attached = OptimizerHooks((), (), self._known.penalty, None, {})
         self._zeros = Zeros(self._known)
         self._shares: tuple[float, ...] = recipe.prune_at
+        self._selection: Selection | None = None
 
     @property
     def targets(self) -> Targets:
@@ -81,6 +83,8 @@ class Session:
         self._shares = as_shares(recipe.prune_at, steps)
         if not run.rates and (recipe.rewind is not None or run.stages.several):
             run.rates = rates.recorded(trainer, run.clock.left(trainer))
+        self._selection = Selection(run, trainer)
+        warn_of_others(trainer, self._shares[-1])
         self._known.begin(trainer.optimizers)
         announce(self.targets)
         if said := left(run.chosen, self.targets):
@@ -89,6 +93,11 @@ class Session:
         presses_small = run.strength.presses_small
         run.criterion.settle(recipe.plan, run.rounds, presses_small, trainer.optimizers)
         self._attach(trainer, module)
+
+    @property
+    def _selected(self) -> Selection:
+        assert self._selection is not None, "training has started"
+        return self._selection
 
     def _attach(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         self._attached.remove()
@@ -159,6 +168,8 @@ class Session:
         run.rounds_done = rounds
         if run.phase == "tune":
             run.release()
+            if not run.stages.goes_back:
+                self._selected.begin_anew(module, measured=False)
             report = self.count(module)
             loggers.log_layers(trainer.loggers, report)
             if report.starved:
@@ -214,8 +225,16 @@ class Session:
         self.inspect(trainer, module)
         self._zeros.begin(trainer, module)
 
-    def expect_moves(self) -> None:
-        """Others have had their turn: hold where the next batch begins."""
+    def validated(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        """A validation is over: others may have had their turn, and a stage may have ended."""
+        run = self._run
+        done, tunes = run.clock.progress(trainer), run.phase == "tune"
+        answers = run.stages.validated(trainer, module, self.masks, done, tunes)
+        if trainer.sanity_checking:
+            return
+        self._selected.validated()
+        if answers:
+            self._selected.begin_anew(module, measured=True)
         self._zeros.expect_moves()
 
     def hold(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
@@ -249,6 +268,7 @@ class Session:
             run.stages.conclude()
         self.inspect(trainer, module)
         self.hold(trainer, module)
+        self._selected.end()
         self.close()
 
     def end_at_once(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
@@ -264,6 +284,8 @@ class Session:
         """Take off model, optimizers and strategy what hangs there; whether pressure did."""
         self._zeros.end()
         self._run.criterion.close()
+        if self._selection is not None:
+            self._selection.remove()
         return self._attached.remove()
 
     def count(self, module: pl.LightningModule) -> SparsityReport:

@@ -145,8 +145,11 @@ class Stages:
         held: Mapping[str, Tensor],
         done: float,
         tunes: bool,
-    ) -> None:
+    ) -> bool:
         """Look at a validation, and end the stage if it is time to.
+
+        Returns:
+            Whether the network is the new answer of a plan that may go back to another.
 
         Args:
             trainer: has its figures.
@@ -159,22 +162,24 @@ class Stages:
             ValueError: it has no figure of the name that the plan goes by.
         """
         if not self.several or trainer.state.fn != TrainerFn.FITTING:
-            return
+            return False
         metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
         self.plan.check_metrics(metrics)
         if trainer.sanity_checking or self.complete:
-            return
+            return False
         to_come = len(self.plan.ends) - len(self.outcomes)
         last_chance = tunes and clock.validations_left(trainer) < to_come
         if done < self._end - 1e-9 and not last_chance:
-            return
+            return False
         outcome: Outcome = {"sparsity": _sparsity(held), **metrics}
         self.outcomes.append(trainer.strategy.broadcast(outcome))
         self._closed = done
-        if self.goes_back and self.arrived:
-            state = model.state_dict()
-            self._kept = {name: value.detach().cpu().clone() for name, value in state.items()}
-            self._kept_masks = masks.pack_all(held)
+        if not self.goes_back or not self.arrived:
+            return False
+        state = model.state_dict()
+        self._kept = {name: value.detach().cpu().clone() for name, value in state.items()}
+        self._kept_masks = masks.pack_all(held)
+        return True
 
     def go_on(self, done: float) -> None:
         """Begin the next stage."""

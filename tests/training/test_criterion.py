@@ -28,6 +28,7 @@ from l1prune import (
     Sparsity,
     SparsityPath,
     Wanda,
+    once,
     rounds,
 )
 from l1prune.cuts.plans import as_plan
@@ -98,11 +99,11 @@ def test_a_gradual_threshold_of_the_users_own_gets_fifty_rounds_and_saliency() -
         ({}, Adam, "Saliency(least=0.6)"),
         ({}, SGD, "Saliency(least=0.6)"),
         ({}, Rprop, "Saliency(least=0.6)"),
-        ({"prune_at": 0.5}, Adam, "Size()"),
+        ({"prune_at": once(0.5)}, Adam, "Size()"),
         ({"strength": Follow()}, Adam, "Size()"),
         ({"threshold": 0.1}, Adam, "Size()"),
         ({"threshold": Sparsity(0.5, scope=LAMP())}, Adam, "Size()"),
-        ({"criterion": Saliency(0.3), "prune_at": 0.5}, Adam, "Saliency(least=0.3)"),
+        ({"criterion": Saliency(0.3), "prune_at": once(0.5)}, Adam, "Saliency(least=0.3)"),
         ({"criterion": Wanda()}, SGD, "Wanda()"),
         ({"criterion": Size()}, Adam, "Size()"),
     ],
@@ -112,7 +113,7 @@ def test_the_report_tells_the_criterion(arguments: dict[str, Any], make: Any, na
     callback = L1Pruning(**arguments)
     fit(Task(optimizer=partial(make, lr=0.01)), callback, epochs=10)
     assert callback.report is not None and callback.report.criterion == name
-    assert f"fewer by {name}; " in str(callback.report)
+    assert f"fewer prunable weights by {name}, " in str(callback.report)
 
 
 MAKERS: dict[str, Any] = {

@@ -11,17 +11,17 @@ import torch
 from tasks import Task, fit
 from torch import Tensor
 
-from l1prune import Budget, Follow, L1Pruning, Sparsity, SparsityPath, Wanda, rounds
+from l1prune import Budget, Follow, L1Pruning, Sparsity, SparsityPath, Wanda, once, rounds
 from l1prune.training.run import Run, saved_fields
 
 ARGUMENTS: dict[str, dict[str, Any]] = {
     "default": {},
     "follow": {"strength": Follow(), "prune_at": [0.2, 0.6]},
     "rewind": {"threshold": Sparsity(0.8), "rewind": 0.2},
-    "path": {"threshold": SparsityPath((0.5, 0.8)), "prune_at": 0.5},
+    "path": {"threshold": SparsityPath((0.5, 0.8)), "prune_at": once(0.5)},
     "budget": {
         "threshold": Budget("val/loss", 9.0, higher_is_better=False, rounds=1),
-        "prune_at": 0.5,
+        "prune_at": once(0.5),
     },
     "wanda": {"criterion": Wanda(), "prune_at": rounds(0.1, 0.6, 10)},
 }
@@ -108,8 +108,27 @@ def test_the_last_cut_of_a_stage_ends_the_pressure() -> None:
 
 
 def test_where_nothing_is_to_go_nothing_is_pressed() -> None:
-    run = L1Pruning(0.5, Budget("val/loss", 0.1), prune_at=0.5).run
+    run = L1Pruning(0.5, Budget("val/loss", 0.1), prune_at=once(0.5)).run
     assert (run.phase, run.pressure, run.arrived) == ("tune", 0.0, False)
+
+
+def test_without_stages_all_is_done_when_the_network_has_arrived() -> None:
+    run = L1Pruning(prune_at=[0.2, 0.6]).run
+    for done in range(3):
+        run.rounds_done = done
+        assert run.complete is run.has_arrived is run.arrived is (done == 2)
+
+
+def test_in_stages_one_network_has_arrived_long_before_all_is_done() -> None:
+    run = L1Pruning(threshold=SparsityPath((0.5, 0.8)), prune_at=once(0.5)).run
+    run.rounds_done = 1
+    assert (run.has_arrived, run.complete) == (True, False)
+    run.stages.outcomes.append({"sparsity": 0.5})
+    run.stages.go_on(0.75)
+    run.rounds_done = 0
+    assert (run.arrived, run.has_arrived, run.complete) == (False, True, False)
+    run.stages.outcomes.append({"sparsity": 0.8})
+    assert run.complete
 
 
 def test_two_runs_share_nothing() -> None:
