@@ -16,6 +16,8 @@ SYMBOLS = ("circle", "square", "triangle-up", "diamond", "triangle-down", "cross
 INK, GREY, PALE = "#222222", "#777777", "#e6e6e6"
 KNOWN = ("l1", "gradual", "magnitude", "path", "budget", "channels", "l2", "elastic")
 """The recipes of `conf/prune`, in the order of the looks that are theirs alone."""
+COMMON = 4
+"""How many of them have a colour that is given to no other recipe as long as there is one."""
 
 
 @dataclass(frozen=True)
@@ -47,13 +49,14 @@ def looks(recipes: Iterable[str]) -> dict[str, Look]:
     names = sorted(set(recipes))
     taken: dict[int, str] = {i: name for i, name in enumerate(KNOWN) if name in names}
     others = [name for name in names if name not in (DENSE, *KNOWN)]
-    count = len(COLOURS) * len(MARKERS)
+    free = range(len(KNOWN), len(COLOURS) * len(MARKERS))
+    # In a colour that the recipes most often seen do not have, as long as there is one.
+    first = [place for place in free if place % len(COLOURS) >= COMMON]
     for name in others:
-        free = count - len(KNOWN)
-        drawn = int(sha256(name.encode(errors="surrogatepass")).hexdigest(), 16) % free
-        own = [len(KNOWN) + (drawn + step) % free for step in range(free)]
-        places = (place for place in [*own, *range(len(KNOWN))] if place not in taken)
-        taken.setdefault(next(places, count + len(taken)), name)
+        drawn = int(sha256(name.encode(errors="surrogatepass")).hexdigest(), 16) % len(first)
+        own = [*first[drawn:], *first[:drawn], *free, *range(len(KNOWN))]
+        place = next((place for place in own if place not in taken), free.stop + len(taken))
+        taken[place] = name
     found = {name: _look(place) for place, name in taken.items()}
     found |= {DENSE: Look(None, "*", "star")} if DENSE in names else {}
     return {name: found[name] for name in sorted(found, key=lambda name: (name == DENSE, name))}

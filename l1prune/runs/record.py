@@ -39,7 +39,8 @@ class RunRecord(Baseline):
     `config.yaml` (the module's hyper-parameters, and what the pruning was told), `report.csv` (the
     layers), `history.csv` (all epochs) and `model.safetensors` (the weights). They are written when
     `fit` ends, with the figures of its last validation; a `test` that follows adds those of the
-    test set. What it tests is what is recorded: with `ckpt_path="best"` the best checkpoint.
+    test set. What it tests is what is recorded: with `ckpt_path="best"` the best checkpoint. Of a
+    `SparsityPath` it is the last network; a `PathCheckpoint` of the same folder adds the others.
 
     Args:
         folder: of this run alone; made if it is not there.

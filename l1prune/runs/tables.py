@@ -130,7 +130,7 @@ def _groups(points: Sequence[Point], scale: Scale, against: str) -> str:
     if any(len(group.figures) > 1 for group in groups):
         how = "where seeds are shared, seed by seed" if unpaired else "seed by seed"
         notes.append(f"{MEANS}; differences {how}." if any(less) else f"{MEANS}.")
-    return "\n".join([_aligned(columns, left=1), "", *notes, BEST.format(data=data)])
+    return "\n".join([_aligned(columns), "", *notes, BEST.format(data=data)])
 
 
 def _runs(points: Sequence[Point], scale: Scale) -> str:
@@ -146,7 +146,7 @@ def _runs(points: Sequence[Point], scale: Scale) -> str:
         ("best", ["*" if id(p) in front else "" for p in points]),
         ("run", [markdown(p.name) for p in points]),
     ]  # fmt: skip
-    return _aligned(columns, left=1, last_left=True)
+    return _aligned(columns)
 
 
 def _figure(group: Group, scale: Scale) -> str:
@@ -162,21 +162,14 @@ def _in_order(points: Sequence[Point]) -> list[Point]:
     return sorted(points, key=lambda p: (-p.nonzero, p.monitor.rank(p.figure), p.name))
 
 
-def _aligned(
-    columns: Sequence[tuple[str, Sequence[str]]], left: int, last_left: bool = False
-) -> str:
-    """Markdown of the columns that have something in them."""
+def _aligned(columns: Sequence[tuple[str, Sequence[str]]]) -> str:
+    """Markdown of the columns that have something in them; names begin at their left edge."""
     shown = [(name, cells) for name, cells in columns if any(cells) or name in ("fewer", "best")]
-    rows = [
-        [name for name, _ in shown],
-        *map(list, zip(*(cells for _, cells in shown), strict=True)),
-    ]
+    names = [name for name, _ in shown]
+    rows = [names, *map(list, zip(*(cells for _, cells in shown), strict=True))]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    sides = ["<" if n < left else ">" for n in range(len(widths))]
-    if last_left:
-        sides[-1] = "<"
-    rule = [":" + "-" * (w - 1) if s == "<" else "-" * (w - 1) + ":"
-            for s, w in zip(sides, widths, strict=True)]  # fmt: skip
-    rows.insert(1, rule)
+    sides = ["<" if name in ("recipe", "run") else ">" for name in names]
+    rules = {"<": ":{:-<{}}", ">": "{:->{}}:"}
+    rows.insert(1, [rules[s].format("", w - 1) for s, w in zip(sides, widths, strict=True)])
     lines = [" | ".join(map("{:{}{}}".format, row, sides, widths)) for row in rows]
     return "\n".join(f"| {line} |" for line in lines)

@@ -7,6 +7,7 @@ import re
 from typing import Any
 
 from l1prune.training.recipe import Recipe
+from l1prune.training.strength import Controller
 
 DENSE = "dense"
 SEED = "PL_GLOBAL_SEED"
@@ -35,6 +36,8 @@ def _is_zero(strength: Any) -> bool:
     """Whether it is 0, or a schedule that never leaves it."""
     if isinstance(strength, (int, float)):
         return strength == 0
+    if isinstance(strength, Controller):
+        return False
     return callable(strength) and not any(strength(share) for share in (0, 0.25, 0.5, 0.75, 1))
 
 

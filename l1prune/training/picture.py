@@ -38,6 +38,8 @@ def _ends(validations: Validations, name: str) -> list[tuple[int, float]]:
 def _draw(
     axes: Any, name: str, way: Sequence[tuple[int, float]], ends: Sequence[tuple[int, float]]
 ) -> None:
+    from matplotlib.ticker import EngFormatter, LogLocator, NullLocator
+
     for points, style in (
         (way, {"color": COLOUR, "marker": ".", "linewidth": 0.8, "label": "validations"}),
         (ends, {"color": END, "marker": "o", "linestyle": "none", "label": "what it came to"}),
@@ -45,5 +47,8 @@ def _draw(
         axes.plot([max(n, 1) for n, _ in points], [value for _, value in points], **style)
     # A dollar would be taken for mathematics.
     axes.set(xscale="log", xlabel="nonzero parameters", ylabel=name.replace("$", r"\$"))
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_major_formatter(EngFormatter(sep=""))
     axes.grid(color=GRID)
     axes.legend(frameon=False)

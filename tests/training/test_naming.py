@@ -25,7 +25,8 @@ def test_a_recipe_is_called_as_on_the_command_line(name: str) -> None:
 def test_plans_are_called_by_what_they_look_for() -> None:
     budget = l1prune.L1Pruning(threshold=l1prune.Budget("val/loss", 0.1))
     assert recipe_name(budget.recipe) == "budget"
-    assert recipe_name(l1prune.L1Pruning(strength=l1prune.Linear(0, 1)).recipe) == "l1"
+    for strength in (l1prune.Linear(0, 1), l1prune.Follow(), 0.1):
+        assert recipe_name(l1prune.L1Pruning(strength=strength).recipe) == "l1"
 
 
 def test_size_and_seed_are_said_where_they_are_known(monkeypatch: pytest.MonkeyPatch) -> None:
