@@ -56,7 +56,9 @@ if TYPE_CHECKING:
     from l1prune.pressure.schedules import Schedule as Schedule
     from l1prune.pressure.schedules import WarmupHoldDecay as WarmupHoldDecay
     from l1prune.pressure.subgradient import Subgradient as Subgradient
+    from l1prune.runs.best import BestCheckpoint as BestCheckpoint
     from l1prune.runs.path import PathCheckpoint as PathCheckpoint
+    from l1prune.runs.record import RunRecord as RunRecord
     from l1prune.training.callback import L1Pruning as L1Pruning
     from l1prune.training.follow import Follow as Follow
     from l1prune.training.pruning import Pruning as Pruning
@@ -99,7 +101,9 @@ ROOMS = {
     "pressure.pressure": "Pressure",
     "pressure.schedules": "ByPasses Constant Cosine Cubic Join Linear Schedule WarmupHoldDecay",
     "pressure.subgradient": "Subgradient",
+    "runs.best": "BestCheckpoint",
     "runs.path": "PathCheckpoint",
+    "runs.record": "RunRecord",
     "training.callback": "L1Pruning",
     "training.pruning": "Pruning PruningRun",
     "training.rounds": "once rounds",

@@ -8,6 +8,9 @@ SHARES = {"acc", "accuracy", "auc", "auroc", "f1", "precision", "recall", "iou",
 HIGHER = SHARES | {"r2", "psnr", "ssim", "bleu", "rouge", "map", "ndcg", "mrr", "reward"}
 LOWER = {"loss", "error", "err", "perplexity", "ppl", "mse", "mae", "rmse", "nll", "bpc"}
 LOWER |= {"mape", "wer", "cer", "fid", "kl", "crossentropy", "ce", "bce", "deviance", "brier"}
+VALIDATION = r"^(validation|valid|val|dev|eval)(?=[^a-z]|$)"
+"""How the names of validation's figures begin."""
+EVALUATION = r"^(validation|valid|val|dev|eval|test)(?=[^a-z]|$)"
 
 
 def higher_is_better(metric: str) -> bool:

@@ -20,6 +20,8 @@ from l1prune.pressure.schedules import ByPasses, Schedule
 from l1prune.training import loggers, strategies
 from l1prune.training.clock import TrainerClock
 from l1prune.training.lightning import callbacks_of
+from l1prune.training.naming import recipe_name
+from l1prune.training.notes import Notes
 from l1prune.training.recipe import as_recipe
 from l1prune.training.resume import checkpoints
 from l1prune.training.resume.digest import check_digest, note_digest
@@ -178,7 +180,7 @@ class L1Pruning(Original, pl.Callback):
             self._reset()
         checkpoints.uncheck_loading(trainer)
         self._session, self._started = self._begin(trainer, pl_module), False
-        loggers.define_axes(trainer.loggers)
+        self._notes.begin(trainer, self.recipe.words)
 
     def _loop(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> TrainerLoop:
         return TrainerLoop(trainer, pl_module, self.run.clock)
@@ -238,16 +240,19 @@ class L1Pruning(Original, pl.Callback):
         # With the validation's own figures, so that a logger puts both on one line.
         if trainer.state.fn == TrainerFn.FITTING and not trainer.sanity_checking:
             self._log(pl_module)
-            loggers.define_axes(trainer.loggers, trainer.callback_metrics)
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if trainer.state.fn == TrainerFn.FITTING:
-            self.run.stages.check_metrics(trainer.callback_metrics)
+            metrics = trainer.callback_metrics
+            self.run.stages.check_metrics(metrics)
             if not trainer.sanity_checking:
-                self._fitting.validated(self._loop(trainer, pl_module), trainer.callback_metrics)
+                self._fitting.validated(self._loop(trainer, pl_module), metrics)
+                if (left := metrics.get(loggers.X_AXIS)) is not None:
+                    self._notes.validated(trainer, int(left), self.arrived)
 
-    def on_test_epoch_end(self, trainer: pl.Trainer, _: pl.LightningModule) -> None:
-        loggers.define_axes(trainer.loggers, trainer.callback_metrics)
+    def on_test_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if self.report is not None:
+            self._notes.tested(trainer, self.report)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         # Resumed between a validation and its epoch's end, Lightning draws for an epoch too many.
@@ -270,6 +275,7 @@ class L1Pruning(Original, pl.Callback):
             self._fitting.end_at_once(self._loop(trainer, pl_module), trainer.global_step > 0)
         # By now an averaging callback, whichever came first, has put the average in place.
         self.report = self._fitting.conclude(self._loop(trainer, pl_module))
+        self._notes.end(trainer, self.report)
         self.report_back(trainer, {"report": self.report, "run": self.run})
 
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
@@ -287,6 +293,10 @@ class L1Pruning(Original, pl.Callback):
         if self._session is not None and self._session.close():
             self._session.hold(self._loop(trainer, pl_module))
         checkpoints.uncheck_loading(trainer)
+
+    @property
+    def _notes(self) -> Notes:
+        return Notes(recipe_name(self.recipe), self.run.validations)
 
     @property
     def _fitting(self) -> Session:

@@ -26,9 +26,9 @@ def callbacks_of(trainer: pl.Trainer) -> list[pl.Callback]:
     return callbacks
 
 
-def overrides(model: pl.LightningModule, hook: str) -> bool:
-    """Whether a module has a hook of its own in the place of Lightning's."""
-    return is_overridden(hook, model)
+def overrides(owner: pl.LightningModule | pl.LightningDataModule, hook: str) -> bool:
+    """Whether a module, or its data, has a hook of its own in the place of Lightning's."""
+    return is_overridden(hook, owner)
 
 
 def keeps_average(callback: pl.Callback) -> bool:
@@ -87,6 +87,12 @@ def requeue_signal(trainer: pl.Trainer) -> int | None:
 def is_offline(logger: WandbLogger) -> bool:
     """Whether a logger for Weights & Biases keeps its runs on this machine."""
     return bool(logger._offline)
+
+
+def given_name(logger: WandbLogger) -> str | None:
+    """The name that a run of Weights & Biases was given by a person, if it was."""
+    name: str | None = logger._wandb_init.get("name")
+    return name
 
 
 def prefixed(logger: WandbLogger, name: str) -> str:

@@ -15,6 +15,7 @@ from l1prune.training.recipe import Recipe
 from l1prune.training.resume.generators import Generators
 from l1prune.training.stages import Stages
 from l1prune.training.strength import Strength
+from l1prune.training.validations import Validations
 
 
 @dataclass(eq=False)
@@ -37,6 +38,7 @@ class Run:
         rates: the learning rates that the schedulers have planned.
         chosen: the names of the targets.
         randomness: the random generators of each process.
+        validations: what each has come to.
     """
 
     rounds: int = field(metadata={"saved": False})
@@ -51,6 +53,7 @@ class Run:
     rates: Rates = field(default_factory=list)
     chosen: list[str] = field(default_factory=list)
     randomness: Generators = field(default_factory=Generators)
+    validations: Validations = field(default_factory=Validations)
 
     @classmethod
     def of(cls, recipe: Recipe, clock: Clock) -> Run:

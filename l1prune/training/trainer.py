@@ -119,7 +119,6 @@ class TrainerLoop(Loop):
         loggers.log_layers(self._trainer.loggers, report)
 
     def conclude(self, report: SparsityReport, told: str) -> None:
-        loggers.summarise(self._trainer.loggers, report)
         display.conclude(self._trainer, report, told)
 
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import csv
-import importlib.util
 import json
 import os
 import re
 import tempfile
 import tracemalloc
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -19,17 +18,7 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-SCRIPT = Path(__file__).parents[2] / "scripts" / "compare.py"
-
-
-@pytest.fixture(scope="module")
-def main() -> Callable[[Sequence[str]], int]:
-    spec = importlib.util.spec_from_file_location("compare", SCRIPT)
-    assert spec and spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    command: Callable[[Sequence[str]], int] = module.main
-    return command
+from l1prune.commands.compare import main
 
 
 @pytest.fixture
@@ -43,7 +32,6 @@ def runs(tmp_path: Path) -> Path:
 
 
 def test_prints_one_table_and_writes_the_page(
-    main: Callable[[Sequence[str]], int],
     runs: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
@@ -51,14 +39,13 @@ def test_prints_one_table_and_writes_the_page(
     monkeypatch.chdir(runs.parent)
     assert main(["outputs"]) == 0
     out, err = capsys.readouterr()
-    marks = {line.split("|")[1].strip(): "*" in line for line in out.splitlines()[2:5]}
+    marks = {line.split("|")[-2].strip(): "*" in line for line in out.splitlines()[2:5]}
     assert marks == {"dense": True, "poor": False, "small": True}
     assert err == "wrote compare.html\n"
     assert Path("compare.html").read_text(encoding="utf-8").startswith("<!doctype html>")
 
 
 def test_writes_the_formats_asked_for_and_no_other(
-    main: Callable[[Sequence[str]], int],
     runs: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
@@ -74,8 +61,29 @@ def test_writes_the_formats_asked_for_and_no_other(
     assert "</svg>" in Path("new/a.svg").read_text(encoding="utf-8")
 
 
+def test_what_to_compare_with_has_to_be_there(
+    runs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    written = f"--output={runs}/a.md"
+    assert main([str(runs), "--against", "gradual", written]) == 2
+    assert "no run is of that recipe, but of dense, pruned" in capsys.readouterr().err
+    assert main([str(runs), "--against", "pruned", written]) == 0
+
+
+def test_runs_of_different_metrics_are_said_and_kept_apart(
+    runs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (runs / "mse").mkdir()
+    summary = {"monitor": "val/mse", "mode": "min", "val/mse": 0.5, "params/nonzero": 9}
+    (runs / "mse" / "summary.json").write_text(json.dumps(summary))
+    assert main([str(runs), f"--output={runs}/a.html", f"--output={runs}/a.svg"]) == 0
+    out, err = capsys.readouterr()
+    assert "the runs are judged by val/accuracy, val/mse: each by itself" in err
+    assert out.index("Judged by val/accuracy") < out.index("Judged by val/mse, lower is better")
+
+
 def test_an_unknown_format_is_named_with_the_known_ones(
-    main: Callable[[Sequence[str]], int], runs: Path, capsys: pytest.CaptureFixture[str]
+    runs: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit):
         main([str(runs), "--format", "md,xls"])
@@ -83,7 +91,6 @@ def test_an_unknown_format_is_named_with_the_known_ones(
 
 
 def test_a_broken_run_is_skipped_with_a_line(
-    main: Callable[[Sequence[str]], int],
     runs: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
@@ -107,7 +114,6 @@ def test_a_broken_run_is_skipped_with_a_line(
     ],
 )
 def test_nothing_to_do_is_one_clear_message(
-    main: Callable[[Sequence[str]], int],
     runs: Path,
     tmp_path: Path,
     arguments: list[str],
@@ -147,22 +153,22 @@ def good_run(folder: Path) -> None:
     (folder / "good" / "summary.json").write_text(json.dumps(summary))
 
 
-def check_all_is_well_formed(main: Callable[[Sequence[str]], int], folder: Path) -> None:
+def check_all_is_well_formed(folder: Path) -> None:
     """The command shows the good run, and each thing that it writes is what it should be."""
     where = folder.parent / "shown"
     outputs = [f"--output={where}/compare.{kind}" for kind in ("html", "md", "csv", "svg")]
-    assert main([str(folder), *outputs]) == 0
+    assert main([str(folder), "--runs", *outputs]) == 0
     lines = (where / "compare.md").read_text(encoding="utf-8").splitlines()
-    assert lines[-2] == "" and lines[-1].startswith("* no other run")
-    rows = [re.split(r"(?<!\\)(?:\\\\)*\|", line) for line in lines[:-2]]
-    assert {len(row) for row in rows} == {9}
+    *_, note = (at for at, line in enumerate(lines) if line.startswith("* no other is as good"))
+    rows = [re.split(r"(?<!\\)(?:\\\\)*\|", line) for line in lines[note + 2 :]]
+    assert len({len(row) for row in rows}) == 1
     assert all("".join(line).isprintable() for line in lines)
     with open(where / "compare.csv", newline="", encoding="utf-8") as file:
         header, *table = list(csv.reader(file))
     assert {len(row) for row in table} == {len(header)}
     shown = [row[0].strip() for row in table]
     assert "good" in shown and len(shown) == len(rows) - 2
-    assert any(row[1].strip() == "good" for row in rows)
+    assert any(row[-2].strip() == "good" for row in rows)
     assert "good" in (names := Data(where / "compare.html").names()) and len(names) == len(shown)
     assert "</svg>" in (where / "compare.svg").read_text(encoding="utf-8")
 
@@ -192,22 +198,18 @@ hostile = settings(
 
 @hostile
 @given(contents=st.lists(st.binary(max_size=60), min_size=6, max_size=6))
-def test_bytes_in_the_files_of_a_run_lose_no_other(
-    main: Callable[[Sequence[str]], int], contents: list[bytes]
-) -> None:
+def test_bytes_in_the_files_of_a_run_lose_no_other(contents: list[bytes]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         good_run(runs := Path(folder) / "runs")
         for name, content in zip(FILES, contents, strict=True):
             (runs / "bad" / name).parent.mkdir(parents=True, exist_ok=True)
             (runs / "bad" / name).write_bytes(content)
-        check_all_is_well_formed(main, runs)
+        check_all_is_well_formed(runs)
 
 
 @hostile
 @given(data=st.data())
-def test_names_and_values_in_the_files_of_a_run_lose_no_other(
-    main: Callable[[Sequence[str]], int], data: st.DataObject
-) -> None:
+def test_names_and_values_in_the_files_of_a_run_lose_no_other(data: st.DataObject) -> None:
     figures = {"test/accuracy": data.draw(st.just(0.8) | values), "params/nonzero": 50}
     recipe = data.draw(odd)
     with tempfile.TemporaryDirectory() as folder:
@@ -228,7 +230,7 @@ def test_names_and_values_in_the_files_of_a_run_lose_no_other(
         for file, first in (("history.csv", "epoch"), ("report.csv", "name")):
             with open(run / file, "w", newline="", encoding="utf-8", errors="replace") as lines:
                 csv.writer(lines).writerows([[first, *columns], ["0", *cells]])
-        check_all_is_well_formed(main, runs)
+        check_all_is_well_formed(runs)
 
 
 def is_name(name: bytes) -> bool:
@@ -236,7 +238,7 @@ def is_name(name: bytes) -> bool:
 
 
 def test_pipes_devices_and_folders_in_place_of_files_lose_no_other(
-    main: Callable[[Sequence[str]], int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     good_run(tmp_path / "runs")
     plants: dict[str, Callable[[Path], Any]] = {
@@ -253,25 +255,23 @@ def test_pipes_devices_and_folders_in_place_of_files_lose_no_other(
             (run / name).parent.mkdir(exist_ok=True)
             (run / name).unlink(missing_ok=True)
             plant(run / name)
-    check_all_is_well_formed(main, tmp_path / "runs")
+    check_all_is_well_formed(tmp_path / "runs")
     skipped = [line for line in capsys.readouterr().err.splitlines() if line.startswith("skipped ")]
     assert len(skipped) == len(plants) * len(FILES[:-1])
 
 
 def test_what_a_run_has_besides_is_shown_though_its_curves_are_not(
-    main: Callable[[Sequence[str]], int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     good_run(tmp_path)
     (tmp_path / "good" / "history.csv").write_text("epoch,loss\n0\n")
     assert main([str(tmp_path), f"--output={tmp_path}/compare.md"]) == 0
     out, err = capsys.readouterr()
-    assert "| good" in out
+    assert "| good |" in out
     assert f"skipped {tmp_path / 'good' / 'history.csv'}: not valid CSV" in err
 
 
-def test_curves_take_memory_of_a_small_multiple_of_their_file(
-    main: Callable[[Sequence[str]], int], tmp_path: Path
-) -> None:
+def test_curves_take_memory_of_a_small_multiple_of_their_file(tmp_path: Path) -> None:
     good_run(tmp_path)
     page = f"--output={tmp_path}/compare.html"
     most = []

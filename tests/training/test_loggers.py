@@ -23,6 +23,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from l1prune.runs import wandb as wandb_runs
 from l1prune.training import loggers
+from l1prune.training.validations import Validations
 from l1prune.weights.report import SparsityReport
 
 COUNTS = [40.0, 30.0, 20.0]
@@ -79,6 +80,15 @@ def pruned() -> SparsityReport:
     model = nn.Linear(4, 2)
     model.weight.data.fill_(1.0)[:, :3].zero_()
     return SparsityReport.of(model)
+
+
+def walked() -> Validations:
+    """A network that was better before it was cut."""
+    validations = Validations()
+    validations.note(8, False, {"val_own": 0.99, "val/loss": 0.1})
+    validations.note(2, True, {"val_own": 0.5, "val/loss": 2.0})
+    validations.note(2, True, {"val_own": 0.75, "val/loss": 1.0})
+    return validations
 
 
 @dataclass
@@ -145,6 +155,9 @@ def written(offline: Path) -> Written:
     wandb_runs.log_config([logger], CONFIG)
     run.fit(Module(), data, data)
     run.test(Module(), data, verbose=False)
+    validations = walked()
+    loggers.log_extremes([logger], validations)
+    loggers.log_frontier([logger], validations)
     loggers.log_layers([logger], pruned())
     wandb_runs.log_frontier([logger], [(4, 0.5), (2, 0.75)], (2, 0.25))
     for alias in ("best", "final"):
@@ -154,21 +167,25 @@ def written(offline: Path) -> Written:
     return read_back(logger)
 
 
-def test_all_of_val_and_test_are_drawn_against_the_weights_left(written: Written) -> None:
-    for name in ("val/*", "test/*", "val/accuracy", "val/own thing", "test/accuracy"):
+def test_the_frontier_is_drawn_against_the_weights_left(written: Written) -> None:
+    names = (
+        "frontier/*",
+        *(f"frontier/{name}" for name in ("val/accuracy", "val_own", "val/loss")),
+    )
+    for name in (*names, "frontier/test/accuracy"):
         assert written.axes[name] == "params/nonzero"
+
+
+def test_a_run_is_points_of_a_chart_that_all_runs_are_on(written: Written) -> None:
+    rows = written.rows_with("frontier/val_own")
+    assert [(row["params/nonzero"], row["frontier/val_own"]) for row in rows] == [(2, 0.75)]
 
 
 def test_all_else_keeps_the_axis_that_lightning_gave_it(written: Written) -> None:
     assert written.axes["*"] == "trainer/global_step"
-    # "valuable" begins like a group, but is none; the axis itself runs over time.
-    assert not {"valuable", "train/loss", "params/nonzero"} & written.axes.keys()
-
-
-def test_each_row_of_a_group_says_how_many_weights_were_left(written: Written) -> None:
-    counts = [row["params/nonzero"] for row in written.rows_with("val/accuracy")]
-    assert counts == COUNTS
-    assert [row["params/nonzero"] for row in written.rows_with("test/accuracy")] == COUNTS[-1:]
+    # A learning curve is one over time, and so is the axis itself.
+    others = {"val/accuracy", "val/own thing", "test/accuracy", "valuable", "train/loss"}
+    assert not {*others, "params/nonzero"} & written.axes.keys()
 
 
 def test_the_summary_holds_the_final_figures(written: Written) -> None:
@@ -185,9 +202,11 @@ def test_the_summary_holds_the_final_figures(written: Written) -> None:
     assert {key: summary[key] for key in expected} == expected
 
 
-def test_the_summary_holds_the_extremes_of_what_is_validated(written: Written) -> None:
-    expected = {"min": min(LOSSES), "max": max(LOSSES), "last": LOSSES[-1]}
-    assert written.merged("summary")["val/own thing"] == expected
+def test_the_summary_holds_the_extremes_of_networks_that_have_arrived(written: Written) -> None:
+    summary = written.merged("summary")
+    found = {name: value for name, value in summary.items() if name.endswith((".min", ".max"))}
+    assert found == {"val_own.min": 0.5, "val_own.max": 0.75, "val/loss.min": 1, "val/loss.max": 2}
+    assert summary["val/own thing"] == LOSSES[-1]
 
 
 def test_every_setting_is_stored_under_its_name_on_the_command_line(written: Written) -> None:
@@ -231,7 +250,7 @@ def test_a_prefix_of_the_logger_is_kept(offline: Path) -> None:
     loggers.define_axes([logger], ["val/loss"])
     loggers.summarise([logger], pruned())
     back = read_back(logger)
-    assert back.axes["mine-val/loss"] == "mine-params/nonzero"
+    assert back.axes["mine-frontier/val/loss"] == "mine-params/nonzero"
     assert back.merged("summary")["mine-params/nonzero"] == 2
 
 
@@ -274,6 +293,10 @@ def test_an_abandoned_run_has_failed_and_the_next_is_another(offline: Path) -> N
 
 def tell_everything(told: list[Logger]) -> None:
     loggers.define_axes(told, ["val/loss"])
+    loggers.introduce(told, "l1", {"threshold": "Sparsity(0.5)"})
+    loggers.log_extremes(told, walked())
+    loggers.log_frontier(told, walked())
+    loggers.conclude(told, "l1", pruned())
     wandb_runs.log_config(told, CONFIG)
     loggers.log_layers(told, pruned())
     wandb_runs.log_frontier(told, [], (1, 0.5))
@@ -290,16 +313,26 @@ def test_without_a_wandb_logger_wandb_is_not_imported(
     tell_everything([DummyLogger(), CSVLogger(tmp_path), TensorBoardLogger(tmp_path)])
 
 
-def test_tensorboard_gets_the_layers_as_text(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    logger = TensorBoardLogger(tmp_path)
-    texts: dict[str, str] = {}
-    monkeypatch.setattr(logger.experiment, "add_text", texts.__setitem__)
-    loggers.log_layers([logger], pruned())
-    header, _, row = texts["params/layers"].splitlines()
-    assert header == "| layer | shape | weights | left | sparsity |"
-    assert row == "| weight | 2×4 | 8 | 2 | 0.75 |"
+def test_a_run_says_what_it_is(offline: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PL_GLOBAL_SEED", "3")
+    logger = WandbLogger(project="test", save_dir=offline, offline=True)
+    loggers.introduce([logger], "l1", {"threshold": "Sparsity(0.5)", "prune_at": "0.1, " * 50})
+    loggers.conclude([logger], "l1", pruned())
+    assert (logger.experiment.name, logger.experiment.tags) == ("l1 25 % seed 3", ("l1prune", "l1"))
+    told = dict(logger.experiment.config)
+    assert len(told.pop("prune.prune_at")) == 80
+    assert told == {"prune.threshold": "Sparsity(0.5)", "labels.prune": "l1", "seed": 3}
+    wandb.finish()
+
+
+def test_what_a_person_said_is_kept(offline: Path) -> None:
+    logger = WandbLogger(project="t", save_dir=offline, offline=True, name="mine", tags=["a"])
+    logger.log_hyperparams({"prune.threshold": 0.5, "seed": 9})
+    loggers.introduce([logger], "l1", {"threshold": "Sparsity(0.5)"})
+    loggers.conclude([logger], "l1", pruned())
+    assert (logger.experiment.name, logger.experiment.tags) == ("mine", ("a",))
+    assert dict(logger.experiment.config) == {"prune.threshold": 0.5, "seed": 9}
+    wandb.finish()
 
 
 def test_only_rank_zero_speaks(monkeypatch: pytest.MonkeyPatch) -> None:
