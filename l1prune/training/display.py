@@ -9,6 +9,7 @@ import lightning.pytorch as pl
 from lightning.pytorch.callbacks import ModelSummary
 from lightning.pytorch.utilities import rank_zero_info
 
+from l1prune.cuts.plans import told
 from l1prune.training.hooks import Around
 from l1prune.training.lightning import callbacks_of
 from l1prune.training.run import Run
@@ -61,5 +62,5 @@ def conclude(trainer: pl.Trainer, report: SparsityReport, run: Run) -> None:
     """
     if any(isinstance(callback, ModelSummary) for callback in callbacks_of(trainer)):
         stages = run.stages
-        told = stages.plan.told(stages.outcomes) if stages.outcomes else ""
-        rank_zero_info("\n" + "\n\n".join(filter(None, (str(report), told))))
+        said = [str(report), *([told(stages.plan, stages.outcomes)] if stages.outcomes else [])]
+        rank_zero_info("\n" + "\n\n".join(said))
