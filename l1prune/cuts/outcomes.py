@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Protocol, runtime_checkable
 
 from l1prune.weights.table import aligned
 
@@ -11,6 +12,15 @@ Outcome = dict[str, float]
 
 MOST = 4
 """Figures in a table; a module may log dozens."""
+
+
+@runtime_checkable
+class TellingPlan(Protocol):
+    """A plan that has more to say of its stages than a line for each."""
+
+    def told(self, outcomes: Sequence[Outcome]) -> str:
+        """What they came to, in lines for a person to read."""
+        ...
 
 
 def table(outcomes: Sequence[Outcome], kept: int | None = None) -> str:

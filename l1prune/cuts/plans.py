@@ -10,7 +10,7 @@ from typing import Any, Protocol
 from l1prune.checks import is_number, is_whole
 from l1prune.cuts.direction import higher_is_better
 from l1prune.cuts.outcomes import Outcome as Outcome
-from l1prune.cuts.outcomes import table, verdicts
+from l1prune.cuts.outcomes import TellingPlan, table, verdicts
 from l1prune.cuts.scopes import Scope
 from l1prune.cuts.thresholds import Sparsity, Threshold, as_threshold
 from l1prune.weights.targets import Target, Targets
@@ -60,10 +60,6 @@ class Plan(Protocol):
     def shortfall(self, outcomes: Sequence[Outcome]) -> str | None:
         """What to warn of at the end, if no stage has come to what was asked for."""
         return None
-
-    def told(self, outcomes: Sequence[Outcome]) -> str:
-        """What the stages came to, in lines for a person to read."""
-        return table(outcomes, self.answer(outcomes) if self.goes_back else None)
 
 
 @dataclass(frozen=True)
@@ -255,6 +251,13 @@ class Budget(Plan):
         return verdicts(outcomes, self.monitor, limit, within, self.answer(outcomes))
 
 
+def told(plan: Plan, outcomes: Sequence[Outcome]) -> str:
+    """What the stages of a plan came to, in lines for a person to read."""
+    if isinstance(plan, TellingPlan):
+        return plan.told(outcomes)
+    return table(outcomes, plan.answer(outcomes) if plan.goes_back else None)
+
+
 def cuttable(targets: Targets, plan: Plan) -> Targets:
     """The weights that a plan can cut; the others are skipped, each with the reason.
 
@@ -281,7 +284,7 @@ def as_plan(threshold: Any) -> Plan:
     """
     if not callable(getattr(threshold, "answer", None)) or isinstance(threshold, type):
         return Once(as_threshold(threshold))
-    parts = (*_ATTRIBUTES, "threshold", "check", "check_metrics", "left_out", "shortfall", "told")
+    parts = (*_ATTRIBUTES, "threshold", "check", "check_metrics", "left_out", "shortfall")
     missing = [part for part in parts if not hasattr(threshold, part)]
     if missing:
         raise ValueError(

@@ -8,6 +8,7 @@ from typing import Any
 from torch import nn
 
 from l1prune.cuts import masks
+from l1prune.cuts.plans import told
 from l1prune.training import rates
 from l1prune.training.cut import cut_, remark_on
 from l1prune.training.hooks import OptimizerHooks
@@ -282,5 +283,5 @@ class Session:
         """All others are done too: what is left in the end, told to who watches."""
         self.inspect(loop)
         report, stages = self.count(loop.model), self._run.stages
-        loop.conclude(report, stages.plan.told(stages.outcomes) if stages.outcomes else "")
+        loop.conclude(report, told(stages.plan, stages.outcomes) if stages.outcomes else "")
         return report

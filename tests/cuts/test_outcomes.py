@@ -6,6 +6,7 @@ import pytest
 
 from l1prune import Budget, SparsityPath
 from l1prune.cuts.outcomes import Outcome, table
+from l1prune.cuts.plans import told
 
 WALKED: list[Outcome] = [
     {"sparsity": 0.5, "val/loss": 0.3125, "train/loss": 0.1, "params/nonzero": 50.0},
@@ -18,9 +19,9 @@ def words(text: str) -> list[list[str]]:
 
 
 def test_a_path_has_a_line_for_each_stage_with_the_figures_of_validation() -> None:
-    told = words(SparsityPath((0.5, 0.9)).told(WALKED))
-    assert told[0] == ["stage", "zeros", "val/loss"]
-    assert told[1:] == [["1", "50.0", "%", "0.3125"], ["2", "90.0", "%", "0.5"]]
+    lines = words(told(SparsityPath((0.5, 0.9)), WALKED))
+    assert lines[0] == ["stage", "zeros", "val/loss"]
+    assert lines[1:] == [["1", "50.0", "%", "0.3125"], ["2", "90.0", "%", "0.5"]]
 
 
 def test_what_no_validation_calls_its_own_is_shown_where_there_is_nothing_else() -> None:
@@ -46,14 +47,14 @@ def test_a_budget_says_the_dense_figure_the_limit_and_which_rounds_passed(
     figures = [0.9, 0.9 - 0.04 * sign, 0.9 - 0.2 * sign]
     sparsities = (0.0, 0.75, 0.94)
     outcomes = [{"sparsity": s, name: f} for s, f in zip(sparsities, figures)]
-    told = words(Budget(name, 0.05).told(outcomes))
-    assert told[0] == ["zeros", name]
-    assert told[1] == ["dense", "0.0", "%", "0.9"]
-    assert told[2] == ["round", "1", "75.0", "%", f"{figures[1]:.4g}", "passed", "←", "kept"]
-    assert told[3] == ["round", "2", "94.0", "%", f"{figures[2]:.4g}", "failed"]
-    assert told[4] == [name, "may", "be", f"{worst:.4g}", "at", "worst"]
+    lines = words(told(Budget(name, 0.05), outcomes))
+    assert lines[0] == ["zeros", name]
+    assert lines[1] == ["dense", "0.0", "%", "0.9"]
+    assert lines[2] == ["round", "1", "75.0", "%", f"{figures[1]:.4g}", "passed", "←", "kept"]
+    assert lines[3] == ["round", "2", "94.0", "%", f"{figures[2]:.4g}", "failed"]
+    assert lines[4] == [name, "may", "be", f"{worst:.4g}", "at", "worst"]
 
 
 def test_where_no_round_passed_the_dense_network_is_kept() -> None:
     outcomes = [{"sparsity": 0.0, "acc": 0.9}, {"sparsity": 0.75, "acc": 0.1}]
-    assert words(Budget("acc", 0.05).told(outcomes))[1][-2:] == ["←", "kept"]
+    assert words(told(Budget("acc", 0.05), outcomes))[1][-2:] == ["←", "kept"]

@@ -135,9 +135,7 @@ def test_a_plan_that_lacks_a_part_is_refused_by_its_name() -> None:
         def answer(self, outcomes: Sequence[Outcome]) -> int:
             return 0
 
-    lacks = (
-        "scope, threshold, check, check_metrics, left_out, shortfall, told: derive its class from"
-    )
+    lacks = "scope, threshold, check, check_metrics, left_out, shortfall: derive its class from"
     with pytest.raises(ValueError, match=f"has an answer, as a plan, but no {lacks} l1prune.Plan"):
         as_plan(Partial())
 

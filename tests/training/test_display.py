@@ -12,6 +12,7 @@ from lightning.pytorch.callbacks import ModelSummary, TQDMProgressBar
 from tasks import Task, fit
 
 from l1prune import Budget, L1Pruning, Sparsity, SparsityPath, once
+from l1prune.cuts.plans import told
 
 
 class Bar(TQDMProgressBar):
@@ -93,7 +94,7 @@ def test_a_run_in_stages_says_what_each_came_to(
     pruning = half(threshold=plan)
     fit(Task(), pruning, epochs=8, enable_model_summary=True)
     (text,) = said(caplog)
-    assert text.endswith(plan.told(pruning.outcomes)) and line in text
+    assert text.endswith(told(plan, pruning.outcomes)) and line in text
 
 
 def test_a_trainer_without_a_bar_is_none_the_worse() -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import lightning as L
 import pytest
 import torch
-from lightning.pytorch.callbacks import EarlyStopping, StochasticWeightAveraging
+from lightning.pytorch.callbacks import StochasticWeightAveraging
 from tasks import Task, examples, fit
 from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset, TensorDataset
@@ -128,10 +128,9 @@ def test_while_the_dense_network_learns_nothing_presses_it() -> None:
 @pytest.mark.filterwarnings("ignore::FutureWarning")
 def test_a_run_that_is_stopped_early_ends_with_the_best_so_far_and_says_so() -> None:
     task = Needy(least=0.2)
-    stop = EarlyStopping("val/accuracy", mode="max", patience=1)
     callback = L1Pruning(0.0, Budget("val/accuracy", 0.1, rounds=6), prune_at=rounds(0.2, 0.6, 3))
     with pytest.warns(UserWarning, match="the run ended with 0 of the 7 stages of Budget"):
-        fit(task, callback, stop, epochs=18)
+        fit(task, callback, Stop(3), epochs=18)
     assert callback.report
     assert callback.report.nonzero >= 60
 
