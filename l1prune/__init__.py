@@ -56,6 +56,7 @@ if TYPE_CHECKING:
     from l1prune.pressure.schedules import Schedule as Schedule
     from l1prune.pressure.schedules import WarmupHoldDecay as WarmupHoldDecay
     from l1prune.pressure.subgradient import Subgradient as Subgradient
+    from l1prune.runs.hub import push_to_hub as push_to_hub
     from l1prune.runs.path import PathCheckpoint as PathCheckpoint
     from l1prune.training.callback import L1Pruning as L1Pruning
     from l1prune.training.follow import Follow as Follow
@@ -96,6 +97,7 @@ ROOMS = {
     "pressure.pressure": "Pressure",
     "pressure.schedules": "ByPasses Constant Cosine Cubic Join Linear Schedule WarmupHoldDecay",
     "pressure.subgradient": "Subgradient",
+    "runs.hub": "push_to_hub",
     "runs.path": "PathCheckpoint",
     "training.callback": "L1Pruning",
     "training.rounds": "rounds",
