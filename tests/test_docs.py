@@ -187,6 +187,30 @@ def test_files_that_are_named_are_there() -> None:
             assert (ROOT / name).exists(), f"{page.name} names {name}"
 
 
+def test_the_citation_says_what_the_package_says() -> None:
+    project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    assert f'version = "{citation["version"]}"' in project
+    assert f'license = "{citation["license"]}"' in project
+    address = re.search(r'^Repository = "(.+)"$', project, re.MULTILINE)
+    assert citation.get("repository-code") == (address and address[1])
+    assert {"cff-version", "message", "title", "authors"} <= citation.keys()
+
+
+@pytest.mark.parametrize("file", sorted((ROOT / ".github/workflows").glob("*.yml")), ids=str)
+def test_workflows_take_no_more_rights_than_they_need(file: Path) -> None:
+    workflow = yaml.safe_load(file.read_text(encoding="utf-8"))
+    assert workflow["permissions"] in ({}, {"contents": "read"})
+    writing = {
+        name: right
+        for job in workflow["jobs"].values()
+        for name, right in job.get("permissions", {}).items()
+        if right == "write"
+    }
+    assert writing == ({"id-token": "write"} if file.name == "publish.yml" else {})
+    assert all("timeout-minutes" in job for job in workflow["jobs"].values())
+
+
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The site, built with warnings as errors."""
