@@ -4,13 +4,34 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from numbers import Integral, Real
 from typing import Any
 
 
 class DivergenceError(ValueError):
     """Training came to NaN or infinity, so that whatever follows is of no use."""
+
+
+@contextmanager
+def needing(extra: str, what: str) -> Iterator[None]:
+    """Say which extra brings a package whose import fails within.
+
+    Args:
+        extra: of l1prune.
+        what: needs it.
+
+    >>> with needing("plots", "a picture"):
+    ...     import no_such_package
+    Traceback (most recent call last):
+    ImportError: a picture needs no_such_package: pip install 'l1prune[plots]'
+    """
+    try:
+        yield
+    except ImportError as error:
+        missing = (error.name or "a package").partition(".")[0]
+        raise ImportError(f"{what} needs {missing}: pip install 'l1prune[{extra}]'") from None
 
 
 def is_number(value: Any, low: float = -math.inf, high: float = math.inf) -> bool:

@@ -5,8 +5,10 @@ python scripts/deploy.py weights.safetensors model=mlp data=digits
 """
 
 import sys
-
-from l1prune.commands.deploy import main
+from pathlib import Path
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.path.insert(0, str(Path(__file__).parents[1]))  # a checkout need not be installed
+    from l1prune.commands.main import run
+
+    run("deploy")

@@ -3,7 +3,11 @@
 --help explains the choices; conf/ holds them.
 """
 
-from l1prune.commands.train import main
+import sys
+from pathlib import Path
 
 if __name__ == "__main__":
-    main()
+    sys.path.insert(0, str(Path(__file__).parents[1]))  # a checkout need not be installed
+    from l1prune.commands.main import run
+
+    run("train")

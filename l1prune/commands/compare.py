@@ -7,18 +7,14 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from l1prune.runs import wandb
+from l1prune.runs import hosted
 from l1prune.runs.escapes import LINE, printable, show
-from l1prune.runs.frontier import csv_table, draw, table
+from l1prune.runs.groups import scales_of
 from l1prune.runs.page import render
-from l1prune.runs.points import SUMMARY, Point, find_runs, read_points
+from l1prune.runs.picture import draw
+from l1prune.runs.points import DENSE, SUMMARY, Point, find_runs, read_points
+from l1prune.runs.tables import csv_table, runs_table, table
 
-# What is no text is a picture: draw() knows which.
-TEXTS: dict[str, Callable[[Sequence[Point]], str]] = {
-    ".html": render,
-    ".md": lambda points: table(points) + "\n",
-    ".csv": csv_table,
-}
 FORMATS = ("html", "md", "csv", "png", "svg", "pdf")
 
 
@@ -27,7 +23,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = read(arguments)
     try:
         points, problems = read_points(find_runs(options.runs))
-        online, missing = wandb.read_hosted(options.wandb) if options.wandb else ([], [])
+        online, missing = hosted.read_hosted(options.wandb) if options.wandb else ([], [])
         problems += [file for point in points for file in point.unread]
         points, problems = points + online, problems + missing
         for problem in problems:
@@ -35,12 +31,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if not points:
             where = ", ".join(map(str, filter(None, [*options.runs, options.wandb])))
             raise FileNotFoundError(f"no run to compare in {where}: none has a usable {SUMMARY}")
-        show(table(points))
+        if len(scales := scales_of(points)) > 1:
+            names = ", ".join(printable(scale.monitor.name) for scale in scales)
+            show(f"the runs are judged by {names}: each by itself", sys.stderr)
+        check_recipe(points, options.against)
+        text = table(points, options.against)
+        if options.all:
+            text = f"{text}\n\n{runs_table(points)}"
+        show(text)
         for file in options.output:
-            write(points, file)
+            write(points, file, text)
             show(f"wrote {printable(file)}", sys.stderr)
         if online:
-            print(f"The report is at {wandb.publish(options.wandb, online)}")
+            print(f"The report is at {hosted.publish(options.wandb, online)}")
     except (ImportError, OSError, ValueError) as error:
         show(f"compare.py: {printable(error, LINE)}", sys.stderr)
         return 2
@@ -50,18 +53,39 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def read(arguments: Sequence[str] | None) -> argparse.Namespace:
     """The command line; `output` holds all files to write."""
     parser = argparse.ArgumentParser(
-        description="Compare runs. Prints a Markdown table with the best trade-offs marked, and "
-        "writes compare.html, a page that opens from disk: accuracy against nonzero parameters, "
-        "training curves, layers, and a table to sort."
+        description="Compare runs. Prints a Markdown table of recipes and sizes, each with its "
+        "mean and standard error over seeds, its difference from the dense network, and the best "
+        "trade-offs by validation marked; and writes compare.html, a page that opens from disk: "
+        "what the runs are judged by against nonzero parameters, training curves, layers, and "
+        "tables to sort."
     )
     parser.add_argument(
         "runs", nargs="*", type=Path, metavar="RUN", help="a run directory, or a folder of them"
+    )
+    parser.add_argument(
+        "--runs", dest="all", action="store_true", help="a table of every run as well"
+    )
+    parser.add_argument(
+        "--against",
+        default=DENSE,
+        metavar="RECIPE",
+        help="what recipes are compared with, seed by seed at equal size (default: dense)",
     )
     parser.add_argument(
         "--wandb",
         metavar="ENTITY/PROJECT",
         help="the runs of this W&B project as well, and a report on them there",
     )
+    _add_outputs(parser)
+    options = parser.parse_args(arguments)
+    if not options.runs and not options.wandb:
+        parser.error("name a RUN, or a project with --wandb")
+    options.output += [Path(f"compare.{name}") for name in options.format]
+    options.output = options.output or [Path("compare.html")]
+    return options
+
+
+def _add_outputs(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--format",
         action="extend",
@@ -78,12 +102,6 @@ def read(arguments: Sequence[str] | None) -> argparse.Namespace:
         metavar="FILE",
         help="the same under a name of your own, whose suffix says the format; may be repeated",
     )
-    options = parser.parse_args(arguments)
-    if not options.runs and not options.wandb:
-        parser.error("name a RUN, or a project with --wandb")
-    options.output += [Path(f"compare.{name}") for name in options.format]
-    options.output = options.output or [Path("compare.html")]
-    return options
 
 
 def formats(text: str) -> list[str]:
@@ -95,10 +113,22 @@ def formats(text: str) -> list[str]:
     return names
 
 
-def write(points: Sequence[Point], file: Path) -> None:
-    """Write what the file's suffix says."""
-    if text := TEXTS.get(file.suffix.lower()):
+def check_recipe(points: Sequence[Point], recipe: str) -> None:
+    """Refuse to compare with what is not there; without a dense run nothing is compared."""
+    known = sorted({point.recipe for point in points})
+    if recipe != DENSE and recipe not in known:
+        raise ValueError(f"--against={recipe}: no run is of that recipe, but of {', '.join(known)}")
+
+
+def write(points: Sequence[Point], file: Path, tables: str) -> None:
+    """Write what the file's suffix says: what is no text is a picture, and draw() knows which."""
+    texts: dict[str, Callable[[], str]] = {
+        ".html": lambda: render(points),
+        ".md": lambda: tables + "\n",
+        ".csv": lambda: csv_table(points),
+    }
+    if text := texts.get(file.suffix.lower()):
         file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(text(points), encoding="utf-8")
+        file.write_text(text(), encoding="utf-8")
     else:
         draw(points, file)

@@ -18,6 +18,7 @@ from omegaconf import DictConfig
 from torch import nn
 
 from l1prune.checks import DivergenceError
+from l1prune.commands.parts import has_test, network_of
 from l1prune.commands.source import Source
 from l1prune.commands.train import silence_advice
 from l1prune.deploy.compact import compact
@@ -49,13 +50,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     silence_advice()
     torch.set_num_threads(1)  # as onnxruntime's: latencies are compared
     try:
-        source = Source.of(options.run, options.settings)
+        source = Source.of(options.run, options.settings, options.config_dir)
         folder = options.output or source.weights.parent / FOLDER
         deployment = deploy(source, folder)
     except (DivergenceError, OSError, RuntimeError, ValueError) as error:
         show(f"deploy.py: {printable(error, LINE)}", sys.stderr)
         return 2
-    show(f"\n{deployment}\n\n{folder} has all of it, {FILE} and {PICTURE}.")
+    picture = f" and {PICTURE}" if (folder / PICTURE).exists() else ""
+    show(f"\n{deployment}\n\n{folder} has all of it, {FILE}{picture}.")
     tell(source, deployment)
     return 0
 
@@ -65,7 +67,7 @@ def read(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description="Make the network of a run smaller and write it in several forms: files of "
         "weights, ONNX, torch.export. Each is read again, timed side by side with the original, "
-        "and tested on the test set."
+        "and tested on the test set, or validated where there is none."
     )
     parser.add_argument(
         "run", type=Path, metavar="RUN", help="the folder of a run, or a file of weights"
@@ -76,6 +78,12 @@ def read(arguments: Sequence[str] | None) -> argparse.Namespace:
         metavar="NAME=VALUE",
         help="for a file of weights without a run, what train.py was given: model=mlp data=digits; "
         "for a run, single values that are to be others now, as data.path=FOLDER",
+    )
+    parser.add_argument(
+        "--config-dir",
+        type=Path,
+        metavar="FOLDER",
+        help="configurations of your own, as for train.py: what they name may be called",
     )
     parser.add_argument(
         "--output", type=Path, metavar="FOLDER", help="where to; by default deploy/ beside it"
@@ -95,24 +103,34 @@ def deploy(source: Source, folder: Path) -> Deployment:
         OSError, ValueError: something is missing, or wrong; it says what.
     """
     module, data = source.made()
-    untrained: Any = module.network
+    untrained = copy.deepcopy(network_of(module))
     network = filled(copy.deepcopy(untrained), source.weights)
     check_finite(dict(network.named_parameters()), f"before {source.weights} was written")
+    tests = Tests(module, data, network)
     with first_call(network) as calls:
         try:
-            Tests(module, data)(network)
+            tests(network)
         except MisconfigurationException as error:
             raise ValueError(f"{source.weights} cannot be tested: {first_line(error)}") from error
     if not calls:
-        raise ValueError(f"{type(module).__name__}: its test_step asks nothing of its `network`")
+        raise ValueError(
+            f"{type(module).__name__}: its {tests.step} asks nothing of its `network`, or never "
+            "calls itself, as self(inputs)"
+        )
     call = in_batches(calls[0], 2)
     prepare(folder)
     maker = Maker(folder, call, lambda: copy.deepcopy(untrained))
     variants = [Variant("dense", source.weights, network, network), *forms(network, maker)]
     notes = [f"{', '.join(names)}: {reason}" for reason, names in maker.missing.items()]
-    deployment = Deployment(measured(variants, call, Tests(module, data)), notes, machine())
-    bars.draw(deployment, folder / PICTURE)
+    judged = source.monitor
+    deployment = Deployment(
+        measured(variants, call, tests), notes, machine(), judged.test if judged else None
+    )
     deployment.write(folder)
+    try:
+        bars.draw(deployment, folder / PICTURE)
+    except ImportError as error:  # the files are what it is for
+        show(f"no {PICTURE}: {error}", sys.stderr)
     return deployment
 
 
@@ -141,13 +159,25 @@ def forms(network: nn.Module, maker: Maker) -> list[Variant]:
 class Tests:
     """Tests a network, whatever runs it, by its module on the test set of its data.
 
+    Where there is no test set, or no `test_step`, it validates.
+
     Args:
-        module: has the network as `network`, and logs figures in `test_step`.
-        data: with its test set.
+        module: logs figures in `test_step`; what is tested stands in for its network, or, where it
+            has none, for its own `forward`.
+        data: with its test set; None where the module has it.
+        network: the trained one, whose weights all that is not stood in for has.
     """
 
-    def __init__(self, module: L.LightningModule, data: L.LightningDataModule) -> None:
+    def __init__(
+        self, module: L.LightningModule, data: L.LightningDataModule | None, network: nn.Module
+    ) -> None:
         self.module, self.data = module, data
+        self.is_whole = network_of(module) is module
+        if self.is_whole:
+            own = module.state_dict()
+            fits = {n: w for n, w in network.state_dict().items() if own[n].shape == w.shape}
+            module.load_state_dict(fits, strict=False)
+        self.step = "test_step" if has_test(module, data) else "validation_step"
         self.trainer = L.Trainer(
             accelerator="cpu",
             devices=1,
@@ -160,8 +190,13 @@ class Tests:
 
     def __call__(self, run: Run) -> Mapping[str, float]:
         """The figures that the module logs."""
-        self.module.network = Elsewhere(run)
-        [figures] = self.trainer.test(self.module, self.data, verbose=False)
+        answer = Elsewhere(run)
+        if self.is_whole:
+            object.__setattr__(self.module, "forward", answer.forward)
+        else:
+            self.module.network = answer
+        evaluate = self.trainer.test if self.step == "test_step" else self.trainer.validate
+        [figures] = evaluate(self.module, self.data, verbose=False)
         return {name: round(float(figure), 6) for name, figure in figures.items()}
 
     def tried(self, run: Run) -> Mapping[str, float]:

@@ -1,4 +1,4 @@
-"""Search for recipes with Optuna: accuracy up, weights down."""
+"""Search for recipes with Optuna: what a run is judged by up, weights down."""
 
 from __future__ import annotations
 
@@ -7,17 +7,18 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from l1prune.commands.place import train_script
 from l1prune.runs.escapes import LINE, printable, show
 from l1prune.runs.search import Search, Space
 from l1prune.runs.sweep import conclude
 
-TRAIN = Path(__file__).parents[2] / "scripts/train.py"
+TRAIN = train_script()
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Search, then compare all that was tried; 1 when a trial failed, 2 when there is no search."""
     parser = argparse.ArgumentParser(
-        description="Search for recipes with Optuna: validation accuracy up, weights left down. "
+        description="Search for recipes with Optuna: what validation says up, weights left down. "
         "Started again with the same folder, it goes on where it stopped."
     )
     parser.add_argument(

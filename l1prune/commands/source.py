@@ -11,17 +11,20 @@ import lightning as L
 import yaml  # type: ignore[import-untyped]
 from hydra import compose, initialize_config_dir
 from hydra.errors import HydraException, InstantiationException
-from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from torch import nn
 
-from l1prune.commands.train import CONF
+from l1prune.commands.parts import find_own_modules, make_data, make_model, without
+from l1prune.commands.place import CONF
 from l1prune.deploy.graph import first_line
-from l1prune.runs.files import read_yaml
+from l1prune.runs.files import read_json, read_yaml
 from l1prune.runs.folder import MODEL
+from l1prune.runs.monitor import Monitor
+from l1prune.runs.overrides import spelled_out
 from l1prune.runs.points import CONFIG, SUMMARY
+from l1prune.runs.summary import monitor_of
 
+PRETRAINED = "pretrained"
 ROLES = ("data", "model")
 """What of a configuration is made again."""
 
@@ -39,8 +42,13 @@ class Source:
     config: DictConfig
 
     @classmethod
-    def of(cls, path: Path, settings: Sequence[str]) -> Source:
+    def of(cls, path: Path, settings: Sequence[str], own: Path | None = None) -> Source:
         """The run in a folder, or the file of weights.
+
+        Args:
+            path: of either.
+            settings: as train.py takes them, for weights alone; for a run, single values.
+            own: a folder of configurations besides `conf/`; what it names is trusted as that is.
 
         Raises:
             FileNotFoundError: there is none.
@@ -50,42 +58,39 @@ class Source:
             raise FileNotFoundError(f"{path}: no such file or directory")
         if path.is_dir():
             check_ended(path)
-            return cls(path / MODEL, configuration_of(path / CONFIG, settings))
+            return cls(path / MODEL, configuration_of(path / CONFIG, settings, own))
         beside = path.parent / CONFIG
         if not settings and not beside.exists():
             raise ValueError(
                 f"{path}: weights without a {CONFIG} beside them; say what they are of, as "
                 "model=mlp data=digits"
             )
-        config = composed(settings) if settings else configuration_of(beside, ())
+        config = composed(settings, own) if settings else configuration_of(beside, (), own)
         return cls(path, config)
 
-    def made(self) -> tuple[L.LightningModule, L.LightningDataModule]:
-        """The module and the data, its network untrained.
+    @property
+    def monitor(self) -> Monitor | None:
+        """By what the run was judged; None where nothing beside the weights says it."""
+        try:
+            summary = read_json(self.weights.parent / SUMMARY)
+            return monitor_of(summary)
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+
+    def made(self) -> tuple[L.LightningModule, L.LightningDataModule | None]:
+        """The module and the data, its network untrained; None: the module has loaders itself.
 
         Raises:
             ValueError: they cannot be made.
         """
+        find_own_modules()
         try:
-            module, data = instantiate(self.config.model), instantiate(self.config.data)
-        except (InstantiationException, OmegaConfBaseException) as error:
+            return make_model(without(self.config.model, PRETRAINED)), make_data(self.config.data)
+        except (InstantiationException, OmegaConfBaseException, ValueError) as error:
             cause: BaseException = error
             while isinstance(cause, InstantiationException) and cause.__cause__:
                 cause = cause.__cause__
             raise ValueError(f"what {self.weights} is of cannot be made: {cause}") from error
-        if not isinstance(module, L.LightningModule) or not isinstance(
-            getattr(module, "network", None), nn.Module
-        ):
-            raise ValueError(
-                f"what {self.weights} is of, a {type(module).__name__}, has no module `network`, "
-                "or is no LightningModule"
-            )
-        if not isinstance(data, L.LightningDataModule):
-            raise ValueError(
-                f"what {self.weights} is tested on, a {type(data).__name__}, is no "
-                "LightningDataModule"
-            )
-        return module, data
 
 
 def check_ended(run: Path) -> None:
@@ -105,11 +110,12 @@ def check_ended(run: Path) -> None:
         raise ValueError(f"{run}: the run has lost its {MODEL}")
 
 
-def configuration_of(file: Path, settings: Sequence[str]) -> DictConfig:
+def configuration_of(file: Path, settings: Sequence[str], own: Path | None = None) -> DictConfig:
     """The configuration that a run has left, with some values changed.
 
     Whoever could write in the folder has written it, and what it names would be called: only what
-    `conf/` names too in the same role, or the command line.
+    `conf/` names too in the same role, a folder of configurations of one's own, or the command
+    line.
 
     Raises:
         ValueError: it is none, names something else, or a setting is no single value.
@@ -129,23 +135,31 @@ def configuration_of(file: Path, settings: Sequence[str]) -> DictConfig:
         config = OmegaConf.merge(OmegaConf.create(tree), changes)
         assert isinstance(config, DictConfig)
         for role in ROLES:
-            trusted = {*targets_in(changes.get(role)), *known_targets(role)}
+            trusted = {*targets_in(changes.get(role)), *known_targets(role, own)}
             if named := [one for one in targets_in(config[role]) if one not in trusted]:
                 raise ValueError(
                     f"{file} names {named[0]}, which conf/{role}/ does not, and which would be "
-                    f"called: if you trust it, give it as a setting too, as {role}._target_=…"
+                    f"called: if you trust it, give it as a setting too, as {role}._target_=…, or "
+                    "the folder of configurations that names it, as --config-dir FOLDER"
                 )
     except OmegaConfBaseException as error:
         raise ValueError(f"{file}: {first_line(error)}") from error
     return config
 
 
-def known_targets(role: str) -> Iterator[str]:
-    """All that `conf/` would have called as the data, or as the model; a logger is neither."""
-    for own in CONF.glob(f"{role}/*.yaml"):
-        yield from targets_in(read_yaml(own))
-    for own in (CONF / "train.yaml", *CONF.glob("experiment/*.yaml")):
-        yield from targets_in(read_yaml(own).get(role))
+def known_targets(role: str, own: Path | None = None) -> Iterator[str]:
+    """All that `conf/` would have called as the data, or as the model; a logger is neither.
+
+    Args:
+        role: one of `ROLES`.
+        own: another folder of the kind.
+    """
+    for folder in (CONF, own) if own else (CONF,):
+        for file in folder.glob(f"{role}/*.yaml"):
+            yield from targets_in(read_yaml(file))
+        for file in (*folder.glob("*.yaml"), *folder.glob("experiment/*.yaml")):
+            tree = read_yaml(file)
+            yield from targets_in(tree.get(role) if isinstance(tree, dict) else None)
 
 
 def targets_in(tree: Any) -> Iterator[str]:
@@ -161,14 +175,15 @@ def targets_in(tree: Any) -> Iterator[str]:
             yield from targets_in(value)
 
 
-def composed(settings: Sequence[str]) -> DictConfig:
-    """The configuration that train.py would be given.
+def composed(settings: Sequence[str], own: Path | None = None) -> DictConfig:
+    """The configuration that train.py would be given; `own` is its `--config-dir`.
 
     Raises:
         ValueError: there is no such choice or value.
     """
     try:
         with initialize_config_dir(str(CONF), version_base="1.3"):
-            return compose("train", list(settings))
+            found = [f"hydra.searchpath=[{own.absolute().as_uri()}]"] if own else []
+            return compose("train", [*found, *spelled_out(settings)])
     except (HydraException, OmegaConfBaseException) as error:
         raise ValueError(f"{' '.join(settings)}: {first_line(error)}") from error

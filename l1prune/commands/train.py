@@ -18,19 +18,38 @@ import lightning as L
 import torch
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import InstantiationException
+from hydra.types import RunMode
 from hydra.utils import instantiate
 from lightning.pytorch.callbacks import Timer
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import InterpolationKeyError
+from omegaconf.errors import (
+    InterpolationKeyError,
+    InterpolationResolutionError,
+    MissingMandatoryValue,
+)
+from torch import Tensor, nn
 
 from l1prune.checks import DivergenceError
-from l1prune.deploy.inputs import first_call
+from l1prune.commands.parts import (
+    find_monitor,
+    find_own_modules,
+    has_test,
+    make_callbacks,
+    make_data,
+    make_model,
+    make_trainer,
+    network_of,
+    without,
+)
+from l1prune.commands.place import CONF, program
+from l1prune.deploy.inputs import Arguments, first_call
 from l1prune.deploy.outlook import outlook
 from l1prune.runs import sweep, wandb
 from l1prune.runs.best import BestCheckpoint
 from l1prune.runs.folder import MODEL, RunFolder, is_first
 from l1prune.runs.history import History, Trajectory
 from l1prune.runs.identity import RunIdentity
+from l1prune.runs.monitor import Monitor
 from l1prune.runs.path import PathCheckpoint, test_path
 from l1prune.runs.progress import RunProgress
 from l1prune.runs.summary import in_words, summary_of
@@ -41,8 +60,6 @@ from l1prune.training.resume.randomness import StepSeed
 from l1prune.weights.finite import check_finite
 from l1prune.weights.report import SparsityReport
 
-CONF = Path(__file__).parents[2] / "conf"
-
 
 @sweep.command(CONF)
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="train")
@@ -50,7 +67,8 @@ CONF = Path(__file__).parents[2] / "conf"
 def main(config: DictConfig) -> None:
     """Train, or go on training; test once; leave the results in the run directory."""
     silence_advice()
-    with closing(RunFolder(config.run_dir)) as folder:
+    find_own_modules()
+    with closing(RunFolder(config.run_dir)) as folder, unless_refused(folder):
         train(config, folder)
 
 
@@ -63,7 +81,8 @@ def train(config: DictConfig, folder: RunFolder) -> None:
             print(f"{folder.path} has this run already: {in_words(folder.summary())}")
             return
         run = build(config, folder, RunIdentity(folder.path, settings))
-        wandb.log_config(run.trainer.loggers, settings)
+        judged = {"monitor": {"name": run.monitor.name, "mode": run.monitor.mode}}
+        wandb.log_config(run.trainer.loggers, settings | judged)
         if not run.pruning:
             note_parameters(run.trainer, SparsityReport.of(run.model))
 
@@ -87,30 +106,53 @@ def resolved(config: DictConfig) -> Any:
     """All settings as plain values.
 
     Raises:
-        ValueError: the model asks of the data what only another kind of data has.
+        ValueError: one is missing, or the model asks of the data what only another kind of data
+            has.
     """
+    OmegaConf.update(config, "monitor", as_node(config.monitor), merge=False)
+    OmegaConf.update(config, "labels.objects", chosen_objects())
     try:
-        return OmegaConf.to_container(config, resolve=True)
-    except InterpolationKeyError as error:
+        return OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+    except MissingMandatoryValue as error:
+        raise ValueError(f"{error.full_key} is missing: give it, as {error.full_key}=…") from error
+    except (InterpolationKeyError, InterpolationResolutionError) as error:
         if not str(error.full_key).startswith("model."):
             raise
         chosen: Any = HydraConfig.get().runtime.choices
         raise ValueError(
             f"model={chosen.model} needs another kind of data than data={chosen.data}: "
-            f"{str(error).splitlines()[0]}; model=gpt learns from data=shakespeare, all others "
-            "from images"
+            f"{str(error).splitlines()[0]}; model=gpt learns from data=shakespeare, the others of "
+            "the zoo from images; a module of your own needs nothing"
         ) from error
+
+
+def as_node(monitor: Any) -> dict[str, Any]:
+    """`monitor=val/mse` and `monitor: val/mse` say the name alone.
+
+    >>> as_node("val/mse"), as_node({"name": "val/odd", "mode": "min"})
+    ({'name': 'val/mse', 'mode': None}, {'name': 'val/odd', 'mode': 'min'})
+    """
+    named = {"name": monitor} if isinstance(monitor, str) else dict(monitor or {})
+    return {"name": None, "mode": None, **named}
+
+
+def chosen_objects() -> str | None:
+    """The objects that were put in the place of a recipe's own, as `penalty=group_l1`."""
+    given: Any = HydraConfig.get().overrides.task
+    chosen = [one.lstrip("+").removeprefix("prune/") for one in given if "prune/" in one]
+    return " ".join(chosen) or None
 
 
 @dataclass
 class Run:
     """What takes part in a run, and what is asked of it at the end."""
 
-    data: L.LightningDataModule
-    model: Any
+    data: L.LightningDataModule | None
+    model: L.LightningModule
     pruning: L1Pruning | None
     trainer: L.Trainer
     identity: RunIdentity
+    monitor: Monitor
     timer: Timer
     trajectory: Trajectory
     best: BestCheckpoint
@@ -118,25 +160,32 @@ class Run:
 
 def build(config: DictConfig, folder: RunFolder, identity: RunIdentity) -> Run:
     """Make what the configuration names."""
-    data = instantiate(config.data)
     L.seed_everything(config.seed, workers=True, verbose=False)
-    model = instantiate(config.model)
+    data = make_data(config.data)
+    L.seed_everything(config.seed, workers=True, verbose=False)  # whatever the data have drawn
+    model = make_model(config.model)
+    monitor = find_monitor(config, model, data)
+    OmegaConf.update(config, "monitor", {"name": monitor.name, "mode": monitor.mode})
     pruning = instantiate(config.get("prune"))
-    timer, trajectory, best = Timer(), Trajectory(), BestCheckpoint(folder.path)
-    callbacks = [RunProgress(), timer, StepSeed(config.seed), *([pruning] if pruning else [])]
+    timer, trajectory = Timer(), Trajectory(monitor.name)
+    best = BestCheckpoint(folder.path, monitor.name, monitor.mode)
+    callbacks = [RunProgress(monitor=monitor), timer, StepSeed(config.seed)]
+    callbacks += [*([pruning] if pruning else []), *make_callbacks(config.trainer.callbacks)]
     # The identity settles in when all before it have agreed; the last keeps what they know.
     callbacks += [
         identity,
-        PathCheckpoint(folder.path),
+        PathCheckpoint(folder.path, monitor.name, monitor.mode),
         trajectory,
         best,
         History(folder.path),
         LastCheckpoint(folder.path, config.save_every),
     ]
-    trainer = instantiate(config.trainer, _partial_=True)(
-        logger=instantiate(config.logger) or False, callbacks=callbacks
+    trainer = make_trainer(
+        without(config.trainer, "callbacks"),
+        logger=instantiate(config.logger) or False,
+        callbacks=callbacks,
     )
-    return Run(data, model, pruning, trainer, identity, timer, trajectory, best)
+    return Run(data, model, pruning, trainer, identity, monitor, timer, trajectory, best)
 
 
 def finish(run: Run, folder: RunFolder, seed: int) -> None:
@@ -144,26 +193,15 @@ def finish(run: Run, folder: RunFolder, seed: int) -> None:
 
     So a run that was stopped before the summary was there is finished by the next start.
     """
-    trainer, network = run.trainer, run.model.network
+    trainer, network, monitor = run.trainer, network_of(run.model), run.monitor
     check_finite(dict(network.named_parameters()), "before the end")
-    # A run that was stopped after its last epoch has no figures of its own yet, and one that has
-    # gone back to an earlier network those of a later one.
-    gone_back = run.pruning and not run.pruning.arrived
-    if "val/accuracy" not in trainer.callback_metrics or gone_back:
-        trainer.validate(run.model, run.data, verbose=False)
-    figures = {**trainer.callback_metrics}
-    test_path(trainer, run.model, run.data, folder.path)
-    # The final weights, not the best epoch's: one model is counted, tested and saved.
-    with first_call(network) as calls:
-        trainer.test(run.model, run.data, verbose=False)
-    figures |= trainer.callback_metrics
-
+    figures, calls = evaluated(run, network, folder.path)
     report = (run.pruning and run.pruning.report) or SparsityReport.of(run.model)
-    summary = summary_of(figures, report, seed, run.timer.time_elapsed("train"))
+    summary = summary_of(figures, report, monitor, seed, run.timer.time_elapsed("train"))
     run.identity.check_place(trainer)
     folder.keep(network, report)
-    end = (report.nonzero, summary["test/accuracy"])
-    wandb.log_frontier(trainer.loggers, run.trajectory.points, end)
+    tested = (report.nonzero, summary[monitor.test]) if monitor.test in summary else None
+    wandb.log_frontier(trainer.loggers, run.trajectory.points, tested, monitor)
     if best := run.best.figures(report):
         wandb.log_model(trainer.loggers, run.best.best_model_path, best, "best")
     wandb.log_model(trainer.loggers, folder.path / MODEL, summary, "latest")
@@ -173,8 +211,31 @@ def finish(run: Run, folder: RunFolder, seed: int) -> None:
     if is_first():
         print(f"\n{folder.path} has everything this run leaves.\n\n{report}\n{in_words(summary)}")
         if run.pruning and calls:
-            command = shlex.join(["python", "scripts/deploy.py", str(folder.path)])
+            command = shlex.join([*program("deploy"), str(folder.path)])
             print(f"deploy: {outlook(network, calls[0])}; {command} writes it")
+
+
+def evaluated(
+    run: Run, network: nn.Module, folder: Path
+) -> tuple[dict[str, Tensor], list[Arguments]]:
+    """The figures of validation and test, and how the network was called for the latter.
+
+    Where there is nothing to test, or nothing to test it on, those of validation alone.
+    """
+    trainer = run.trainer
+    # A run that was stopped after its last epoch has no figures of its own yet, and one that has
+    # gone back to an earlier network those of a later one.
+    gone_back = run.pruning and not run.pruning.arrived
+    if run.monitor.name not in trainer.callback_metrics or gone_back:
+        trainer.validate(run.model, run.data, verbose=False)
+    figures = {**trainer.callback_metrics}
+    if not has_test(run.model, run.data):
+        return figures, []
+    test_path(trainer, run.model, run.data, folder)
+    # The final weights, not the best epoch's: one model is counted, tested and saved.
+    with first_call(network) as calls:
+        trainer.test(run.model, run.data, verbose=False)
+    return figures | trainer.callback_metrics, calls
 
 
 def silence_advice() -> None:
@@ -232,6 +293,18 @@ def failing(folder: RunFolder) -> Iterator[None]:
         raise sweep.Refusal(f"The run in {folder.path} has stopped: {error}; {advice}") from None
 
 
+@contextmanager
+def unless_refused(folder: RunFolder) -> Iterator[None]:
+    """Leave nothing behind of a run that was refused: a sweep notes there why, so it stays."""
+    try:
+        yield
+    except sweep.Refusal:
+        if is_first() and HydraConfig.get().mode != RunMode.MULTIRUN:
+            wandb.abandon()
+            folder.discard()
+        raise
+
+
 def note_parameters(trainer: L.Trainer, report: SparsityReport) -> None:
     """Let a dense run appear beside pruned ones, whose callback notes its own parameters."""
     loggers.define_axes(trainer.loggers)
@@ -247,7 +320,13 @@ def resumable(folder: RunFolder) -> Iterator[None]:
     except (KeyboardInterrupt, SystemExit):
         where = f"hydra.run.dir={folder.path}"
         options = [o for o in HydraConfig.get().overrides.task if o != where]
-        command = shlex.join(["python", *sys.argv[:1], *options, where])
+        command = shlex.join([*program("train"), *options, where])
         if is_first():
             print(f"\nStopped. To go on: {command}", file=sys.stderr)
         raise
+
+
+if (
+    __name__ == "__main__"
+):  # as Lightning starts it again, for the other processes of `l1prune train`
+    main()

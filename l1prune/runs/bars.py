@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from l1prune.checks import needing
 from l1prune.deploy.latency import BATCHES
 from l1prune.runs.deployment import Deployment, Measurement, shown
-from l1prune.runs.frontier import COLOURS, INK, PALE
+from l1prune.runs.looks import COLOURS, INK, PALE
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -23,7 +24,8 @@ def draw(deployment: Deployment, path: str | Path) -> None:
         deployment: the original, and others.
         path: where the picture goes. Its suffix says what it is: `.png`, `.svg`, `.pdf`.
     """
-    from matplotlib.figure import Figure  # without pyplot it needs no display, leaves no state
+    with needing("plots", "a picture"):
+        from matplotlib.figure import Figure  # without pyplot it needs no display, leaves no state
 
     forms = deployment.measurements
     figure = Figure(figsize=(12, 1.6 + 0.62 * len(forms)), layout="constrained")

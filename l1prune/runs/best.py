@@ -11,6 +11,7 @@ import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.utilities import rank_zero_warn
 
+from l1prune.runs.monitor import Mode, Monitor
 from l1prune.training.callback import pruning_of
 from l1prune.training.loggers import X_AXIS
 from l1prune.weights.report import SparsityReport
@@ -25,15 +26,25 @@ class BestCheckpoint(ModelCheckpoint):
 
     Args:
         folder: where ``best.ckpt`` goes.
-        monitor: a validation metric, the higher the better.
+        monitor: a validation metric, as the module logs it.
+        mode: ``"max"`` where higher is better, or ``"min"``; None: as its name tells.
+
+    Raises:
+        ValueError: the name does not tell it, and `mode` does not either.
+
+    >>> BestCheckpoint("runs/a", "val_mse").mode
+    'min'
     """
 
-    def __init__(self, folder: str | Path, monitor: str = "val/accuracy") -> None:
+    def __init__(
+        self, folder: str | Path, monitor: str = "val/accuracy", mode: Mode | None = None
+    ) -> None:
+        judge = Monitor.of(monitor, mode)
         super().__init__(
             dirpath=folder,
             filename="best",
-            monitor=monitor,
-            mode="max",
+            monitor=judge.name,
+            mode=judge.mode,
             enable_version_counter=False,
             save_on_train_epoch_end=False,
         )

@@ -11,6 +11,7 @@ from typing import Any
 from l1prune.deploy.latency import BATCHES, Latency
 from l1prune.runs.costs import FILE, VERSION
 from l1prune.runs.escapes import LINE, printable
+from l1prune.runs.monitor import Monitor, settled
 from l1prune.weights.files import write_whole
 from l1prune.weights.table import aligned
 
@@ -52,16 +53,19 @@ class Deployment:
         measurements: at least that of the original.
         notes: what is missing, and why.
         machine: on which latencies were measured.
+        judged: the figure that the run is judged by; None: the best that there is.
     """
 
     measurements: Sequence[Measurement]
     notes: Sequence[str]
     machine: Mapping[str, Any]
+    judged: str | None = None
 
     @property
     def metric(self) -> str:
         """The figure that says how good a form is."""
-        return metric_of(self.measurements[0].figures)
+        figures = self.measurements[0].figures
+        return self.judged if self.judged and self.judged in figures else metric_of(figures)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, as `deploy.json` has them."""
@@ -116,25 +120,24 @@ class Deployment:
 
 
 def metric_of(figures: Mapping[str, Any]) -> str:
-    """The figure that says how good a network is: an accuracy if there is one, else no loss.
+    """The figure that says how good a network is: an accuracy if there is one, a loss at last.
 
     >>> metric_of({"test/loss": 0.1, "test/accuracy": 0.9}), metric_of({"test/loss": 0.1})
     ('test/accuracy', 'test/loss')
     """
-    order = sorted(figures, key=lambda name: ("accuracy" not in name, "loss" in name))
-    return order[0] if order else ""
+    try:
+        return settled(figures).name
+    except ValueError:
+        return next(iter(figures), "")
 
 
 def shown(metric: str, figures: Mapping[str, float]) -> str:
     """A figure for people: accuracies in percent.
 
     >>> shown("test/accuracy", {"test/accuracy": 0.975}), shown("test/loss", {"test/loss": 0.0312})
-    ('97.50 %', '0.0312')
+    ('97.50 %', '0.03120')
     """
-    if metric not in figures:
-        return "–"
-    value = figures[metric]
-    return f"{100 * value:.2f} %" if "accuracy" in metric else f"{value:.4g}"
+    return Monitor(metric).shown(figures[metric]) if metric in figures else "–"
 
 
 def _times(before: float, after: float) -> str:

@@ -25,14 +25,25 @@ def printable(value: Any, most: int = NAME) -> str:
 
     Args:
         value: to be shown.
-        most: characters, of which the last is an ellipsis where there are more.
+        most: characters; of more the middle goes, since names begin and differ at their ends.
 
     >>> print(printable("red: \x1b[31m, not Unicode: \udcff, two\nlines"))
     red: \x1b[31m, not Unicode: \udcff, two\nlines
     """
-    text = str(value)
-    text = text if len(text) <= most else f"{text[: most - 1]}…"
+    text = shortened(str(value), most)
     return text if text.isprintable() else "".join(map(_spelt, text))
+
+
+def shortened(text: str, most: int) -> str:
+    """Text of so many characters at most: of a longer one the beginning and the end.
+
+    >>> shortened("a_very_long_name_of_run_17", 12)
+    'a_ver…run_17'
+    """
+    if len(text) <= most:
+        return text
+    end = most // 2
+    return f"{text[: most - 1 - end]}…{text[len(text) - end :]}"
 
 
 def markdown(value: Any) -> str:

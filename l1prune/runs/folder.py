@@ -10,11 +10,13 @@ from typing import Any
 from filelock import FileLock, Timeout
 from lightning.pytorch.utilities import rank_zero_only
 from safetensors.torch import save
-from torch import nn
+from torch import Tensor, contiguous_format, nn
 
 from l1prune.runs.files import read_end, read_json, read_yaml
 from l1prune.runs.identity import OTHER, check_same_run
-from l1prune.runs.points import CONFIG, SUMMARY, settings
+from l1prune.runs.points import CONFIG, SUMMARY
+from l1prune.runs.settings import settings
+from l1prune.runs.traces import remove
 from l1prune.training.resume.last import last_checkpoint
 from l1prune.weights.files import write_whole
 from l1prune.weights.report import SparsityReport
@@ -87,7 +89,7 @@ class RunFolder:
 
         All processes call it together, the first one writes.
         """
-        whole = {n: gathered(w).detach().cpu().clone() for n, w in network.state_dict().items()}
+        whole = {n: _whole(w) for n, w in network.state_dict().items()}
         if is_first():
             write_whole(self.path / "report.csv", report.to_csv)
             write_whole(self.path / MODEL, lambda file: file.write_bytes(save(whole)))
@@ -106,9 +108,25 @@ class RunFolder:
             figures = None
         return figures if isinstance(figures, dict) else {}
 
+    def discard(self) -> None:
+        """Remove what was made for a run that was refused: nothing that was there before it."""
+        if (self.path / CONFIG).exists():
+            return  # one has trained here
+        try:
+            self._take()
+        except ValueError:
+            return  # another process does
+        self.close()
+        remove(self.path)
+
     def close(self) -> None:
         """Let other processes have the folder."""
         self._lock.release()
+
+
+def _whole(weight: Tensor) -> Tensor:
+    # In the usual order of its entries, whatever the memory format: safetensors has no other.
+    return gathered(weight).detach().cpu().clone(memory_format=contiguous_format)
 
 
 def is_first() -> bool:

@@ -18,6 +18,38 @@ from l1prune.weights.files import write_whole
 from l1prune.weights.report import SparsityReport
 
 
+class Epochs:
+    """The figures of each epoch, and `history.csv`, which is whole at any moment.
+
+    Args:
+        folder: where the file goes.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self.file = Path(folder) / HISTORY
+        self.rows: dict[int, dict[str, float]] = {}
+
+    def note(self, trainer: L.Trainer, epoch: int) -> None:
+        """Add what is known now to an epoch. All processes call it together."""
+        # Read by all processes: what is averaged over them waits for each.
+        figures = {name: float(value) for name, value in trainer.callback_metrics.items()}
+        self.rows.setdefault(epoch, {}).update(figures)
+        self.write(trainer)
+
+    def write(self, trainer: L.Trainer) -> None:
+        """Write the file, if there is something to write."""
+        if trainer.is_global_zero and self.rows:
+            _write(self.file, self.rows)
+
+    def state_dict(self) -> dict[str, Any]:
+        """All of it, in plain values."""
+        return {"epochs": self.rows}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take what `state_dict` gave."""
+        self.rows = {epoch: dict(row) for epoch, row in state_dict["epochs"].items()}
+
+
 class History(Checkpoint):
     """Leaves `history.csv`: one line an epoch, one column for each figure that was logged.
 
@@ -31,31 +63,23 @@ class History(Checkpoint):
     """
 
     def __init__(self, folder: str | Path) -> None:
-        self.file = Path(folder) / HISTORY
-        self._epochs: dict[int, dict[str, float]] = {}
+        self.epochs = Epochs(folder)
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         if trainer.global_step == 0:
-            self._epochs = {}
+            self.epochs.rows = {}
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        # Read by all processes: what is averaged over them waits for each.
-        figures = {name: float(value) for name, value in trainer.callback_metrics.items()}
-        self._epochs.setdefault(trainer.current_epoch, {}).update(figures)
-        self._write(trainer)
+        self.epochs.note(trainer, trainer.current_epoch)
 
     def on_fit_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        self._write(trainer)  # a run that was resumed at its end has had no epoch
-
-    def _write(self, trainer: L.Trainer) -> None:
-        if trainer.is_global_zero and self._epochs:
-            _write(self.file, self._epochs)
+        self.epochs.write(trainer)  # a run that was resumed at its end has had no epoch
 
     def state_dict(self) -> dict[str, Any]:
-        return {"epochs": self._epochs}
+        return self.epochs.state_dict()
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self._epochs = {epoch: dict(row) for epoch, row in state_dict["epochs"].items()}
+        self.epochs.load_state_dict(state_dict)
 
 
 def _write(file: Path, epochs: dict[int, dict[str, float]]) -> None:

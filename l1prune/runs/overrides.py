@@ -10,6 +10,7 @@ from hydra.core.override_parser.types import Override, OverrideType
 from hydra.errors import HydraException
 
 MULTIRUN = ("-m", "--multirun")
+MONITOR = "monitor"
 
 
 def for_jobs(arguments: Sequence[str], conf: Path) -> list[str]:
@@ -32,6 +33,34 @@ def for_jobs(arguments: Sequence[str], conf: Path) -> list[str]:
         return list(arguments)
     waiting = {given: _waiting(given, one) for given, one in parsed.items() if _waits(one)}
     return [waiting.get(argument, argument) for argument in arguments]
+
+
+def spelled_out(arguments: Sequence[str]) -> list[str]:
+    """Write out what users say in short, before Hydra reads it.
+
+    `monitor=val/mse` is the name of the monitor. An object that is given whole, by its `_target_`,
+    or a list of such, takes the place of what was there; Hydra would mix the arguments of both.
+
+    Args:
+        arguments: of the command line.
+
+    >>> spelled_out(["monitor=val/mse", "prune.threshold={_target_: l1prune.Magnitude, cut: 1}"])
+    ['monitor.name=val/mse', 'prune.threshold=null', 'prune.threshold={_target_: \
+l1prune.Magnitude, cut: 1}']
+    """
+    return [word for argument in arguments for word in _spelled_out(argument)]
+
+
+def _spelled_out(argument: str) -> list[str]:
+    override = _parsed(argument)
+    if override is None or override.type is not OverrideType.CHANGE:
+        return [argument]
+    (name, _, text), value = argument.partition("="), override.value()
+    if name == MONITOR and not isinstance(value, dict):
+        return [f"{MONITOR}.name={text}"]
+    objects = value if isinstance(value, list) and value else [value]
+    whole = all(isinstance(one, dict) and "_target_" in one for one in objects)
+    return [f"{name}=null", argument] if whole else [argument]
 
 
 def _waits(override: Override) -> bool:

@@ -12,19 +12,19 @@ import lightning.pytorch as pl
 import torch
 from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.trainer.states import TrainerFn
+from lightning.pytorch.utilities import rank_zero_warn
 from torch import nn
 
-from l1prune.checks import is_number, is_whole
+from l1prune.checks import is_number
 from l1prune.cuts.plans import Outcome
-from l1prune.runs import frontier
-from l1prune.runs.files import read_json
-from l1prune.runs.points import Point
+from l1prune.runs import picture
+from l1prune.runs.monitor import Mode, Monitor, is_evaluation
+from l1prune.runs.points import judged_point
+from l1prune.runs.stages import FRONTIER, read_path
 from l1prune.training.callback import pruning_of
 from l1prune.training.loggers import X_AXIS
 from l1prune.weights.files import replace
 from l1prune.weights.shards import is_sharded
-
-FRONTIER = "frontier.json"
 
 
 class PathCheckpoint(Checkpoint):
@@ -41,6 +41,10 @@ class PathCheckpoint(Checkpoint):
     Args:
         folder: where they go.
         monitor: the validation metric that is drawn.
+        mode: `"max"` where higher is better, or `"min"`; None: as its name tells.
+
+    Raises:
+        ValueError: the name does not tell it, and `mode` does not either.
 
     Example, for a `trainer` with `callbacks=[L1Pruning(threshold=SparsityPath()), path]`::
 
@@ -48,9 +52,11 @@ class PathCheckpoint(Checkpoint):
         trainer.fit(model, data)
     """
 
-    def __init__(self, folder: str | Path, monitor: str = "val/accuracy") -> None:
+    def __init__(
+        self, folder: str | Path, monitor: str = "val/accuracy", mode: Mode | None = None
+    ) -> None:
         self.folder = Path(folder)
-        self.monitor = monitor
+        self.monitor = Monitor.of(monitor, mode)
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if trainer.global_step == 0 and trainer.is_global_zero:
@@ -69,18 +75,19 @@ class PathCheckpoint(Checkpoint):
 
     def _note(self, outcome: Outcome, left: int, file: str) -> None:
         kept = [stage for stage in read_path(self.folder) if stage["checkpoint"] != file]
-        figures = {name: value for name, value in outcome.items() if name.startswith("val")}
+        figures = {name: value for name, value in outcome.items() if is_evaluation(name)}
         stage = {"sparsity": outcome["sparsity"], X_AXIS: left, **figures, "checkpoint": file}
         _write(sorted([*kept, stage], key=lambda one: one["sparsity"]), self.folder)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        stages = [one for one in read_path(self.folder) if is_number(one.get(self.monitor))]
+        stages = [one for one in read_path(self.folder) if is_number(one.get(self.monitor.name))]
         if trainer.is_global_zero and stages:
-            points = [
-                Point(stage["checkpoint"], "path", stage[X_AXIS], stage[self.monitor])
-                for stage in stages
-            ]
-            frontier.draw(points, self.folder / "frontier.png", accuracy=self.monitor)
+            judge = {"monitor": self.monitor.name, "mode": self.monitor.mode}
+            points = [judged_point(stage["checkpoint"], "path", stage | judge) for stage in stages]
+            try:
+                picture.draw(points, self.folder / "frontier.png")
+            except ImportError as error:  # the run has all that it is for
+                rank_zero_warn(f"no frontier.png: {error}")
 
 
 def test_path(
@@ -129,35 +136,6 @@ def file_names(sparsities: Iterable[float]) -> list[str]:
         candidates = twins if sparsity in names.values() else chain(exact, twins)
         names[next(name for name in candidates if name not in names)] = sparsity
     return [f"path/{name}.ckpt" for name in names]
-
-
-def read_path(folder: str | Path) -> list[dict[str, Any]]:
-    """The stages that `PathCheckpoint` noted in a folder, sparsest last.
-
-    Raises:
-        ValueError: they are no such notes.
-
-    >>> read_path("no such folder")
-    []
-    """
-    file = Path(folder) / FRONTIER
-    try:
-        stages = read_json(file)
-    except FileNotFoundError:
-        return []
-    if not isinstance(stages, list) or not all(map(_is_stage, stages)):
-        raise ValueError(f"{file}: must hold a list of stages, each with {X_AXIS} and a checkpoint")
-    return stages
-
-
-def _is_stage(stage: Any) -> bool:
-    return (
-        isinstance(stage, dict)
-        and is_number(stage.get("sparsity"), 0, 1)
-        and is_whole(stage.get(X_AXIS), 0)
-        and isinstance(file := stage.get("checkpoint"), str)
-        and not (Path(file).is_absolute() or ".." in Path(file).parts)  # in the run's own folder
-    )
 
 
 def _write(stages: list[dict[str, Any]], folder: Path) -> None:

@@ -5,38 +5,45 @@ A run is a directory with a `summary.json`; what is read from it and its neighbo
 
 from __future__ import annotations
 
-import math
 import os.path
-from array import array
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from reprlib import repr as shortly
 from typing import Any, TypeVar
 
-from l1prune.checks import flat, is_number, is_whole
-from l1prune.runs.costs import FILE, FOLDER, read_costs
-from l1prune.runs.files import DOCUMENT, find, read_json, read_rows, read_yaml
-from l1prune.weights.report import Layer, layers_of
+from l1prune.checks import is_number, is_whole
+from l1prune.runs.costs import FILE, FOLDER, LARGEST, read_costs
+from l1prune.runs.curves import read_history, read_layers
+from l1prune.runs.files import find, read_json, read_yaml
+from l1prune.runs.monitor import Monitor
+from l1prune.runs.scale import times
+from l1prune.runs.settings import settings
+from l1prune.runs.stages import NONZERO, read_path
+from l1prune.runs.summary import monitor_of
+from l1prune.weights.report import Layer
 
 SUMMARY = "summary.json"
 CONFIG = "config.yaml"
 LAYERS = "report.csv"
 HISTORY = "history.csv"
-NONZERO = "params/nonzero"
 DENSE = "dense"
+STAGE = "prune.threshold.stage"
+"""The setting that tells the stages of a path apart: the share of zeros that each ends with."""
+OF_ALL_STAGES = ("monitor", "mode", "params/total", "params/prunable", "seed")
+"""What the summary of a path says of each of its networks."""
 T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class Point:
-    """One run on the plane of parameters and accuracy.
+    """One network on the plane of parameters and of what it is judged by.
 
     Attributes:
-        name: the run's directory.
+        name: the run's directory; of an earlier stage of a path, the file of its weights.
         recipe: how it was pruned; "dense" when it was not.
         nonzero: prunable weights that are not exactly zero.
-        accuracy: on the test set, from 0 to 1.
+        figure: the monitored metric on the test set, or where there is none, on validation.
         summary: all that the run's `summary.json` says.
         settings: its `config.yaml`, flat, as {"prune.threshold.sparsity": 0.95}; without what
             changes no result: the logger, and the folders it was given.
@@ -46,12 +53,15 @@ class Point:
         costs: what a person pays for the network, by the names in `costs.COSTS`, from its
             `deploy/deploy.json`.
         unread: which of its files could not be read, and why; those that are missing are not told.
+        monitor: the metric that it is judged by.
+        validation: that metric on the validation data, by which networks are chosen.
+        tested: whether `figure` is of the test set.
     """
 
     name: str
     recipe: str
     nonzero: int
-    accuracy: float
+    figure: float
     summary: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
     settings: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
     layers: Sequence[Layer] = field(default=(), compare=False, repr=False)
@@ -60,13 +70,31 @@ class Point:
     )
     costs: Mapping[str, float] = field(default_factory=dict, compare=False, repr=False)
     unread: Sequence[str] = field(default=(), compare=False, repr=False)
+    monitor: Monitor = field(default_factory=Monitor, repr=False)
+    validation: float | None = field(default=None, repr=False)
+    tested: bool = field(default=True, repr=False)
+
+    @property
+    def judged(self) -> float:
+        """What it is chosen by: validation, where that is known."""
+        return self.figure if self.validation is None else self.validation
+
+    @property
+    def seed(self) -> int | None:
+        """The run's seed, where it has said."""
+        given: Any = self.summary.get("seed", self.settings.get("seed"))
+        return int(given) if is_whole(given, 0) else None
+
+    @property
+    def prunable(self) -> int | None:
+        """How many weights there could be, where that is known."""
+        given: Any = self.summary.get("params/prunable")
+        return int(given) if is_whole(given, 1) else None
 
     @property
     def times(self) -> str:
         """How many times fewer weights than there could be, as "20×"; empty where not known."""
-        prunable: Any = self.summary.get("params/prunable")
-        known = is_whole(prunable, 1) and self.nonzero
-        return f"{prunable / self.nonzero:,.1f}×" if known else ""
+        return times(self.prunable, self.nonzero)
 
 
 def find_runs(paths: Iterable[str | Path]) -> list[Path]:
@@ -88,7 +116,7 @@ def find_runs(paths: Iterable[str | Path]) -> list[Path]:
 
 
 def read_point(run_dir: str | Path) -> Point:
-    """Read one run.
+    """Read one run; of a path, the network that it ends with.
 
     Args:
         run_dir: the directory with its `summary.json`. Whatever else it should hold may be missing
@@ -100,23 +128,20 @@ def read_point(run_dir: str | Path) -> Point:
     """
     run_dir = Path(run_dir)
     file = run_dir / SUMMARY
+    unread: list[str] = []
+    nothing: dict[str, Any] = {}
     try:
         summary = read_json(file)
     except FileNotFoundError:
         raise FileNotFoundError(f"{file}: missing; a run writes it when it ends") from None
     try:
-        nonzero, accuracy = figures(summary, "test/accuracy")
+        point = judged_point(run_dir.resolve().name, "", summary)
     except ValueError as error:
         raise ValueError(f"{file}: {error}") from error
-    unread: list[str] = []
-    nothing: dict[str, Any] = {}
     config = _or(_mapping, run_dir / CONFIG, nothing, unread)
-    return Point(
-        name=run_dir.resolve().name,
-        recipe=_recipe(run_dir, config, summary, unread),
-        nonzero=nonzero,
-        accuracy=accuracy,
-        summary=summary,
+    return replace(
+        point,
+        recipe=_recipe(run_dir, config, point, unread),
         settings=settings(config),
         layers=_or(read_layers, run_dir / LAYERS, (), unread),
         history=_or(read_history, run_dir / HISTORY, {}, unread),
@@ -125,12 +150,38 @@ def read_point(run_dir: str | Path) -> Point:
     )
 
 
-def figures(summary: Any, accuracy: str) -> tuple[int, float]:
-    """The two figures that a run is compared by: weights left, and how accurate it is.
+def judged_point(name: str, recipe: str, summary: Any, **more: Any) -> Point:
+    """A point from what a run said at its end.
+
+    Args:
+        name: of the run.
+        recipe: how it was pruned.
+        summary: its figures, and the `monitor` and `mode` that it is judged by: without them,
+            `val/accuracy`.
+        more: the other fields of a point.
+
+    Raises:
+        ValueError: a figure is missing or impossible, or the monitor is none.
+
+    >>> judged_point("a", "l1", {"params/nonzero": 50, "test/accuracy": 0.97}).figure
+    0.97
+    """
+    monitor = monitor_of(summary)
+    tested = monitor.test in summary or monitor.name not in summary
+    nonzero, figure = figures(summary, monitor.test if tested else monitor.name)
+    validation = figures(summary, monitor.name)[1] if monitor.name in summary else None
+    return Point(
+        name, recipe, nonzero, figure, summary,
+        monitor=monitor, validation=validation, tested=tested, **more,
+    )  # fmt: skip
+
+
+def figures(summary: Any, metric: str) -> tuple[int, float]:
+    """The two figures that a run is compared by: weights left, and how good it is.
 
     Args:
         summary: what a run said at its end.
-        accuracy: the name of the figure that says how accurate.
+        metric: the name of the figure that says how good.
 
     Raises:
         ValueError: one of them is missing or impossible.
@@ -140,15 +191,37 @@ def figures(summary: Any, accuracy: str) -> tuple[int, float]:
     """
     if not isinstance(summary, Mapping):
         raise ValueError(f"must hold an object, but holds a {type(summary).__name__}")
-    for key in (NONZERO, accuracy):
+    for key in (NONZERO, metric):
         if key not in summary:
             raise ValueError(f"{key!r} is missing")
-    left, share = summary[NONZERO], summary[accuracy]
+    left, value = summary[NONZERO], summary[metric]
     if not is_whole(left, 0):
         raise ValueError(f"{NONZERO!r} must be a whole number, but is {shortly(left)}")
-    if not is_number(share, 0, 1):
-        raise ValueError(f"{accuracy!r} must be from 0 to 1, but is {shortly(share)}")
-    return left, share
+    if not is_number(value, -LARGEST, LARGEST):
+        raise ValueError(f"{metric!r} must be a finite number, but is {shortly(value)}")
+    return left, value
+
+
+def read_stages(run_dir: str | Path, end: Point) -> list[Point]:
+    """All networks that a run came to: those of the stages of a path, the last of them its end.
+
+    Args:
+        run_dir: the run's directory.
+        end: the point that `read_point` made of it.
+
+    Raises:
+        OSError, ValueError: its `frontier.json` cannot be read.
+    """
+    points = []
+    for stage in read_path(run_dir):
+        share = {STAGE: round(float(stage["sparsity"]), 4)}
+        if stage[NONZERO] == end.nonzero:
+            end = replace(end, settings={**end.settings, **share})
+            continue
+        shared = {name: end.summary[name] for name in OF_ALL_STAGES if name in end.summary}
+        name, told = f"{end.name}/{stage['checkpoint']}", {**end.settings, **share}
+        points.append(judged_point(name, end.recipe, {**shared, **stage}, settings=told))
+    return [*points, end]
 
 
 def read_points(run_dirs: Iterable[str | Path]) -> tuple[list[Point], list[str]]:
@@ -158,123 +231,39 @@ def read_points(run_dirs: Iterable[str | Path]) -> tuple[list[Point], list[str]]
         the points, named by where they are in the folder that they share, and for each run that
         could not be read a line that says which and why.
     """
-    points: dict[Path, Point] = {}
+    ends: dict[Path, Point] = {}
     problems = []
     for run_dir in run_dirs:
         try:
-            points[Path(run_dir).resolve()] = read_point(run_dir)
+            ends[Path(run_dir).resolve()] = read_point(run_dir)
         except (OSError, ValueError) as error:
             problems.append(str(error))
-    if len(points) > 1:
-        shared = os.path.commonpath(points)
-        points = {run: replace(p, name=str(run.relative_to(shared))) for run, p in points.items()}
-    return list(points.values()), problems
-
-
-def settings(config: Mapping[str, Any]) -> dict[str, Any]:
-    """What can change the result of a run, flat: not who took notes, nor where.
-
-    >>> settings({"run_dir": "a", "seed": 3, "data": {"path": "a/b", "shape": [1, 8, 8]}})
-    {'seed': 3, 'data.shape': '[1, 8, 8]'}
-    """
-    place = str(config.get("run_dir") or "")
-    return {
-        key: _plain(value)
-        for key, value in flat(config).items()
-        if not key.startswith("logger.") and not (place and place in str(value))
-    }
-
-
-def differing(points: Sequence[Point]) -> list[str]:
-    """The settings that tell runs apart, beyond what their recipe says; the seed last.
-
-    Of settings that always change together the shortest name is enough. A setting of pruning that
-    is the same in all runs of a recipe goes by the recipe's name.
-
-    >>> runs = [Point("a", "l1", 1, 0.9, settings={"seed": n, "data.seed": n}) for n in (0, 1)]
-    >>> differing(runs)
-    ['seed']
-    """
-    keys = {key for point in points for key in point.settings}
-    chosen: dict[tuple[str, ...], str] = {}
-    for key in sorted(keys, key=lambda key: (key.count("."), key)):
-        column = tuple(
-            repr(point.settings[key]) if key in point.settings else "" for point in points
-        )
-        by_recipe = {(point.recipe, value) for point, value in zip(points, column, strict=True)}
-        recipes = len({recipe for recipe, _ in by_recipe})
-        told = key.startswith("prune.") and len(by_recipe) == recipes
-        if len(set(column)) > 1 and not told:
-            chosen.setdefault(column, key)
-    return sorted(chosen.values(), key=lambda key: (key == "seed", not key.startswith("prune.")))
-
-
-def read_history(file: str | Path) -> dict[str, Sequence[float]]:
-    """Read what `History` wrote: the figures of each epoch, column by column; NaN where unknown.
-
-    Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: it is no table of numbers.
-    """
-    columns: dict[str, array[float]] = {"epoch": array("d")}
-    for epoch, row in enumerate(read_epochs(file)):
-        for name in row.keys() - columns.keys():
-            columns[name] = array("d", [math.nan]) * epoch
-        for name, column in columns.items():
-            column.append(row.get(name, math.nan))
-    return dict(columns)
-
-
-def read_epochs(file: str | Path) -> Iterator[dict[str, float]]:
-    """Read what `History` wrote, epoch by epoch: what is known of each, by name.
-
-    Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: it is no table of numbers.
-    """
-    rows = read_rows(file)
-    names = next(rows, ["epoch"])
-    if "epoch" not in names:  # against which the others are drawn
-        raise ValueError(f"{file}: not a table of figures by epoch: no column is called 'epoch'")
-    for row in rows:
+    if len(ends) > 1:
+        shared = os.path.commonpath(ends)
+        ends = {run: replace(p, name=str(run.relative_to(shared))) for run, p in ends.items()}
+    points: list[Point] = []
+    for run, end in ends.items():
         try:
-            known = {name: float(text) for name, text in zip(names, row, strict=True) if text}
-        except ValueError as error:
-            raise ValueError(f"{file}: not a table of figures by epoch: {error}") from error
-        yield known
+            points += read_stages(run, end)
+        except (OSError, ValueError) as error:
+            points.append(end)
+            problems.append(str(error))
+    return points, problems
 
 
-def read_layers(file: str | Path) -> tuple[Layer, ...]:
-    """Read what `SparsityReport.to_csv` wrote.
-
-    Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: it is no such table.
-    """
-    rows = list(read_rows(file, DOCUMENT))
-    try:
-        return layers_of(rows)
-    except ValueError as error:
-        raise ValueError(f"{file}: not a table of layers: {error}") from error
-
-
-def _plain(value: Any) -> Any:
-    return value if isinstance(value, (bool, int, float)) else str(value)
-
-
-def _recipe(
-    run_dir: Path, config: Mapping[str, Any], summary: Mapping[str, Any], unread: list[str]
-) -> str:
+def _recipe(run_dir: Path, config: Mapping[str, Any], point: Point, unread: list[str]) -> str:
     """The name of the run's prune config where that was left behind; else what the counts say."""
-    if isinstance(named := config.get("prune"), str):
-        return named
     nothing: dict[str, Any] = {}
+    labels = config.get("labels")
+    for named in (config.get("prune"), labels.get("prune") if isinstance(labels, dict) else None):
+        if isinstance(named, str):
+            return named
     tree: Any = _or(_mapping, run_dir / ".hydra/hydra.yaml", nothing, unread)
     for key in ("hydra", "runtime", "choices", "prune"):
         tree = tree.get(key) if isinstance(tree, dict) else None
     if isinstance(tree, str):
         return tree
-    return DENSE if summary[NONZERO] == summary.get("params/prunable") else "pruned"
+    return DENSE if point.nonzero == point.prunable else "pruned"
 
 
 def _mapping(file: Path) -> dict[str, Any]:

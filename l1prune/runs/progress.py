@@ -1,4 +1,4 @@
-"""What a run shows while it trains: phase, pressure and sparsity beside the accuracy."""
+"""What a run shows while it trains: phase, pressure and sparsity beside the metric."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from lightning.pytorch.callbacks import ProgressBar
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from l1prune.runs.monitor import Monitor
 from l1prune.training.callback import pruning_of
 
 LINES = 20
@@ -25,10 +26,17 @@ class RunProgress(ProgressBar):
     Args:
         refresh_rate: batches between two updates of the bar.
         console: where it is drawn; by default stderr.
+        monitor: the metric by which the run is judged; by default `val/accuracy`.
     """
 
-    def __init__(self, refresh_rate: int = 20, console: Console | None = None) -> None:
+    def __init__(
+        self,
+        refresh_rate: int = 20,
+        console: Console | None = None,
+        monitor: Monitor | None = None,
+    ) -> None:
         super().__init__()
+        self.monitor = monitor or Monitor()
         self.refresh_rate = refresh_rate
         self.console = Console(stderr=True) if console is None else console
         self.enabled = True
@@ -54,14 +62,16 @@ class RunProgress(ProgressBar):
         done = trainer.fit_loop.total_batch_idx + 1
         if self._bar is not None and done % self.refresh_rate == 0:
             (task,) = self._bar.task_ids
-            self._bar.update(task, completed=done, description=story(trainer), refresh=True)
+            self._bar.update(
+                task, completed=done, description=story(trainer, self.monitor), refresh=True
+            )
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         epochs = trainer.max_epochs or 1
         epoch = trainer.current_epoch + 1
         due = epoch % ceil(epochs / LINES) == 0 or epoch == epochs
         if self.enabled and self._bar is None and due:
-            self.print(f"epoch {epoch}/{epochs}  {story(trainer)}", file=sys.stderr)
+            self.print(f"epoch {epoch}/{epochs}  {story(trainer, self.monitor)}", file=sys.stderr)
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self._close()
@@ -77,13 +87,15 @@ class RunProgress(ProgressBar):
             self._bar = None
 
 
-def story(trainer: L.Trainer) -> str:
+def story(trainer: L.Trainer, monitor: Monitor) -> str:
     """The state of a run in one line, as far as it is known."""
     parts = [
         f"{one.phase}  λ {one.strength:.1e}" if one.phase == "press" else one.phase
         for one in pruning_of(trainer)
     ]
-    for name, metric in (("sparsity", "params/sparsity"), ("val/accuracy", "val/accuracy")):
-        if metric in trainer.callback_metrics:
-            parts.append(f"{name} {100 * float(trainer.callback_metrics[metric]):.1f} %")
+    metrics = trainer.callback_metrics
+    if "params/sparsity" in metrics:
+        parts.append(f"sparsity {100 * float(metrics['params/sparsity']):.1f} %")
+    if monitor.name in metrics:
+        parts.append(f"{monitor.name} {monitor.shown(float(metrics[monitor.name]))}")
     return "  ".join(parts)

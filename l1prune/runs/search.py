@@ -1,7 +1,8 @@
-"""Looking for recipes: the settings that are most accurate, and those that leave least.
+"""Looking for recipes: the settings that are best, and those that leave least.
 
 Optuna proposes, a run of train.py answers. There is no single best: what is looked for are the
-best trade-offs between two objectives, accuracy up and weights down.
+best trade-offs between two objectives, the metric that runs are judged by, its better end up, and
+weights down.
 """
 
 from __future__ import annotations
@@ -19,9 +20,13 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import IntervalSweep, Override
 from hydra.errors import HydraException
 
+from l1prune.checks import is_number, is_whole, needing
 from l1prune.runs.escapes import LINE, printable
 from l1prune.runs.files import is_own_folder, read_end, read_json
-from l1prune.runs.points import SUMMARY, figures
+from l1prune.runs.monitor import Monitor
+from l1prune.runs.points import SUMMARY
+from l1prune.runs.stages import NONZERO
+from l1prune.runs.summary import monitor_of
 from l1prune.runs.sweep import FAILURE, signal_name
 
 if TYPE_CHECKING:
@@ -29,7 +34,8 @@ if TYPE_CHECKING:
 
 DATABASE = "search.db"
 OUTPUT = "output.txt"
-ACCURACY = "val/accuracy"  # the test set has no say
+JUDGED = "monitor"
+"""Where the study keeps by what its runs are judged: on validation, the test set has no say."""
 
 
 @dataclass(frozen=True)
@@ -156,11 +162,11 @@ class Search:
                 n_trials=left,
                 n_jobs=jobs,
                 catch=(OSError, ValueError),
-                callbacks=[lambda _, trial: tell(_in_words(trial))],
+                callbacks=[lambda _, trial: tell(_in_words(trial, self.monitor or Monitor()))],
             )
 
     def _train(self, trial: optuna.Trial) -> tuple[float, int]:
-        """The objectives of a trial: validation accuracy, up, and weights left, down."""
+        """The objectives of a trial: how good, up, and weights left, down."""
         directory = (self.folder / _folder(trial)).absolute()
         directory.mkdir(exist_ok=True)
         if not is_own_folder(directory):
@@ -177,19 +183,31 @@ class Search:
         ):
             process.wait()
         try:
-            return _outcome(directory, process.returncode)
+            monitor, value, left = _outcome(directory, process.returncode)
+            if self.monitor not in (None, monitor):
+                raise ValueError(f"it is judged by {monitor}, and the others by {self.monitor}")
+            self.study.set_user_attr(JUDGED, [monitor.name, monitor.mode])
+            return monitor.rank(value), left
         except (OSError, ValueError) as error:
             (directory / FAILURE).write_text(f"{printable(error, LINE)}\n", encoding="utf-8")
             raise
 
+    @property
+    def monitor(self) -> Monitor | None:
+        """By what its runs are judged; None as long as none has said it."""
+        known = self.study.user_attrs.get(JUDGED)
+        return Monitor(*known) if known else None
+
     def __str__(self) -> str:
         """The best trade-offs, smallest first, as they are on the validation set."""
+        monitor = self.monitor or Monitor()
         best = sorted(self.study.best_trials, key=lambda trial: trial.values[1])
-        return "\n".join(["Best trade-offs, by validation accuracy:", *map(_in_words, best)])
+        told = [_in_words(trial, monitor) for trial in best]
+        return "\n".join([f"Best trade-offs, by {monitor.name}:", *told])
 
 
-def _outcome(directory: Path, code: int) -> tuple[float, int]:
-    """Validation accuracy and weights left of a run that ended with an exit code.
+def _outcome(directory: Path, code: int) -> tuple[Monitor, float, int]:
+    """By what a run that ended with an exit code is judged, how good it is, and weights left.
 
     Raises:
         OSError, ValueError: it failed, or has not left them.
@@ -198,8 +216,15 @@ def _outcome(directory: Path, code: int) -> tuple[float, int]:
         raise ValueError(f"it was killed by {signal_name(-code)}")
     if code:
         raise ValueError(_last_words(read_end(directory / OUTPUT)))
-    left, accuracy = figures(read_json(directory / SUMMARY), ACCURACY)
-    return accuracy, left
+    summary = read_json(directory / SUMMARY)
+    if not isinstance(summary, dict):
+        raise ValueError(f"{SUMMARY} holds no figures")
+    monitor = monitor_of(summary)
+    value: Any = summary.get(monitor.name)
+    left: Any = summary.get(NONZERO)
+    if not is_number(value) or not is_whole(left, 0):
+        raise ValueError(f"{SUMMARY} has no {monitor.name}, or no {NONZERO}")
+    return monitor, float(value), int(left)
 
 
 def _folder(trial: optuna.Trial | optuna.trial.FrozenTrial) -> str:
@@ -211,12 +236,13 @@ def _folder(trial: optuna.Trial | optuna.trial.FrozenTrial) -> str:
     return folder if re.fullmatch(r"[0-9]{1,9}", folder) else str(trial.number)
 
 
-def _in_words(trial: optuna.trial.FrozenTrial) -> str:
+def _in_words(trial: optuna.trial.FrozenTrial, monitor: Monitor) -> str:
     choices = printable(" ".join(f"{name}={value}" for name, value in trial.params.items()), LINE)
     if trial.values is None:
         return f"{_folder(trial)}  failed  {choices}"
-    accuracy, left = trial.values
-    return f"{_folder(trial)}  {100 * accuracy:.2f} %  {left:,.0f} weights  {choices}"
+    rank, left = trial.values
+    value = monitor.shown(monitor.rank(rank))  # twice ranked is as it was
+    return f"{_folder(trial)}  {value}  {left:,.0f} weights  {choices}"
 
 
 def _last_words(output: str) -> str:
@@ -240,9 +266,7 @@ def _study(optuna: Any, database: Path) -> optuna.Study:
 
 
 def _optuna() -> Any:
-    try:
+    with needing("search", "a search"):
         import optuna
-    except ImportError:
-        raise ImportError("a search needs Optuna: pip install 'l1prune[search]'") from None
     optuna.logging.set_verbosity(optuna.logging.ERROR)  # `run` tells of the trials
     return optuna

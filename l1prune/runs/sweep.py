@@ -8,7 +8,7 @@ import signal
 import sys
 import threading
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import wraps
 from pathlib import Path
 from typing import Any, ClassVar
@@ -21,10 +21,11 @@ from omegaconf import DictConfig
 from l1prune.runs.escapes import LINE, printable, show
 from l1prune.runs.files import find, read_bytes, read_yaml
 from l1prune.runs.folder import is_first
-from l1prune.runs.frontier import draw, table
-from l1prune.runs.overrides import for_jobs
+from l1prune.runs.overrides import for_jobs, spelled_out
 from l1prune.runs.page import render
-from l1prune.runs.points import find_runs, read_points
+from l1prune.runs.picture import draw
+from l1prune.runs.points import Point, find_runs, read_points
+from l1prune.runs.tables import table
 from l1prune.runs.wandb import abandon
 
 FAILURE = "error.txt"
@@ -146,9 +147,11 @@ class Comparison(Callback):
 
 
 def command(conf: Path) -> Callable[[Callable[[], None]], Callable[[], None]]:
-    """Let a sweep set values of what it chooses, and end with the comparison of its runs.
+    """Let a command line say things in short, and a sweep set values of what it chooses.
 
-    It does end so if its launcher gave up, as joblib does when a worker of its own is killed; Hydra
+    A sweep ends with the comparison of its runs.
+
+    It does so too if its launcher gave up, as joblib does when a worker of its own is killed; Hydra
     does not call `Comparison` then.
 
     Args:
@@ -158,7 +161,7 @@ def command(conf: Path) -> Callable[[Callable[[], None]], Callable[[], None]]:
     def decorate(main: Callable[[], None]) -> Callable[[], None]:
         @wraps(main)
         def run() -> None:
-            sys.argv[1:] = for_jobs(sys.argv[1:], conf)
+            sys.argv[1:] = for_jobs(spelled_out(sys.argv[1:]), conf)
             try:
                 main()
             except (Exception, SystemExit):
@@ -187,14 +190,27 @@ def conclude(folder: Path) -> None:
     for problem in [*problems, *(file for point in points for file in point.unread)]:
         show(f"skipped {printable(problem, LINE)}", sys.stderr)
     if points:
-        draw(points, folder / PICTURE)
-        (folder / PAGE).write_text(render(points), encoding="utf-8")
-        show(f"\n{table(points)}\n\n{folder} has {PICTURE} and {PAGE}, to look around in.")
+        left = [name for name in (PICTURE, PAGE) if _left(points, folder / name)]
+        has = f"\n\n{folder} has {' and '.join(left)}, to look around in." if left else ""
+        show(f"\n{table(points)}{has}")
     failures = sorted(find(folder, FAILURE), key=lambda file: (len(file.parts), *_number(file)))
     if failures:
         lines = [f"  {printable(file.parent)}: {_described(file)}" for file in failures]
         jobs = len({*runs, *(file.parent for file in failures)})
         raise SystemExit("\n".join([f"\n{len(failures)} of {jobs} jobs failed:", *lines]))
+
+
+def _left(points: Sequence[Point], file: Path) -> bool:
+    """Whether a picture, or else a page, could be left: what it needs may not be installed."""
+    try:
+        if file.name == PICTURE:
+            draw(points, file)
+        else:
+            file.write_text(render(points), encoding="utf-8")
+    except ImportError as error:
+        show(f"no {file.name}: {error}", sys.stderr)
+        return False
+    return True
 
 
 def _number(file: Path) -> tuple[int, str]:

@@ -26,9 +26,9 @@ def callbacks_of(trainer: pl.Trainer) -> list[pl.Callback]:
     return callbacks
 
 
-def overrides(model: pl.LightningModule, hook: str) -> bool:
-    """Whether a module has a hook of its own in the place of Lightning's."""
-    return is_overridden(hook, model)
+def overrides(owner: pl.LightningModule | pl.LightningDataModule, hook: str) -> bool:
+    """Whether a module, or its data, has a hook of its own in the place of Lightning's."""
+    return is_overridden(hook, owner)
 
 
 def keeps_average(callback: pl.Callback) -> bool:

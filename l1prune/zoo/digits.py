@@ -6,8 +6,6 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from sklearn.datasets import load_digits
-from sklearn.model_selection import train_test_split
 
 from l1prune.zoo.examples import Examples
 from l1prune.zoo.images import ImageData
@@ -32,12 +30,14 @@ class Digits(ImageData):
         super().__init__(shape, classes, batch_size, val_fraction, seed)
 
     def read(self) -> tuple[Examples, Examples]:
+        from sklearn.datasets import load_digits
+
         digits = load_digits()
         images = Examples(
             torch.from_numpy(digits.images).float().unsqueeze(1),  # (N, 1, 8, 8), values 0 … 16
             torch.from_numpy(digits.target).long(),
         )
-        pool, test = train_test_split(
+        pool, test = self._split(
             np.arange(len(images)), test_size=TEST_IMAGES, stratify=digits.target, random_state=0
         )
         return images.subset(pool.tolist()), images.subset(test.tolist())

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from sklearn.model_selection import train_test_split
 from torch import Tensor
 
+from l1prune.checks import needing
 from l1prune.zoo.examples import Examples, InMemory
 
 
@@ -27,6 +27,7 @@ class ImageData(InMemory):
         seed: of the validation split and of the order of training images.
 
     Raises:
+        ImportError: scikit-learn is missing.
         ValueError: at construction for sizes that cannot be; at ``setup`` when the images read do
             not have this ``shape`` or these ``classes``.
     """
@@ -35,6 +36,9 @@ class ImageData(InMemory):
         self, shape: Sequence[int], classes: int, batch_size: int, val_fraction: float, seed: int
     ) -> None:
         super().__init__(batch_size, seed)
+        with needing("zoo", f"the data set {type(self).__name__}"):
+            from sklearn.model_selection import train_test_split
+        self._split = train_test_split
         if not 0 < val_fraction < 1:
             raise ValueError(
                 f"data.val_fraction={val_fraction}: give a share of the training images between "
@@ -54,7 +58,7 @@ class ImageData(InMemory):
             return
         pool, test = self.read()
         self._check(pool)
-        kept, held = train_test_split(
+        kept, held = self._split(
             np.arange(len(pool)),
             test_size=self.val_fraction,
             stratify=pool.labels.numpy(),

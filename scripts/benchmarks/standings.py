@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from safetensors.torch import load_file
 
 from benchmarks.trials import CONTENDERS, DENSE, Plan, Task, Trial
-from l1prune.runs.frontier import COLOURS, INK, MARKERS, PALE
+from l1prune.runs.looks import COLOURS, INK, MARKERS, PALE
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -29,8 +29,8 @@ from safetensors.torch import load_file
 from l1prune import Budget, Cost, L1Pruning, LastCheckpoint, SparsityPath
 from l1prune.deploy import compact
 from l1prune.runs import wandb
+from l1prune.runs.curves import read_history
 from l1prune.runs.folder import RunFolder
-from l1prune.runs.points import read_history
 from l1prune.training import loggers
 from l1prune.zoo import Classifier, mlp
 

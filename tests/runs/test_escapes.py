@@ -66,7 +66,8 @@ def test_a_label_can_be_drawn_and_is_not_left_out(evil: str, text: str) -> None:
 
 def test_a_long_name_is_cut_and_a_short_one_is_not() -> None:
     assert printable("n" * NAME) == "n" * NAME
-    assert printable("n" * 10**7) == "n" * (NAME - 1) + "…"
+    cut = printable("a" * 10**7 + "b")
+    assert len(cut) == NAME and cut.startswith("aaa") and cut.endswith("ab"), "where names differ"
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from l1prune import L1Pruning, Sparsity
+from l1prune.runs.curves import read_history
 from l1prune.runs.history import History, Trajectory
-from l1prune.runs.points import read_history
 from l1prune.training.resume.last import LastCheckpoint
 from l1prune.zoo import Classifier
 

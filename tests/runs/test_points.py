@@ -9,15 +9,8 @@ from typing import Any
 
 import pytest
 
-from l1prune.runs.points import (
-    Point,
-    differing,
-    find_runs,
-    read_history,
-    read_point,
-    read_points,
-    settings,
-)
+from l1prune.runs.monitor import Monitor
+from l1prune.runs.points import find_runs, read_point, read_points
 from l1prune.weights.report import Layer
 
 FIGURES = {
@@ -43,7 +36,7 @@ def leave_run(run_dir: Path, **changes: Any) -> Path:
 
 def test_a_point_says_what_the_summary_says(tmp_path: Path) -> None:
     point = read_point(leave_run(tmp_path / "small"))
-    assert (point.name, point.nonzero, point.accuracy) == ("small", 50, 0.97)
+    assert (point.name, point.nonzero, point.figure) == ("small", 50, 0.97)
     assert point.summary == FIGURES
     assert point.times == "20.0×"
 
@@ -53,7 +46,7 @@ def test_two_figures_are_enough(tmp_path: Path) -> None:
     run.mkdir()
     (run / "summary.json").write_text('{"test/accuracy": 1, "params/nonzero": 7}')
     point = read_point(run)
-    assert (point.nonzero, point.accuracy, point.times) == (7, 1, "")
+    assert (point.nonzero, point.figure, point.times) == (7, 1, "")
 
 
 def test_recipe_is_the_prune_config_if_left_behind_else_what_the_counts_say(tmp_path: Path) -> None:
@@ -78,9 +71,13 @@ def test_recipe_is_the_prune_config_if_left_behind_else_what_the_counts_say(tmp_
         ("[1, 2]", "must hold an object, but holds a list"),
         ('{"params/nonzero": 5}', "'test/accuracy' is missing"),
         ('{"test/accuracy": 0.9}', "'params/nonzero' is missing"),
-        ('{"test/accuracy": 97, "params/nonzero": 5}', "from 0 to 1, but is 97"),
-        ('{"test/accuracy": NaN, "params/nonzero": 5}', "from 0 to 1, but is nan"),
-        ('{"test/accuracy": null, "params/nonzero": 5}', "from 0 to 1, but is None"),
+        ('{"test/accuracy": 1e300, "params/nonzero": 5}', "finite number, but is 1e+300"),
+        ('{"test/accuracy": NaN, "params/nonzero": 5}', "finite number, but is nan"),
+        ('{"test/accuracy": null, "params/nonzero": 5}', "finite number, but is None"),
+        ('{"monitor": 5, "params/nonzero": 5}', "give the name of a validation metric"),
+        ('{"monitor": "val/odd", "params/nonzero": 5}', "does not say whether higher"),
+        ('{"monitor": "val/a", "mode": "up", "params/nonzero": 5}', "mode='up'"),
+        ('{"monitor": "val/mse", "params/nonzero": 5}', "'test/mse' is missing"),
         ('{"test/accuracy": 0.9, "params/nonzero": -5}', "whole number, but is -5"),
         ('{"test/accuracy": 0.9, "params/nonzero": "5"}', "whole number, but is '5'"),
     ],
@@ -115,7 +112,8 @@ def test_runs_are_found_at_and_under_paths_each_once(tmp_path: Path) -> None:
 
 def test_one_broken_run_does_not_lose_the_others(tmp_path: Path) -> None:
     runs = [leave_run(tmp_path / day / "0") for day in ("mon", "tue")]
-    broken = leave_run(tmp_path / "wed", **{"test/accuracy": None})
+    figures = {"test/accuracy": None, "val/accuracy": None}
+    broken = leave_run(tmp_path / "wed", **figures)
     points, problems = read_points([*runs, broken])
     # Both directories are called 0: the names tell them apart.
     assert [point.name for point in points] == [str(Path("mon/0")), str(Path("tue/0"))]
@@ -154,42 +152,39 @@ def test_what_else_a_run_leaves_may_be_broken(tmp_path: Path, name: str, content
     run = leave_run(tmp_path / "run")
     (run / name).write_bytes(content)
     point = read_point(run)
-    assert (point.nonzero, point.accuracy, point.settings) == (50, 0.97, {})
+    assert (point.nonzero, point.figure, point.settings) == (50, 0.97, {})
     assert not any(any(column) for column in point.history.values())
     assert not point.layers
 
 
-def test_settings_are_what_can_change_the_result() -> None:
-    config = {
-        "run_dir": "/somewhere/7",
-        "logger": {"_target_": "WandbLogger", "offline": True},
-        "data": {"path": "/somewhere/7/data", "shape": [1, 8, 8], "seed": 0},
-        "prune": {"strength": None, "targets": {"*": 1.0}},
-    }
-    assert settings(config) == {
-        "data.shape": "[1, 8, 8]",
-        "data.seed": 0,
-        "prune.strength": "None",
-        "prune.targets.*": 1.0,
-    }
+def test_a_run_is_judged_by_what_it_says_and_chosen_by_validation(tmp_path: Path) -> None:
+    figures = {"val/mse": 0.5, "test/mse": 0.4, "monitor": "val/mse", "mode": "min"}
+    point = read_point(leave_run(tmp_path / "a", **figures))
+    assert (point.monitor, point.figure, point.tested) == (Monitor("val/mse", "min"), 0.4, True)
+    assert (point.validation, point.judged) == (0.5, 0.5)
+    point = read_point(leave_run(tmp_path / "b", **figures | {"test/mse": None}))
+    assert (point.figure, point.tested) == (0.5, False), "there is nothing else"
 
 
-def test_settings_differ_beyond_what_the_recipe_says() -> None:
-    def run(recipe: str, seed: int, sparsity: float | None, **more: Any) -> Point:
-        pruning = {} if sparsity is None else {"prune.sparsity": sparsity, "prune.form": recipe}
-        told = {"seed": seed, "data.seed": seed, "threads": 1, **pruning, **more}
-        return Point(f"{recipe}{seed}", recipe, 1, 0.5, settings=told)
-
-    assert differing([]) == differing([run("l1", 0, 0.9)]) == []
-    # prune.form goes by the recipe's name, threads never change, data.seed follows the seed.
-    runs = [run("l1", 0, 0.9), run("l1", 1, 0.8), run("l2", 0, 0.9), run("dense", 0, None)]
-    assert differing(runs) == ["prune.sparsity", "seed"]
-    # What all runs of a recipe share, but is none of its own settings, still tells them apart.
-    assert differing([run("l1", 0, 0.9, epochs=9), run("l2", 0, 0.9, epochs=30)]) == ["epochs"]
-
-
-def test_a_history_that_is_no_table_is_refused(tmp_path: Path) -> None:
-    file = tmp_path / "history.csv"
-    file.write_text("epoch,loss\n0,low\n")
-    with pytest.raises(ValueError, match="low"):
-        read_history(file)
+def test_every_stage_of_a_path_is_a_point(tmp_path: Path) -> None:
+    run = leave_run(tmp_path / "path", **{"params/nonzero": 50})
+    shares = {0.5: 500, 0.9: 100, 0.95: 50}
+    stages = [
+        {"sparsity": share, "params/nonzero": left, "val/accuracy": share, "test/accuracy": 0.9,
+         "checkpoint": f"path/{100 * share:.2f}.ckpt"}
+        for share, left in shares.items()
+    ]  # fmt: skip
+    (run / "frontier.json").write_text(json.dumps(stages))
+    points, problems = read_points([run])
+    assert not problems
+    assert [point.name for point in points] == [
+        "path/path/50.00.ckpt",
+        "path/path/90.00.ckpt",
+        "path",
+    ]
+    assert [point.nonzero for point in points] == [500, 100, 50]
+    assert [point.judged for point in points] == [0.5, 0.9, 0.98], "the last is the run's own"
+    assert {point.seed for point in points} == {3} and {p.prunable for p in points} == {1000}
+    (run / "frontier.json").write_text("[5]")
+    points, problems = read_points([run])
+    assert len(points) == 1 and "must hold a list of stages" in problems[0]

@@ -1,11 +1,17 @@
 "use strict";
 
-const { recipes, axes, settings, networks, runs } = JSON.parse(document.getElementById("data").textContent);
+const { recipes, axes, metrics, settings, networks, groups, runs } = JSON.parse(document.getElementById("data").textContent);
 // What runs call their settings and figures may be the name of what every object has.
 for (const names of [settings, ...runs.flatMap((run) => [run.settings, run.history])]) Object.setPrototypeOf(names, null);
+for (const group of groups) group.runs = [];
+for (const run of runs) groups[run.group].runs.push(run);
+for (const group of groups) group.runs.sort((a, b) => a.seed - b.seed);
 const $ = (id) => document.getElementById(id);
-let axis = "nonzero"; // what accuracy is drawn against
-const front = () => runs.filter((run) => run.best.includes(axis)).sort((a, b) => a.costs[axis] - b.costs[axis]);
+let axis = "nonzero"; // what quality is drawn against
+let metric = metrics[0]; // by which the runs in view are judged: those of two have no axis in common
+let whole = false; // whether what is far off is in view too
+const ours = (some) => some.filter((one) => metrics[one.metric] === metric);
+const front = () => ours(groups).filter((group) => group.best.includes(axis)).sort((a, b) => a.costs[axis] - b.costs[axis]);
 const narrow = matchMedia("(max-width: 640px)");
 const dark = matchMedia("(prefers-color-scheme: dark)");
 const touch = matchMedia("(pointer: coarse)");
@@ -18,7 +24,10 @@ let chosen = [];
 const percent = (share, digits = 2) => `${(100 * share).toFixed(digits)} %`;
 const commas = new Intl.NumberFormat("en-US");
 const count = (n) => commas.format(n);
-const brief = (n) => (n >= 1e6 ? `${n / 1e6}M` : n >= 1e3 ? `${n / 1e3}k` : `${n}`);
+// Four digits that count: more are no more known.
+const number = (x) => (typeof x !== "number" ? String(x) : Number.isInteger(x) ? count(x) : String(Number(x.toPrecision(4))));
+const figure = (x, of = metric) => (of.percent ? percent(x) : number(x));
+const brief = (n) => (n >= 1e6 ? `${number(n / 1e6)}M` : n >= 1e3 ? `${number(n / 1e3)}k` : number(n));
 const css = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 const mixed = (one, other, share) => `#${[1, 3, 5].map((at) => Math.round(
   (1 - share) * parseInt(one.slice(at, at + 2), 16) + share * parseInt(other.slice(at, at + 2), 16),
@@ -27,23 +36,44 @@ const mixed = (one, other, share) => `#${[1, 3, 5].map((at) => Math.round(
 const colour = (recipe) => mixed(recipes[recipe].colour ?? css("--ink"), css("--ink"), dark.matches ? 0.25 : 0);
 // Plotly reads a little HTML in its texts, and %{…} in its templates; what a run is called must stay what it is called.
 const plain = (text) => String(text).replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/>/g, "&gt;").replace(/%\{/g, "&#37;{");
-const short = (text, length = 48) => (text.length > length ? `${text.slice(0, length - 1)}…` : text);
-const told = (run) => Object.entries(settings).filter(([key]) => key in run.settings)
-  .map(([key, name]) => `${name} ${run.settings[key]}`);
-
-function label(run) {
-  const words = told(run);
-  return [run.recipe, ...(words.length ? words.slice(0, 4) : [run.name])].join(" · ");
+// Names begin and differ at their ends: what is too long loses its middle.
+function short(text, length = 48) {
+  const end = Math.floor(length / 2);
+  return text.length > length ? `${text.slice(0, length - 1 - end)}…${text.slice(text.length - end)}` : text;
 }
+const told = (run) => Object.entries(settings).filter(([key]) => key in run.settings)
+  .map(([key, name]) => `${name} ${number(run.settings[key])}`);
+
+// A run is a recipe, a size and a seed.
+function label(run) {
+  const { name, share } = groups[run.group];
+  const size = share === 1 ? [] : [share === null ? `${brief(run.nonzero)} weights` : `${Number((100 * share).toPrecision(2))} %`];
+  return [name, ...size, run.seed === null ? short(run.name, 24) : `seed ${run.seed}`].join(" · ");
+}
+
+function paid(one) {
+  return axis in one.costs && axis !== "nonzero" ? [`${number(one.costs[axis])} ${axes[axis]}`] : [];
+}
+
+function told_in_lines(title, lines) {
+  const [first, ...rest] = [title, ...lines].map((line) => plain(short(line)));
+  return `<b>${first}</b><br>${rest.join("<br>")}`;
+}
+
+const weights = (one) => `${count(Math.round(one.nonzero))} weights${one.times && ` (${one.times} fewer)`}`;
 
 function story(run) {
   const lines = told(run);
   if (lines.length > 10) lines.splice(9, lines.length, `… ${lines.length - 9} more settings`);
-  const weights = `${count(run.nonzero)} weights${run.times && ` (${run.times} fewer)`}`;
-  const paid = axis in run.costs && axis !== "nonzero" ? [`${count(run.costs[axis])} ${axes[axis]}`] : [];
-  const [title, ...rest] = [run.name, run.recipe, `${percent(run.accuracy)} accurate`, weights, ...paid, ...lines]
-    .map((line) => plain(short(line)));
-  return `<b>${title}</b><br>${rest.join("<br>")}`;
+  return told_in_lines(run.name, [run.recipe, `${metric.title} ${figure(run.figure)}`,
+    ...(run.validation === null ? [] : [`validation ${figure(run.validation)}`]), weights(run), ...paid(run), ...lines]);
+}
+
+function storyOf(group) {
+  const { seeds, validation, less } = group;
+  return told_in_lines(group.name, [`${metric.title} ${group.figure.text}`,
+    ...(validation ? [`validation ${validation.text}`] : []), ...(less ? [`less dense ${less.text}`] : []),
+    weights(group), ...paid(group), ...(seeds ? [`seeds ${seeds}`] : [])]);
 }
 
 // ---- pictures
@@ -71,9 +101,12 @@ const CONFIG = {
 };
 
 // A log axis has no 0: a network with nothing left is shown at 1.
-const cost = (run) => run.costs[axis] || 1;
-const priced = (some) => some.filter((run) => axis in run.costs);
-const place = (some) => ({ x: some.map(cost), y: some.map((run) => 100 * run.accuracy) });
+const cost = (one) => one.costs[axis] || 1;
+const priced = (some) => ours(some).filter((one) => axis in one.costs);
+const scaled = (y) => (metric.percent ? 100 * y : y);
+const mean = (group) => group.figure.mean;
+const hidden = (y) => !whole && metric.worst !== null && (metric.lower ? y > metric.worst : y < metric.worst);
+const place = (some, y) => ({ x: some.map(cost), y: some.map((one) => scaled(y(one))) });
 
 // 1, 2 and 5 of each power of ten: what Plotly takes by itself crowds where it has room.
 function ticks(costs) {
@@ -85,37 +118,68 @@ function ticks(costs) {
   return { tickvals, ticktext: tickvals.map(brief) };
 }
 
+// The better end is up. What is far below all else does not squeeze it, but lies at the edge.
+function heights() {
+  const seen = priced(runs).map((run) => run.figure);
+  if (!seen.some(hidden)) return { autorange: metric.lower ? "reversed" : true };
+  const inside = seen.filter((y) => !hidden(y)).map(scaled);
+  const [least, most] = [Math.min(...inside), Math.max(...inside)];
+  const room = 0.08 * (most - least);
+  return { autorange: false, range: metric.lower ? [most + 2 * room, least - room] : [least - 2 * room, most + room] };
+}
+
+function markers(recipe) {
+  const of = (some, y) => priced(some).filter((one) => one.recipe === recipe && !hidden(y(one)));
+  const single = of(runs, (run) => run.figure);
+  const means = of(groups, mean);
+  const size = recipe === "dense" ? 13 : 9;
+  const look = (more) => ({ symbol: recipes[recipe].symbol, color: colour(recipe), line: { width: 1, color: css("--card") }, ...more });
+  const shared = { mode: "markers", name: plain(recipe), legendgroup: `recipe ${recipe}`, hovertemplate: "%{text}<extra></extra>" };
+  return [single.length > means.length && {
+    ...shared, ...place(single, (run) => run.figure), text: single.map(story), customdata: single.map((run) => runs.indexOf(run)),
+    showlegend: !means.length, marker: look({ size: size - 3, opacity: 0.3 }),
+  }, means.length && {
+    ...shared, ...place(means, mean), text: means.map((group) => (group.count > 1 ? storyOf(group) : story(group.runs[0]))),
+    customdata: means.map((group) => -1 - groups.indexOf(group)), showlegend: true,
+    error_y: { array: means.map((group) => scaled(group.figure.error ?? 0)), color: colour(recipe), thickness: 1.2, width: 0 },
+    marker: look({ size: size - (means.length > 200 ? 2 : 0), opacity: 0.9 }),
+  }].filter(Boolean);
+}
+
 function drawScatter() {
-  const dots = Object.entries(recipes).map(([recipe, { symbol }]) => {
-    const ours = priced(runs).filter((run) => run.recipe === recipe);
-    const size = (recipe === "dense" ? 13 : 9) - (runs.length > 200 ? 2 : 0);
-    return ours.length && {
-      ...place(ours), name: plain(recipe), text: ours.map(story), customdata: ours.map((run) => runs.indexOf(run)),
-      mode: "markers", hovertemplate: "%{text}<extra></extra>",
-      marker: { symbol, size, color: colour(recipe), opacity: 0.8, line: { width: 1, color: css("--card") } },
-    };
-  }).filter(Boolean);
-  const best = front();
+  const best = front().filter((group) => !hidden(mean(group)));
   const costs = priced(runs).map(cost);
-  const stairs = place([...best, { ...best.at(-1), costs: { [axis]: Math.max(...costs) } }]);
+  const end = best.length ? [{ ...best.at(-1), costs: { [axis]: Math.max(...costs) } }] : [];
   const line = {
-    ...stairs, mode: "lines", hoverinfo: "skip", showlegend: false,
-    line: { shape: "hv", color: css("--soft"), width: 1.5 },
+    ...place([...best, ...end], mean), mode: "lines", hoverinfo: "skip", showlegend: false, line: { color: css("--soft"), width: 1.5 },
   };
-  const few = axis === "nonzero" && best.length <= 12 ? best.filter((run) => run.recipe !== "dense") : [];
+  const few = axis === "nonzero" && best.length <= 12 ? best.filter((group) => group.recipe !== "dense") : [];
   const times = {
-    ...place(few), mode: "text", text: few.map((run) => `${run.times}\u2002`), textposition: "top left",
+    ...place(few, mean), mode: "text", text: few.map((group) => `${group.times}\u2002`), textposition: "top left",
     textfont: { size: 12, color: css("--soft") }, hoverinfo: "skip", showlegend: false, cliponaxis: false,
   };
+  const axisRange = heights();
+  const far = priced(groups).filter((group) => hidden(mean(group)));
+  const edge = {
+    x: far.map(cost), y: far.map(() => axisRange.range[0]), mode: "markers+text", cliponaxis: false, showlegend: false,
+    text: far.map((group) => figure(mean(group))), textposition: "top center", textfont: { size: 11, color: css("--soft") },
+    customdata: far.map((group) => -1 - groups.indexOf(group)), hovertext: far.map(storyOf), hovertemplate: "%{hovertext}<extra></extra>",
+    marker: { symbol: "triangle-down-open", size: 11, color: far.map((group) => colour(group.recipe)), line: { width: 2 } },
+  };
+  const ringed = priced(chosen);
   const rings = {
-    ...place(priced(chosen)), mode: "markers+text", hoverinfo: "skip", showlegend: false, cliponaxis: false,
-    text: priced(chosen).map((run) => `<b>${chosen.indexOf(run) + 1}</b>`), textposition: "bottom right", textfont: { size: 12, color: css("--ink") },
+    x: ringed.map(cost), y: ringed.map((run) => (hidden(run.figure) ? axisRange.range[0] : scaled(run.figure))),
+    mode: "markers+text", hoverinfo: "skip", showlegend: false, cliponaxis: false,
+    text: ringed.map((run) => `<b>${chosen.indexOf(run) + 1}</b>`), textposition: "bottom right", textfont: { size: 12, color: css("--ink") },
     marker: { symbol: "circle-open", size: 18, color: css("--ink"), line: { width: 1.75 } },
   };
-  return Plotly.react("scatter", [line, ...dots, times, rings], layout({
+  const gone = priced(runs).filter((run) => hidden(run.figure)).length;
+  $("far").hidden = metric.worst === null;
+  $("far-note").textContent = gone ? `${count(gone)} far off, at the edge as ▽` : "";
+  return Plotly.react("scatter", [line, ...Object.keys(recipes).flatMap(markers), edge, times, rings], layout({
     showlegend: true, legend: { orientation: "h", x: 0, y: 1.02, yanchor: "bottom", itemwidth: 30 },
     xaxis: { type: "log", title: `${axes[axis]} (log scale)`, ...ticks(costs) },
-    yaxis: { title: "test accuracy", ticksuffix: " %" }, uirevision: axis,
+    yaxis: { title: metric.title, ticksuffix: metric.percent ? " %" : "", ...axisRange }, uirevision: [axis, metric.name, whole].join(),
   }), CONFIG);
 }
 
@@ -125,11 +189,12 @@ function style(run) {
 }
 
 function drawCurves() {
-  const metric = $("metric").value;
-  const lines = chosen.map((run, i) => ({ run, i, y: run.history[metric] })).filter(({ y }) => y?.length);
+  const name = $("curve").value;
+  const lines = chosen.map((run, i) => ({ run, i, y: run.history[name] })).filter(({ y }) => y?.length);
   show("no-curves", "curves", lines.length, chosen.length
     ? "None of the chosen runs has left a history.csv with such figures." : "Choose a run to see how it got there.");
-  const share = /accuracy|sparsity/.test(metric);
+  const values = lines.flatMap(({ y }) => y).filter((one) => one !== null);
+  const share = /(^|[^a-z])(acc|accuracy|sparsity)([^a-z]|$)/.test(name) && values.every((one) => one >= 0 && one <= 1);
   const shown = (y) => (share ? y.map((one) => one === null ? null : 100 * one) : y);
   return Plotly.react("curves", lines.map(({ run, i, y }) => ({
     x: run.history.epoch, y: shown(y), mode: "lines+text", line: { width: 2, ...style(run) }, cliponaxis: false,

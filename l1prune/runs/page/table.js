@@ -1,18 +1,37 @@
 
 // ---- table
 
-const COLUMNS = [
-  { name: "run", of: (run) => run.name, style: "name" },
-  { name: "recipe", of: (run) => run.recipe },
-  { name: "accuracy", of: (run) => run.accuracy, show: (run) => percent(run.accuracy) },
-  { name: "weights", of: (run) => run.nonzero, show: (run) => count(run.nonzero) },
-  { name: "fewer", of: (run) => (run.times ? parseFloat(run.times.replace(/,/g, "")) : null), show: (run) => run.times },
-  { name: "best", of: (run) => (run.best.includes("nonzero") ? 1 : 0), show: (run) => (run.best.includes("nonzero") ? "★" : "") },
-  ...Object.keys(axes).slice(1).map((key) => ({
-    name: key.replace("deploy/", "").replace("_", " "), title: axes[key], of: (run) => run.costs[key],
-    show: (run) => (key in run.costs ? count(run.costs[key]) : ""),
-  })),
-  ...Object.entries(settings).map(([key, name]) => ({ name, title: key, of: (run) => run.settings[key] })),
+const star = (one) => one.best.includes("nonzero");
+const metricOf = (one) => metrics[one.metric];
+const WEIGHTS = { name: "weights", of: (one) => one.nonzero, show: (one) => count(Math.round(one.nonzero)), order: "descending" };
+const FEWER = { name: "fewer", of: (one) => (one.times ? parseFloat(one.times.replace(/,/g, "")) : null), show: (one) => one.times };
+const COSTS = Object.keys(axes).slice(1).map((key) => ({
+  name: key.replace("deploy/", "").replace("_", " "), title: axes[key], of: (one) => one.costs[key],
+  show: (one) => (key in one.costs ? number(one.costs[key]) : ""),
+}));
+// What a phone has room for comes first: what was done, how much is left, how good it is.
+const GROUPS = [
+  { name: "recipe", of: (group) => group.name, mark: true },
+  WEIGHTS,
+  { figure: true, of: (group) => group.figure.mean, show: (group) => group.figure.text, title: "mean ± standard error over seeds" },
+  { name: "− dense", of: (group) => group.less?.mean, show: (group) => group.less?.text ?? "", title: "seed by seed, where both have the seed" },
+  { name: "validation", of: (group) => group.validation?.mean, show: (group) => group.validation?.text ?? "" },
+  { name: "seeds", of: (group) => group.count, show: (group) => group.seeds || count(group.count), title: "or how many runs, where they say no seed" },
+  FEWER,
+  { name: "best", of: (group) => (star(group) ? 1 : 0), show: (group) => (star(group) ? "★" : ""), title: "by validation" },
+  ...COSTS,
+];
+const RUNS = [
+  { name: "recipe", of: (run) => run.recipe, mark: true, box: true },
+  WEIGHTS,
+  { name: "seed", of: (run) => run.seed },
+  { figure: true, of: (run) => run.figure, show: (run) => figure(run.figure, metricOf(run)) },
+  { name: "validation", of: (run) => run.validation, show: (run) => (run.validation === null ? "" : figure(run.validation, metricOf(run))) },
+  FEWER,
+  { name: "best", of: (run) => (star(groups[run.group]) ? 1 : 0), show: (run) => (star(groups[run.group]) ? "★" : "") },
+  ...COSTS,
+  ...Object.entries(settings).filter(([key]) => key !== "seed").map(([key, name]) => ({ name, title: key, of: (run) => run.settings[key] })),
+  { name: "run", of: (run) => run.name, show: (run) => short(run.name, narrow.matches ? 24 : 40), style: "name" },
 ];
 
 function element(tag, { text, parent, ...properties } = {}) {
@@ -22,61 +41,67 @@ function element(tag, { text, parent, ...properties } = {}) {
   return made;
 }
 
-const numeric = (column) => runs.every((run) => typeof (column.of(run) ?? 0) === "number");
+const numeric = (column, items) => items.every((one) => typeof (column.of(one) ?? 0) === "number");
 
-function makeTable() {
-  const head = $("table").tHead.rows[0];
-  COLUMNS.forEach((column) => {
-    column.style ??= numeric(column) ? "number" : "";
-    const cell = element("th", { parent: head, className: column.style, scope: "col" });
-    const button = element("button", { parent: cell, type: "button", text: column.name, title: column.title ?? "" });
-    button.onclick = () => sort(column, cell);
-  });
-  for (const run of runs) {
-    run.row = element("tr", { parent: $("table").tBodies[0] });
-    COLUMNS.forEach((column) => fill(element("td", { parent: run.row, className: column.style }), run, column));
-    run.words = [run.name, label(run), ...told(run)].join(" ").toLowerCase();
-    run.row.onclick = () => toggle(run);
+function makeTable(table, columns, items, click) {
+  const head = table.tHead.rows[0];
+  const some = columns.filter((column) => column.mark || items.some((one) => (column.of(one) ?? null) !== null));
+  for (const column of some) {
+    const style = column.style ?? (numeric(column, items) ? "number" : "");
+    const cell = element("th", { parent: head, className: style, scope: "col", ariaSort: column.order ?? null });
+    const button = element("button", { parent: cell, type: "button", text: column.name ?? metric.title, title: column.title ?? "" });
+    if (column.figure) button.className = "figure";
+    button.onclick = () => sort(column, cell, items, style === "number");
   }
-  head.cells[COLUMNS.findIndex(({ name }) => name === "weights")].ariaSort = "descending";
+  for (const one of items) {
+    one.row = element("tr", { parent: table.tBodies[0] });
+    for (const [at, column] of some.entries()) fill(element("td", { parent: one.row, className: head.cells[at].className }), one, column);
+    one.words = [one.name, one.recipe, ...(one.runs ? [] : [label(one), ...told(one)])].join(" ").toLowerCase();
+    one.row.onclick = () => click(one);
+  }
 }
 
-function fill(cell, run, column) {
-  const text = column.show ? column.show(run) : (column.of(run) ?? "");
-  if (column.name === "run") {
-    run.box = element("input", { parent: cell, type: "checkbox", ariaLabel: `choose ${run.name}` });
-    run.number = element("b", { parent: cell });
-    cell.title = run.name;
+function fill(cell, one, column) {
+  const value = column.of(one);
+  if (column.box) {
+    one.box = element("input", { parent: cell, type: "checkbox", ariaLabel: `choose ${one.name}` });
+    one.number = element("b", { parent: cell });
   }
-  if (column.name === "recipe") run.dot = element("i", { parent: cell });
-  cell.append(text);
+  if (column.mark) one.dot = element("i", { parent: cell });
+  if (column.style === "name" || typeof value === "string") cell.title = value;
+  if (typeof value === "number") cell.title = String(value);
+  cell.append(column.show ? column.show(one) : value === undefined || value === null ? "" : short(number(value), 40));
 }
 
 // Numbers go down at the first click, best first; words up. What is missing comes last.
-function sort(column, cell) {
-  const first = column.style === "number" || column.name === "best" ? "descending" : "ascending";
+function sort(column, cell, items, falls) {
+  const first = falls || column.name === "best" ? "descending" : "ascending";
   const order = cell.ariaSort ? { ascending: "descending", descending: "ascending" }[cell.ariaSort] : first;
   for (const other of cell.parentNode.cells) other.ariaSort = null;
   cell.ariaSort = order;
   const sign = order === "ascending" ? 1 : -1;
   const words = new Intl.Collator("en", { numeric: true });
   const compare = (a, b) => (typeof a === "number" && typeof b === "number" ? a - b : words.compare(a, b));
-  const keyed = runs.map((run) => [column.of(run) ?? null, run.row]);
+  const keyed = items.map((one) => [column.of(one) ?? null, one.row]);
   keyed.sort(([a], [b]) => (a === null) - (b === null) || (a === null ? 0 : sign * compare(a, b)));
-  $("table").tBodies[0].append(...keyed.map(([, row]) => row));
+  cell.closest("table").tBodies[0].append(...keyed.map(([, row]) => row));
 }
 
 function filter() {
   const words = $("filter").value.toLowerCase().split(/\s+/);
-  const fits = (run) => words.every((word) => run.words.includes(word));
+  const fits = (one) => metricOf(one) === metric && words.every((word) => one.words.includes(word));
   let shown = 0;
   for (const run of runs) shown += !(run.row.hidden = !fits(run));
+  for (const group of groups) group.row.hidden = metricOf(group) !== metric;
+  for (const head of document.querySelectorAll("th .figure")) head.textContent = metric.title;
   $("shown").textContent = shown < runs.length ? `${count(shown)} of ${count(runs.length)}` : "";
 }
 
 // ---- choosing
 
-const toggle = (run) => choose(chosen.includes(run) ? chosen.filter((other) => other !== run) : [...chosen, run]);
+// All of some are let go where all are chosen; else those that are not yet are chosen too.
+const toggle = (some) => choose(some.every((run) => chosen.includes(run))
+  ? chosen.filter((other) => !some.includes(other)) : [...chosen, ...some.filter((run) => !chosen.includes(run))]);
 
 function choose(some) {
   chosen = some;
@@ -86,6 +111,7 @@ function choose(some) {
     run.number.textContent = at < 0 ? "" : at + 1;
     run.row.className = at < 0 ? "" : "chosen";
   }
+  for (const group of groups) group.row.className = group.runs.every((run) => chosen.includes(run)) ? "chosen" : "";
   return draw();
 }
 
@@ -100,13 +126,13 @@ function makeChips() {
     element("b", { parent: chip, text: i + 1 });
     chip.append(label(run));
     chip.ariaLabel = `${i + 1}, ${label(run)}: choose no longer`;
-    chip.onclick = () => toggle(run);
+    chip.onclick = () => toggle([run]);
   });
 }
 
 function draw() {
   const colours = Object.fromEntries(Object.keys(recipes).map((recipe) => [recipe, colour(recipe)]));
-  for (const run of runs) run.dot.style.background = colours[run.recipe];
+  for (const one of [...runs, ...groups]) one.dot.style.background = colours[one.recipe];
   makeChips();
   return Promise.all([drawScatter(), drawCurves(), drawLayers()]);
 }
@@ -115,20 +141,39 @@ function draw() {
 const spread = (some, most) => (some.length <= most ? some
   : Array.from({ length: most }, (_, i) => some[Math.round((i * (some.length - 1)) / (most - 1))]));
 
-function makeMetrics() {
+// Of each group the run of the first seed stands for all.
+const bestRuns = () => spread(front(), 8).map((group) => group.runs[0]);
+
+function makeCurves() {
   const names = [...new Set(runs.flatMap((run) => Object.keys(run.history)))].filter((name) => name !== "epoch").sort();
-  for (const name of names) element("option", { parent: $("metric"), text: name, value: name });
-  if (names.includes("val/accuracy")) $("metric").value = "val/accuracy";
-  $("metric").disabled = !names.length;
+  for (const name of names) element("option", { parent: $("curve"), text: name, value: name });
+  if (names.includes(metric.name)) $("curve").value = metric.name;
+  $("curve").disabled = !names.length;
+}
+
+function makeMetrics() {
+  for (const [at, one] of metrics.entries()) element("option", { parent: $("metric"), text: one.name, value: at });
+  $("judged").hidden = metrics.length === 1;
+  $("metric").onchange = () => {
+    metric = metrics[$("metric").value];
+    if ([...$("curve").options].some(({ value }) => value === metric.name)) $("curve").value = metric.name;
+    filter();
+    return choose(bestRuns());
+  };
+  $("whole").onchange = () => {
+    whole = $("whole").checked;
+    return drawScatter();
+  };
 }
 
 function makeAxes() {
   for (const [key, title] of Object.entries(axes)) element("option", { parent: $("axis"), text: title, value: key });
-  $("against").hidden = Object.keys(axes).length === 1;
+  $("priced").hidden = Object.keys(axes).length === 1;
+  $("choices").hidden = metrics.length === 1 && $("priced").hidden && metric.worst === null;
   $("axis").onchange = () => {
     axis = $("axis").value;
-    const missing = runs.length - priced(runs).length;
-    $("without").textContent = missing ? `${count(missing)} of ${count(runs.length)} runs are not deployed` : "";
+    const missing = ours(runs).length - priced(runs).length;
+    $("without").textContent = missing ? `${count(missing)} of ${count(ours(runs).length)} runs are not deployed` : "";
     return drawScatter();
   };
 }
@@ -138,16 +183,19 @@ function makeAxes() {
 for (const id of ["scatter", "curves", "layers"]) {
   $(id).addEventListener("touchstart", (event) => event.stopPropagation(), { capture: true, passive: true });
 }
-makeTable();
+makeTable($("groups"), GROUPS, groups, (group) => toggle(group.runs));
+makeTable($("table"), RUNS, runs, (run) => toggle([run]));
+makeCurves();
 makeMetrics();
 makeAxes();
-$("metric").onchange = drawCurves;
+filter();
+$("curve").onchange = drawCurves;
 $("filter").oninput = filter;
-$("best").onclick = () => choose(spread(front(), 8));
+$("best").onclick = () => choose(bestRuns());
 $("none").onclick = () => choose([]);
-choose(spread(front(), 8)).then(() => {
+choose(bestRuns()).then(() => {
   $("table").hidden = false; // not before: each picture asks how large it is, which lays out all rows
-  $("scatter").on("plotly_click", ({ points }) => toggle(runs[points[0].customdata]));
+  $("scatter").on("plotly_click", ({ points: [{ customdata: at }] }) => toggle(at < 0 ? groups[-1 - at].runs : [runs[at]]));
   for (const media of [narrow, touch, dark]) media.onchange = draw;
   requestAnimationFrame(() => setTimeout(() => performance.mark("drawn"))); // it is on the screen
 });

@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 
 from l1prune.runs.frontier import pareto
+from l1prune.runs.monitor import Monitor
 from l1prune.runs.page import render
 from l1prune.runs.points import Point
 from l1prune.weights.report import Layer
@@ -166,8 +167,8 @@ def runs(count: int, recipes: tuple[str, ...] = ("l1", "gradual", "dense")) -> l
                 name=f"sweep/{i}",
                 recipe=recipes[i % len(recipes)],
                 nonzero=2 * left,
-                accuracy=draws.random(),
-                summary={"params/prunable": 20_000},
+                figure=draws.random(),
+                summary={"params/prunable": 20_000, "seed": i},
                 settings={"prune.threshold.sparsity": 1 - left / 10_000, "seed": i},
                 layers=[Layer(f"net.{n}.weight", (100, 100), 10_000, left) for n in (1, 3)] * whole,
                 history={"epoch": list(range(10)), "val/accuracy": curve} if whole else {},
@@ -179,15 +180,15 @@ def runs(count: int, recipes: tuple[str, ...] = ("l1", "gradual", "dense")) -> l
 def column(browser: Browser, name: str) -> list[str]:
     """The cells of the table that are in view, from top to bottom."""
     return browser.run(f"""(() => {{
-        const heads = [...document.querySelectorAll("th")].map((th) => th.textContent);
+        const heads = [...document.querySelectorAll("#table th")].map((th) => th.textContent);
         const at = heads.indexOf("{name}");
-        const rows = [...document.querySelectorAll("tbody tr")].filter((row) => !row.hidden);
+        const rows = [...document.querySelectorAll("#table tbody tr")].filter((row) => !row.hidden);
         return rows.map((row) => row.cells[at].lastChild.textContent);
     }})()""")
 
 
 def press(browser: Browser, header: str) -> None:
-    browser.run(f"""[...document.querySelectorAll("th button")]
+    browser.run(f"""[...document.querySelectorAll("#table th button")]
         .find((button) => button.textContent === "{header}").click()""")
 
 
@@ -198,7 +199,7 @@ def point_of(browser: Browser, name: str) -> dict[str, float]:
         const box = chart.getBoundingClientRect(), {{ xaxis, yaxis }} = chart._fullLayout;
         return {{
             x: box.x + xaxis._offset + xaxis.d2p(run.nonzero),
-            y: box.y + yaxis._offset + yaxis.d2p(100 * run.accuracy),
+            y: box.y + yaxis._offset + yaxis.d2p(100 * run.figure),
         }};
     }})()""")
 
@@ -212,22 +213,22 @@ def test_a_click_on_a_header_sorts_and_another_turns_it_round(browser: Browser, 
     browser.open(points, file)
     weights = [f"{n:,}" for n in sorted((point.nonzero for point in points), reverse=True)]
     assert column(browser, "weights") == weights
-    accuracies = [f"{100 * a:.2f} %" for a in sorted(point.accuracy for point in points)]
-    press(browser, "accuracy")
-    assert column(browser, "accuracy") == accuracies[::-1]
-    press(browser, "accuracy")
-    assert column(browser, "accuracy") == accuracies
+    accuracies = [f"{100 * a:.2f} %" for a in sorted(point.figure for point in points)]
+    press(browser, "test accuracy")
+    assert column(browser, "test accuracy") == accuracies[::-1]
+    press(browser, "test accuracy")
+    assert column(browser, "test accuracy") == accuracies
     press(browser, "run")  # numbers in names count as numbers
     assert column(browser, "run") == [f"sweep/{i}" for i in range(23)]
     press(browser, "weights")
     assert column(browser, "weights") == weights
-    sorts = browser.run("[...document.querySelectorAll('th')].map((th) => th.ariaSort)")
+    sorts = browser.run("[...document.querySelectorAll('#table th')].map((th) => th.ariaSort)")
     assert [one for one in sorts if one] == ["descending"]
 
 
 def test_a_filter_leaves_the_rows_with_all_its_words(browser: Browser, file: Path) -> None:
     browser.open(runs(23), file)
-    browser.run("$('filter').value = 'L1 seed'; $('filter').dispatchEvent(new Event('input'))")
+    browser.run("$('filter').value = 'L1 SPARSITY'; $('filter').dispatchEvent(new Event('input'))")
     assert set(column(browser, "recipe")) == {"l1"}
     assert browser.run("$('shown').textContent") == "8 of 23"
     browser.run("$('filter').value = ''; $('filter').dispatchEvent(new Event('input'))")
@@ -259,7 +260,7 @@ def test_what_is_clicked_is_chosen_everywhere(browser: Browser, file: Path) -> N
     assert browser.run("$('curves').data.map((line) => line.text.at(-1).trim())") == ["1", "3"]
     assert browser.run("$('layers').data[0].x") == ["1", "3"]
     assert browser.run("$('layers').data[0].y") == ["net.1", "net.3"]
-    assert browser.run("document.querySelectorAll('tr.chosen input:checked').length") == 3
+    assert browser.run("document.querySelectorAll('#table tr.chosen input:checked').length") == 3
     browser.run("document.querySelector('#chips button').click(); $('best').click()")
     assert chips(browser) == front
 
@@ -295,7 +296,8 @@ def test_names_are_words_and_nothing_else(browser: Browser, file: Path) -> None:
     browser.open([*runs(3), odd], file)
     browser.run("choose(runs).then(() => true)")
     assert browser.run("typeof hurt") == "undefined"
-    assert bad in column(browser, "run") and bad in column(browser, "recipe")
+    titles = browser.run("[...document.querySelectorAll('#table td')].map((cell) => cell.title)")
+    assert titles.count(bad) == 3, "recipe, run, and a setting: in full where the mouse rests"
     legend = browser.run("[...document.querySelectorAll('.legendtext')].map((t) => t.textContent)")
     assert bad in legend
 
@@ -305,7 +307,7 @@ def test_what_every_object_has_may_be_a_name(browser: Browser, file: Path, name:
     odd = replace(runs(1)[0], recipe=name, settings={name: 1}, history={"epoch": [0], name: [1]})
     browser.open([*runs(3), odd], file)
     browser.run("choose(runs).then(() => true)")
-    browser.run(f"$('metric').value = {name!r}; drawCurves().then(() => true)")
+    browser.run(f"$('curve').value = {name!r}; drawCurves().then(() => true)")
     assert browser.run("$('curves').data.length") == 1
     assert sorted(column(browser, name)) == ["", "", "", "1"]
 
@@ -313,7 +315,7 @@ def test_what_every_object_has_may_be_a_name(browser: Browser, file: Path, name:
 def test_a_run_may_leave_two_figures_and_nothing_else(browser: Browser, file: Path) -> None:
     browser.open([Point("by hand", "pruned", 0, 0.0)], file)
     assert column(browser, "weights") == ["0"]
-    assert browser.run("!$('no-curves').hidden && !$('no-layers').hidden && $('metric').disabled")
+    assert browser.run("!$('no-curves').hidden && !$('no-layers').hidden && $('curve').disabled")
 
 
 def test_accuracy_is_drawn_against_what_a_run_costs(browser: Browser, file: Path) -> None:
@@ -327,13 +329,13 @@ def test_accuracy_is_drawn_against_what_a_run_costs(browser: Browser, file: Path
     assert sorted(drawn) == [850, 860, 870, 880, 890, 900]
     assert browser.run("$('without').textContent") == "3 of 9 runs are not deployed"
     best = [p.name for p in pareto(points, lambda p: p.costs["deploy/bytes"])]
-    assert browser.run("front().map((run) => run.name)") == best
+    assert browser.run("front().map((group) => group.runs[0].name)") == best
     assert sorted(column(browser, "bytes"))[:3] == ["", "", ""]
 
 
 def test_without_deployed_runs_there_is_nothing_to_choose(browser: Browser, file: Path) -> None:
     browser.open(runs(3), file)
-    assert browser.run("$('against').hidden && !document.body.innerText.includes('latency')")
+    assert browser.run("$('priced').hidden && !document.body.innerText.includes('latency')")
 
 
 def test_a_thousand_runs_are_all_there(browser: Browser, file: Path) -> None:
@@ -341,3 +343,57 @@ def test_a_thousand_runs_are_all_there(browser: Browser, file: Path) -> None:
     assert len(column(browser, "run")) == 1000
     assert browser.run("document.querySelectorAll('#scatter .point').length") >= 1000
     assert len(chips(browser)) <= 8
+
+
+def test_a_phone_shows_what_a_run_came_to_before_what_it_is_called(
+    browser: Browser, file: Path
+) -> None:
+    long = "a_very_long_name_of_a_sweep_of_many_runs_in_one_folder/"
+    browser.open([replace(p, name=long + p.name) for p in runs(5)], file, width=390)
+    seen = browser.run("""[...document.querySelectorAll("#table th")]
+        .filter((th) => th.getBoundingClientRect().right <= 390).map((th) => th.textContent)""")
+    assert {"recipe", "weights", "seed"} <= set(seen)
+    assert {name[-7:] for name in column(browser, "run")} == {f"sweep/{i}" for i in range(5)}
+
+
+def test_what_is_far_off_is_at_the_edge_and_said(browser: Browser, file: Path) -> None:
+    near = [replace(p, figure=0.9 + i / 1000) for i, p in enumerate(runs(9))]
+    browser.open([*near, replace(runs(10)[9], figure=0.1)], file)
+    assert browser.run("$('scatter')._fullLayout.yaxis.range[0]") > 80
+    assert browser.run("$('far-note').textContent") == "1 far off, at the edge as ▽"
+    texts = "$('scatter').data.flatMap(({ text }) => text ?? []).includes('10.00 %')"
+    assert browser.run(texts)
+    browser.run("$('whole').click()")
+    browser.wait("$('scatter')._fullLayout.yaxis.range[0] < 10")
+    assert not browser.run(texts)
+
+
+def test_each_metric_has_its_own_axis_with_the_better_end_up(browser: Browser, file: Path) -> None:
+    mse = Monitor("val/mse", "min")
+    others = [
+        replace(p, name=f"mse/{i}", figure=0.1 * i, monitor=mse) for i, p in enumerate(runs(4))
+    ]
+    browser.open([*runs(7), *others], file)
+    assert len(column(browser, "run")) == 7
+    browser.run("$('metric').value = 1; $('metric').onchange().then(() => true)")
+    assert sorted(column(browser, "run")) == [f"mse/{i}" for i in range(4)]
+    assert column(browser, "test mse")[:1] != [""] and "%" not in "".join(
+        column(browser, "test mse")
+    )
+    low, high = browser.run("$('scatter')._fullLayout.yaxis.range")
+    assert low > high, "less is better, and up"
+    assert browser.run("document.querySelector('#groups th .figure').textContent") == "test mse"
+
+
+def test_a_group_is_a_marker_at_its_mean_and_chooses_its_runs(browser: Browser, file: Path) -> None:
+    told = {"settings": {"prune.threshold.sparsity": 0.9}, "nonzero": 2000}
+    points = [replace(p, **told) for p in runs(6, ("l1",))]
+    browser.open(points, file)
+    assert browser.run("document.querySelectorAll('#groups tbody tr').length") == 1
+    drawn = browser.run("$('scatter').data.filter(({ name }) => name).map(({ y }) => [...y])")
+    (mean,) = drawn[1]
+    assert len(drawn[0]) == 6 and abs(mean - sum(drawn[0]) / 6) < 1e-9
+    browser.run("groups[0].row.click()")
+    assert len(chips(browser)) == 6
+    text = browser.run("document.querySelector('#chips button').textContent")
+    assert text == "1l1 · 10 % · seed 0"

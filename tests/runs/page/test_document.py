@@ -13,9 +13,7 @@ from typing import Any
 
 import pytest
 
-from l1prune.runs.frontier import COLOURS, pareto
 from l1prune.runs.page import render
-from l1prune.runs.page.document import content, short_names
 from l1prune.runs.points import Point
 from l1prune.weights.report import Layer
 
@@ -80,26 +78,16 @@ def test_page_has_every_run_with_all_that_it_left() -> None:
     assert {run["name"] for run in found["runs"]} == {point.name for point in points}
     order = [run["nonzero"] for run in found["runs"]]
     assert order == sorted(order, reverse=True)
-    front = {point.name for point in pareto(points)}
-    assert {run["name"] for run in found["runs"] if run["best"]} == front
     for run in found["runs"]:
         point = next(point for point in points if point.name == run["name"])
-        assert (run["recipe"], run["accuracy"]) == (point.recipe, point.accuracy)
-        assert run["settings"] == {"seed": point.settings["seed"]}
+        assert (run["recipe"], run["figure"]) == (point.recipe, point.figure)
+        assert run["seed"] == point.settings["seed"]
         names = [(layer.name, layer.total, layer.nonzero) for layer in point.layers]
         network = found["networks"][run["network"]]
         assert [(n, total, left) for (n, _, total), left in zip(network, run["left"])] == names
         assert run["history"] == {"epoch": [0, 1], "loss": [0.123457, None]}
     networks = [[["a", "2×3", 6]], [["a", "2×3", 6], ["b", "4", 4]]]
     assert sorted(found["networks"]) == networks, "each once"
-
-
-def test_every_recipe_has_a_look_of_its_own_and_the_dense_network_always_the_same() -> None:
-    points = [Point(str(i), f"recipe {i}", 1, 0.5) for i in range(42)]
-    looks = content([*points, Point("d", "dense", 1, 0.5)])["recipes"]
-    assert looks.pop("dense") == {"colour": None, "symbol": "star"}
-    assert len({(look["colour"], look["symbol"]) for look in looks.values()}) == 42
-    assert {look["colour"] for look in looks.values()} == set(COLOURS)
 
 
 def test_same_runs_same_bytes_whatever_their_order() -> None:
@@ -146,16 +134,6 @@ def test_what_is_no_number_is_a_gap(x: float) -> None:
     point = Point("a", "l1", 1, 0.5, settings={"x": x}, history={"epoch": [0, 1], "loss": [1, x]})
     found = read(render([point, replace(point, settings={"x": 1.0})]))
     assert found["runs"][0]["history"]["loss"] == [1, None]
-
-
-def test_names_are_short_but_tell_settings_apart() -> None:
-    assert short_names(["a.lr", "b.lr", "b.c.lr", "lr", "seed"]) == [
-        "a.lr",
-        "b.lr",
-        "c.lr",
-        "lr",
-        "seed",
-    ]
 
 
 def test_no_run_is_no_page() -> None:

@@ -1,0 +1,231 @@
+"""Groups: a run is (recipe, size, seed); those that differ in the seed alone are one result.
+
+A recipe and a size are compared by the mean over seeds. What is best is chosen by validation, so
+that the test set, reported beside it, has had no say.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from l1prune.runs.costs import COSTS
+from l1prune.runs.monitor import Monitor
+from l1prune.runs.points import DENSE, Point
+from l1prune.runs.scale import Scale, times
+from l1prune.runs.settings import differing, in_short, is_seed, is_told, short_names
+from l1prune.runs.spread import Difference, Seed, Spread, difference
+
+ALIKE = 1.05
+"""By how many times the sizes of two groups may differ that are compared as equally small."""
+ASKED = "prune.threshold"
+"""Begins the settings that ask for a size."""
+
+
+@dataclass(frozen=True, eq=False)
+class Group:
+    """Runs that differ in their seeds alone.
+
+    Attributes:
+        recipe: of all.
+        points: at least one.
+        words: the settings that tell it from the other groups of its recipe, where size does not.
+    """
+
+    recipe: str
+    points: tuple[Point, ...]
+    words: tuple[str, ...] = ()
+
+    @property
+    def monitor(self) -> Monitor:
+        """What all are judged by."""
+        return self.points[0].monitor
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """What all were told, but for the seed; and what the first was."""
+        return self.points[0].settings
+
+    @property
+    def name(self) -> str:
+        """The recipe, and what else has to be said."""
+        return ", ".join([self.recipe, *self.words])
+
+    @cached_property
+    def nonzero(self) -> float:
+        """The mean of the weights left."""
+        return math.fsum(point.nonzero for point in self.points) / len(self.points)
+
+    @property
+    def prunable(self) -> int | None:
+        """How many weights there could be, where that is known."""
+        return self.points[0].prunable
+
+    @property
+    def times(self) -> str:
+        """How many times fewer weights than there could be."""
+        return times(self.prunable, self.nonzero)
+
+    @property
+    def tested(self) -> bool:
+        """Whether `figures` are of the test set."""
+        return all(point.tested for point in self.points)
+
+    @cached_property
+    def figures(self) -> dict[Seed, float]:
+        """The figure of each seed."""
+        return _by_seed(self.points, [point.figure for point in self.points])
+
+    @cached_property
+    def figure(self) -> Spread:
+        """Mean and standard error over the seeds."""
+        return Spread.of([*self.figures.values()])
+
+    @cached_property
+    def validation(self) -> Spread | None:
+        """The same of validation, where all have it."""
+        known = [point.validation for point in self.points if point.validation is not None]
+        if len(known) < len(self.points):
+            return None
+        return Spread.of([*_by_seed(self.points, known).values()])
+
+    @property
+    def judged(self) -> float:
+        """What it is chosen by: validation, where that is known."""
+        return (self.validation or self.figure).mean
+
+    @property
+    def costs(self) -> dict[str, float]:
+        """The mean of each cost, over the runs that were deployed."""
+        told = {name: [p.costs[name] for p in self.points if name in p.costs] for name in COSTS}
+        return {name: math.fsum(some) / len(some) for name, some in told.items() if some}
+
+    @property
+    def seeds(self) -> str:
+        """The seeds in short: "0–19", "0–2, 7"; without any, how many runs there are."""
+        known = [seed for seed in self.figures if isinstance(seed, int)]
+        more = len(self.figures) - len(known)
+        return ", ".join([*_ranges(known), *([f"{more} unknown"] if more and known else [])])
+
+    @property
+    def _task(self) -> tuple[Any, ...]:
+        # All parameters: which of them may go is the recipe's choice.
+        size = self.points[0].summary.get("params/total", self.prunable)
+        labels = ("labels.data", "labels.model")
+        return (self.monitor, size, *map(self.settings.get, labels))
+
+    def less(self, groups: Iterable[Group], recipe: str) -> Difference | None:
+        """How it differs from another recipe at the same size, or from the dense network.
+
+        Args:
+            groups: to look for it in. Of several the one that was told the most alike.
+            recipe: of which to look for.
+
+        Returns:
+            None: there is none, or this is it.
+        """
+        rivals = [group for group in groups if group.recipe == recipe and self._meets(group)]
+        if self.recipe == recipe or not rivals:
+            return None
+        nearest = max(rivals, key=lambda rival: (self._likeness(rival), -self._apart(rival)))
+        return difference(self.figures, nearest.figures)
+
+    def _meets(self, other: Group) -> bool:
+        alike = other.recipe == DENSE or self._apart(other) <= math.log(ALIKE)
+        return alike and (self._task, self.tested) == (other._task, other.tested)
+
+    def _apart(self, other: Group) -> float:
+        return abs(math.log(max(self.nonzero, 1) / max(other.nonzero, 1)))
+
+    def _likeness(self, other: Group) -> int:
+        return len(self._told & other._told)
+
+    @cached_property
+    def _told(self) -> set[tuple[str, str]]:
+        return {(key, repr(value)) for key, value in self.settings.items()}
+
+
+def groups_of(points: Sequence[Point]) -> list[Group]:
+    """The groups of some runs, most weights first, and of as many the worst.
+
+    Runs that say nothing of how they were set are of a group where their sizes are equal.
+
+    >>> runs = [Point(str(n), "l1", 9, n / 10, settings={"seed": n, "lr": 1}) for n in (1, 2, 3)]
+    >>> [group] = groups_of(runs)
+    >>> group.figure.mean, group.figure.count
+    (0.2, 3)
+    """
+    keys = [key for key in differing(points) if not is_seed(key)]
+    found: dict[tuple[Any, ...], list[Point]] = {}
+    for point in points:
+        told = tuple(repr(point.settings.get(key)) for key in keys)
+        size = None if point.settings else point.nonzero
+        found.setdefault((point.monitor, point.recipe, point.prunable, told, size), []).append(
+            point
+        )
+    groups = [Group(some[0].recipe, tuple(some)) for some in found.values()]
+    named = [
+        Group(group.recipe, group.points, words)
+        for group, words in zip(groups, _words(groups, keys), strict=True)
+    ]
+    return sorted(named, key=lambda g: (-g.nonzero, g.monitor.rank(g.figure.mean), g.name))
+
+
+def scales_of(points: Sequence[Point]) -> list[Scale]:
+    """A scale for each metric that the runs are judged by; the one of most runs first."""
+    figures: dict[Monitor, list[float]] = {}
+    for point in points:
+        given = (point.figure, point.judged)
+        figures.setdefault(point.monitor, []).extend(given)
+    order = sorted(figures, key=lambda monitor: (-len(figures[monitor]), monitor.name))
+    return [Scale.of(monitor, figures[monitor]) for monitor in order]
+
+
+def of_scale(points: Iterable[Point], scale: Scale) -> list[Point]:
+    """The runs that are judged by the metric of a scale."""
+    return [point for point in points if point.monitor == scale.monitor]
+
+
+def _words(groups: Sequence[Group], keys: Sequence[str]) -> list[tuple[str, ...]]:
+    """For each group what tells it from others of its recipe; what asks for a size goes by it."""
+    names = dict(zip(keys, short_names(keys), strict=True))
+    words: list[tuple[str, ...]] = []
+    for group in groups:
+        kin = [g for g in groups if (g.recipe, g.monitor) == (group.recipe, group.monitor)]
+        twins = [g for g in kin if f"{g.nonzero:.3g}" == f"{group.nonzero:.3g}"]
+        told = [
+            key
+            for key in keys
+            if len({repr(g.settings.get(key)) for g in (twins if _asks(key) else kin)}) > 1
+            and is_told(group.settings.get(key))
+        ]
+        words.append(tuple(f"{names[key]} {in_short(group.settings[key])}" for key in told))
+    return words
+
+
+def _asks(key: str) -> bool:
+    return key.startswith(ASKED)
+
+
+def _by_seed(points: Sequence[Point], values: Sequence[float]) -> dict[Seed, float]:
+    """The mean for each seed: a run that was made twice counts once."""
+    told: dict[Seed, list[float]] = {}
+    for point, value in zip(points, values, strict=True):
+        told.setdefault(point.name if point.seed is None else point.seed, []).append(value)
+    return {seed: math.fsum(some) / len(some) for seed, some in told.items()}
+
+
+def _ranges(seeds: Iterable[int]) -> list[str]:
+    runs: list[list[int]] = []
+    for seed in sorted(seeds):
+        if runs and seed == runs[-1][-1] + 1:
+            runs[-1].append(seed)
+        else:
+            runs.append([seed])
+    words: list[str] = []
+    for run in runs:
+        words += [f"{run[0]}–{run[-1]}"] if len(run) > 2 else map(str, run)
+    return words

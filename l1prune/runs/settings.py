@@ -1,0 +1,113 @@
+"""Settings: what runs were told, by dotted names, and which of it tells them apart."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+from l1prune.checks import flat, is_number
+
+SEED = "seed"
+
+
+class Told(Protocol):
+    """What was told something: a run, or a group of them."""
+
+    @property
+    def recipe(self) -> str:
+        """How it was pruned."""
+        ...
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """What it was told, by dotted names."""
+        ...
+
+
+def settings(config: Mapping[str, Any]) -> dict[str, Any]:
+    """What can change the result of a run, flat: not who took notes, nor where.
+
+    >>> settings({"run_dir": "a", "seed": 3, "data": {"path": "a/b", "shape": [1, 8, 8]}})
+    {'seed': 3, 'data.shape': '[1, 8, 8]'}
+    """
+    place = str(config.get("run_dir") or "")
+    return {
+        key: _plain(value)
+        for key, value in flat(config).items()
+        if not key.startswith("logger.") and not (place and place in str(value))
+    }
+
+
+def differing(points: Sequence[Told]) -> list[str]:
+    """The settings that tell runs apart, beyond what their recipe says; the seed last.
+
+    Of settings that always change together the shortest name is enough. A setting of pruning that
+    is the same in all runs of a recipe goes by the recipe's name.
+
+    >>> from l1prune.runs.points import Point
+    >>> runs = [Point("a", "l1", 1, 0.9, settings={"seed": n, "data.seed": n}) for n in (0, 1)]
+    >>> differing(runs)
+    ['seed']
+    """
+    keys = {key for point in points for key in point.settings}
+    chosen: dict[tuple[str, ...], str] = {}
+    for key in sorted(keys, key=lambda key: (key != SEED, key.count("."), key)):
+        column = tuple(
+            repr(point.settings[key]) if key in point.settings else "" for point in points
+        )
+        by_recipe = {(point.recipe, value) for point, value in zip(points, column, strict=True)}
+        recipes = len({recipe for recipe, _ in by_recipe})
+        told = key.startswith(("prune.", "labels.prune")) and len(by_recipe) == recipes
+        if len(set(column)) > 1 and not told:
+            chosen.setdefault(column, key)
+    return sorted(chosen.values(), key=lambda key: (key == SEED, not key.startswith("prune.")))
+
+
+def is_seed(key: str) -> bool:
+    """Whether a setting is the seed of something: what makes of one run many.
+
+    >>> is_seed("data.seed"), is_seed("seeded")
+    (True, False)
+    """
+    return key.rpartition(".")[2] == SEED
+
+
+def short_names(keys: Sequence[str]) -> list[str]:
+    """As little of each setting's name as tells it from the others.
+
+    >>> short_names(["seed", "prune.threshold.sparsity", "model.lr", "data.lr"])
+    ['seed', 'sparsity', 'model.lr', 'data.lr']
+    """
+    names: dict[str, str] = {}
+    parts = {key: key.split(".") for key in keys}
+    for n in range(1, max(map(len, parts.values()), default=0) + 1):
+        ends = {key: ".".join(words[-n:]) for key, words in parts.items()}
+        counts = Counter(ends.values())
+        names |= {key: end for key, end in ends.items() if counts[end] == 1}
+        parts = {key: words for key, words in parts.items() if key not in names}
+    return [names.get(key, key) for key in keys]
+
+
+def is_told(value: Any) -> bool:
+    """Whether a setting was given a value: not left to its default.
+
+    >>> is_told(0), is_told("None")
+    (True, False)
+    """
+    return value is not None and value != "None"
+
+
+def in_short(value: Any) -> str:
+    """A setting's value as people read it: numbers with four digits that count.
+
+    >>> in_short(0.1 + 0.2), in_short(30), in_short("L1()"), in_short(2.5e-05)
+    ('0.3', '30', 'L1()', '2.5e-05')
+    """
+    if is_number(value) and not isinstance(value, int):
+        return f"{value:.4g}"
+    return str(value)
+
+
+def _plain(value: Any) -> Any:
+    return value if isinstance(value, (bool, int, float)) else str(value)

@@ -1,0 +1,182 @@
+"""Tables of runs: as Markdown that also reads well as it is, and as CSV with every digit."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from l1prune.runs.costs import COSTS
+from l1prune.runs.escapes import cell, markdown
+from l1prune.runs.frontier import pareto
+from l1prune.runs.groups import Group, groups_of, of_scale, scales_of
+from l1prune.runs.points import DENSE, Point
+from l1prune.runs.scale import Scale
+from l1prune.runs.settings import differing
+
+MEANS = "Mean ± standard error over seeds"
+BEST = "* no other is as good on {data} with fewer weights, or better with as many."
+
+
+def table(points: Sequence[Point], against: str = DENSE) -> str:
+    """A Markdown table of recipes and sizes, each with its mean over seeds; most weights first.
+
+    It can be printed: what runs and recipes are called is neither markup nor moves a cursor. Runs
+    that are judged by different metrics come in a table for each.
+
+    Args:
+        points: the runs.
+        against: the recipe that the others are compared with, seed by seed.
+
+    >>> print(table([Point("a", "l1", 1000, 0.9), Point("b", "l1", 2000, 0.8)]))
+    | recipe | weights | fewer | runs | test accuracy | best |
+    | :----- | ------: | ----: | ---: | ------------: | ---: |
+    | l1     |   2,000 |       |    1 |       80.00 % |      |
+    | l1     |   1,000 |       |    1 |       90.00 % |    * |
+    <BLANKLINE>
+    * no other is as good on test with fewer weights, or better with as many.
+    """
+    return _by_metric(points, lambda some, scale: _groups(some, scale, against))
+
+
+def runs_table(points: Sequence[Point]) -> str:
+    """A Markdown table of all runs, most weights first, with the folder that each is in.
+
+    >>> print(runs_table([Point("a", "l1", 1000, 0.9, {"seed": 3})]))
+    | recipe | weights | fewer | seed | test accuracy | best | run |
+    | :----- | ------: | ----: | ---: | ------------: | ---: | :-- |
+    | l1     |   1,000 |       |    3 |       90.00 % |    * | a   |
+    """
+    return _by_metric(points, _runs)
+
+
+def csv_table(points: Sequence[Point]) -> str:
+    """A CSV table of runs, as exact as they were written: figures, and settings that differ.
+
+    A text that a spreadsheet would run as a formula begins with an apostrophe.
+
+    >>> summary = {"test/accuracy": 0.9, "params/nonzero": 10}
+    >>> print(csv_table([Point("a", "l1", 10, 0.9, summary)]), end="")
+    run,recipe,best,test/accuracy,params/nonzero
+    a,l1,1,0.9,10
+    """
+    front = {id(p) for scale in scales_of(points) for p in best_runs(of_scale(points, scale))}
+    figures = list(dict.fromkeys(key for point in points for key in point.summary))
+    costs = [name for name in COSTS if any(name in point.costs for point in points)]
+    figures += [name for name in costs if name not in figures]
+    settings = [key for key in differing(points) if key not in figures]
+    lines = io.StringIO()
+    writer = csv.writer(lines, lineterminator="\n")
+    writer.writerow(map(cell, ["run", "recipe", "best", *figures, *settings]))
+    for p in _in_order(points):
+        told = [p.summary.get(key, p.costs.get(key, "")) for key in figures]
+        told += [p.settings.get(key, "") for key in settings]
+        writer.writerow(map(cell, [p.name, p.recipe, int(id(p) in front), *told]))
+    return lines.getvalue()
+
+
+def best_runs(points: Sequence[Point]) -> list[Point]:
+    """The runs of the groups that are the best trade-offs; all are judged by one metric."""
+    return [point for group in pareto(groups_of(points)) for point in group.points]
+
+
+def heading(tested: Iterable[bool], scale: Scale) -> str:
+    """What the figures are of: the test set, or validation; or some of one, some of the other.
+
+    >>> from l1prune.runs.monitor import Monitor
+    >>> heading([True], Scale(Monitor(), True))
+    'test accuracy'
+    """
+    known = set(tested)
+    data = "" if len(known) > 1 else "test " if True in known else "validation "
+    return data + scale.monitor.words
+
+
+def _by_metric(points: Sequence[Point], make: Any) -> str:
+    scales = scales_of(points)
+    parts = []
+    for scale in scales:
+        text = make(of_scale(points, scale), scale)
+        end = "higher" if scale.monitor.mode == "max" else "lower"
+        title = f"Judged by {markdown(scale.monitor.name)}, {end} is better:\n\n"
+        parts.append((title if len(scales) > 1 else "") + text)
+    return "\n\n".join(parts)
+
+
+def _groups(points: Sequence[Point], scale: Scale, against: str) -> str:
+    groups = groups_of(points)
+    best = pareto(groups)
+    data = "validation" if any(group.validation for group in groups) else "test"
+    less = [group.less(groups, against) for group in groups]
+    of_runs = any(p.seed is None for p in points)
+    points_of = " (points)" if scale.percent else ""
+    columns: list[tuple[str, Sequence[str]]] = [
+        ("recipe", [markdown(group.name) for group in groups]),
+        ("weights", [f"{group.nonzero:,.0f}" for group in groups]),
+        ("fewer", [group.times for group in groups]),
+        ("runs" if of_runs else "seeds",
+         [f"{len(g.points)}" if of_runs else g.seeds for g in groups]),
+        (heading((g.tested for g in groups), scale), [_figure(g, scale) for g in groups]),
+        ("validation", [_validation(g, scale) for g in groups]),
+        (f"− {markdown(against)}{points_of}",
+         [scale.difference(d.spread) if d else "" for d in less]),
+        ("best", ["*" if group in best else "" for group in groups]),
+    ]  # fmt: skip
+    if all(len(group.points) == 1 for group in groups):
+        columns.append(("run", [markdown(group.points[0].name) for group in groups]))
+    unpaired = any(d and not d.paired for d in less)
+    notes = []
+    if any(len(group.figures) > 1 for group in groups):
+        how = "where seeds are shared, seed by seed" if unpaired else "seed by seed"
+        notes.append(f"{MEANS}; differences {how}." if any(less) else f"{MEANS}.")
+    return "\n".join([_aligned(columns, left=1), "", *notes, BEST.format(data=data)])
+
+
+def _runs(points: Sequence[Point], scale: Scale) -> str:
+    points, front = _in_order(points), {id(point) for point in best_runs(points)}
+    columns: list[tuple[str, Sequence[str]]] = [
+        ("recipe", [markdown(p.recipe) for p in points]),
+        ("weights", [f"{p.nonzero:,}" for p in points]),
+        ("fewer", [p.times for p in points]),
+        ("seed", ["" if p.seed is None else f"{p.seed}" for p in points]),
+        (heading((p.tested for p in points), scale), [scale.shown(p.figure) for p in points]),
+        ("validation", ["" if p.validation is None or not p.tested else scale.shown(p.validation)
+                        for p in points]),
+        ("best", ["*" if id(p) in front else "" for p in points]),
+        ("run", [markdown(p.name) for p in points]),
+    ]  # fmt: skip
+    return _aligned(columns, left=1, last_left=True)
+
+
+def _figure(group: Group, scale: Scale) -> str:
+    return scale.spread(group.figure)
+
+
+def _validation(group: Group, scale: Scale) -> str:
+    known = group.validation if group.tested else None
+    return scale.spread(known) if known else ""
+
+
+def _in_order(points: Sequence[Point]) -> list[Point]:
+    return sorted(points, key=lambda p: (-p.nonzero, p.monitor.rank(p.figure), p.name))
+
+
+def _aligned(
+    columns: Sequence[tuple[str, Sequence[str]]], left: int, last_left: bool = False
+) -> str:
+    """Markdown of the columns that have something in them."""
+    shown = [(name, cells) for name, cells in columns if any(cells) or name in ("fewer", "best")]
+    rows = [
+        [name for name, _ in shown],
+        *map(list, zip(*(cells for _, cells in shown), strict=True)),
+    ]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    sides = ["<" if n < left else ">" for n in range(len(widths))]
+    if last_left:
+        sides[-1] = "<"
+    rule = [":" + "-" * (w - 1) if s == "<" else "-" * (w - 1) + ":"
+            for s, w in zip(sides, widths, strict=True)]  # fmt: skip
+    rows.insert(1, rule)
+    lines = [" | ".join(map("{:{}{}}".format, row, sides, widths)) for row in rows]
+    return "\n".join(f"| {line} |" for line in lines)

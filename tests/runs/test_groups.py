@@ -1,0 +1,107 @@
+"""A group is what differs in the seed alone: its mean, its best by validation, its difference."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from l1prune.runs.frontier import pareto
+from l1prune.runs.groups import Group, groups_of, of_scale, scales_of
+from l1prune.runs.monitor import Monitor
+from l1prune.runs.points import Point
+
+MSE = Monitor("val/mse", "min")
+
+
+def run(recipe: str, seed: int, sparsity: float, figure: float, **more: Any) -> Point:
+    told = {"prune.threshold.sparsity": sparsity} if recipe != "dense" else {}
+    counts = {"params/prunable": 1000, "params/total": 1010, "seed": seed}
+    settings = {"seed": seed, "data.seed": seed, **told, **more.pop("settings", {})}
+    left = round(1000 * (1 - sparsity))
+    name = f"{recipe}/{sparsity}/{seed}"
+    return Point(name, recipe, left, figure, counts, settings, **more)
+
+
+def named(groups: list[Group]) -> list[tuple[str, float, str]]:
+    return [(group.name, group.nonzero, group.seeds) for group in groups]
+
+
+def test_runs_that_differ_in_the_seed_alone_are_one_result() -> None:
+    points = [run("l1", n, s, 0.9 + n / 100) for n in range(3) for s in (0.9, 0.98)]
+    points += [run("dense", n, 0, 0.95) for n in (0, 1, 5)]
+    groups = groups_of(points)
+    assert named(groups) == [("dense", 1000, "0, 1, 5"), ("l1", 100, "0–2"), ("l1", 20, "0–2")]
+    assert groups[1].figure.mean == pytest.approx(0.91)
+    assert groups[1].figure.error == pytest.approx(0.01 / 3**0.5)
+
+
+def test_what_was_set_otherwise_is_another_result_and_says_so() -> None:
+    points = [
+        run("l1", n, 0.9, 0.9, settings={"model.lr": lr}) for n in (0, 1) for lr in (0.1, 0.2)
+    ]
+    assert [name for name, _, _ in named(groups_of(points))] == ["l1, lr 0.1", "l1, lr 0.2"]
+
+
+def test_sizes_that_a_budget_found_are_one_result() -> None:
+    points = [Point(str(n), "budget", left, 0.9, {"seed": n}, {"seed": n, "lr": 1})
+              for n, left in enumerate((10, 20, 60))]  # fmt: skip
+    [group] = groups_of(points)
+    assert group.nonzero == 30 and group.seeds == "0–2"
+
+
+def test_a_run_that_was_made_twice_counts_once() -> None:
+    points = [run("l1", 0, 0.9, 0.8), run("l1", 0, 0.9, 0.8), run("l1", 1, 0.9, 0.9)]
+    [group] = groups_of(points)
+    assert group.figure.count == 2 and group.figure.mean == pytest.approx(0.85)
+
+
+def test_runs_without_settings_are_grouped_by_their_size() -> None:
+    points = [
+        Point("a", "pruned", 5, 0.5),
+        Point("b", "pruned", 5, 0.7),
+        Point("c", "pruned", 6, 0.5),
+    ]
+    assert [(g.nonzero, g.figure.count) for g in groups_of(points)] == [(6, 1), (5, 2)]
+
+
+def test_the_best_are_chosen_by_validation_whatever_the_test_set_says() -> None:
+    good = run("l1", 0, 0.9, 0.5, validation=0.9)
+    lucky = run("gradual", 0, 0.9, 0.99, validation=0.8)
+    [best] = pareto(groups_of([good, lucky]))
+    assert best.recipe == "l1" and best.figure.mean == 0.5
+
+
+def test_differences_are_paired_by_seed_at_the_same_size() -> None:
+    points = [run("l1", n, s, 0.9 + n / 10) for n in range(3) for s in (0.9, 0.98)]
+    points += [run("gradual", n, s, 0.8 + n / 10) for n in range(3) for s in (0.9, 0.98)]
+    points += [run("dense", n, 0, 1 + n / 10) for n in range(3)]
+    groups = groups_of(points)
+    found = {(g.recipe, g.nonzero): g.less(groups, "gradual") for g in groups}
+    for size in (100, 20):
+        less = found["l1", size]
+        assert less and less.paired and less.spread.mean == pytest.approx(0.1)
+        assert less.spread.error == pytest.approx(0, abs=1e-12)
+    assert found["gradual", 100] is None and found["dense", 1000] is None
+    dense = [group.less(groups, "dense") for group in groups]
+    means = [less and round(less.spread.mean, 9) for less in dense]
+    assert means == [None, -0.2, -0.1, -0.2, -0.1]
+
+
+def test_other_data_and_other_metrics_are_not_compared() -> None:
+    ours = run("l1", 0, 0.9, 0.9, settings={"labels.data": "digits"})
+    for other in (
+        run("dense", 0, 0, 0.9, settings={"labels.data": "mnist"}),
+        run("dense", 0, 0, 0.9, settings={"labels.data": "digits"}, monitor=MSE),
+        run("dense", 0, 0, 0.9, settings={"labels.data": "digits"}, tested=False),
+    ):
+        groups = groups_of([ours, other])
+        assert [group.less(groups, "dense") for group in groups] == [None, None]
+
+
+def test_each_metric_has_its_scale_the_one_of_most_runs_first() -> None:
+    points = [run("l1", 0, 0.9, 0.9), *(run("l1", n, 0.9, 7, monitor=MSE) for n in range(2))]
+    mse, accuracy = scales_of(points)
+    assert (mse.monitor, mse.percent, accuracy.percent) == (MSE, False, True)
+    assert of_scale(points, accuracy) == points[:1]
+    assert len(groups_of(points)) == 2

@@ -1,0 +1,87 @@
+"""Tables say what the runs came to: means with their errors, what is best, every digit in CSV."""
+
+from __future__ import annotations
+
+import csv
+
+from l1prune.runs.monitor import Monitor
+from l1prune.runs.points import Point
+from l1prune.runs.tables import csv_table, runs_table, table
+
+SUMMARY = {"params/prunable": 1000, "params/total": 1000}
+
+
+def run(recipe: str, seed: int, left: int, figure: float, validation: float) -> Point:
+    told = {"seed": seed, "prune.threshold.sparsity": 1 - left / 1000}
+    summary = SUMMARY | {"seed": seed}
+    return Point(f"{recipe}/{seed}", recipe, left, figure, summary, told, validation=validation)
+
+
+def rows(text: str) -> list[list[str]]:
+    lines = [line for line in text.splitlines() if line.startswith("|")]
+    assert len({len(line) for line in lines}) == 1, "columns are aligned"
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+
+
+def test_a_row_is_a_recipe_and_a_size_with_mean_spread_and_difference() -> None:
+    points = [run("dense", n, 1000, 0.95 + n / 100, 0.9) for n in range(3)]
+    points += [run("l1", n, 100, 0.93 + n / 100, 0.8) for n in range(3)]
+    points += [run("magnitude", n, 100, 0.99, 0.7) for n in range(3)]
+    header, _, *found = rows(table(points))
+    assert header == [
+        "recipe", "weights", "fewer", "seeds", "test accuracy", "validation",
+        "− dense (points)", "best",
+    ]  # fmt: skip
+    assert found == [
+        ["dense", "1,000", "1.0×", "0–2", "96.00 ± 0.58 %", "90.00 ± 0.00 %", "", "*"],
+        ["l1", "100", "10.0×", "0–2", "94.00 ± 0.58 %", "80.00 ± 0.00 %", "−2.00 ± 0.00", "*"],
+        ["magnitude", "100", "10.0×", "0–2", "99.00 ± 0.00 %", "70.00 ± 0.00 %",
+         "+3.00 ± 0.58", ""],
+    ]  # fmt: skip
+    against = rows(table(points, "magnitude"))
+    assert [row[6] for row in against] == [
+        "− magnitude (points)",
+        "-" * 19 + ":",
+        "",
+        "−5.00 ± 0.58",
+        "",
+    ]
+
+
+def test_every_run_has_a_row_with_its_seed_and_folder() -> None:
+    points = [run("l1", n, 100, 0.93 + n / 100, 0.8) for n in range(2)]
+    assert rows(runs_table(points))[2:] == [
+        ["l1", "100", "10.0×", "0", "93.00 %", "80.00 %", "*", "l1/0"],
+        ["l1", "100", "10.0×", "1", "94.00 %", "80.00 %", "*", "l1/1"],
+    ]
+
+
+def test_an_error_is_in_its_own_unit_and_best_where_it_is_lowest() -> None:
+    mse = Monitor("val/mse", "min")
+    points = [Point("a", "l1", 5, 0.0312345, monitor=mse), Point("b", "l2", 5, 1.5, monitor=mse)]
+    text = table(points)
+    assert "%" not in text and "points" not in text
+    assert [(row[0], row[4], row[5]) for row in rows(text)[2:]] == [
+        ("l2", "1.5", ""),
+        ("l1", "0.03123", "*"),
+    ]
+
+
+def test_different_metrics_have_a_table_each() -> None:
+    mse = Monitor("val/mse", "min")
+    text = table([Point("a", "l1", 5, 0.5), Point("b", "l1", 5, 0.5, monitor=mse)])
+    accuracy, error = text.split("Judged by ")[1:]
+    assert accuracy.startswith("val/accuracy, higher is better:") and "50.00 %" in accuracy
+    assert error.startswith("val/mse, lower is better:") and "%" not in error
+
+
+def test_csv_keeps_every_figure_as_it_was_and_the_settings_that_differ() -> None:
+    awkward = 'a, "b"'
+    points = [
+        Point("a", "l1", 10, 0.9, {"val/accuracy": 0.123456, "seed": 0}, {"seed": 0, "lr": 0.1}),
+        Point(awkward, "l1", 20, 0.8, {"seed": 1}, {"seed": 1, "lr": 0.2, "hold": 0.6}),
+    ]
+    worse, best = csv.DictReader(csv_table(points).splitlines())
+    assert best["val/accuracy"] == "0.123456" and worse["val/accuracy"] == ""
+    assert (best["best"], best["lr"], best["seed"]) == ("1", "0.1", "0")
+    assert (worse["run"], worse["best"], worse["lr"], worse["seed"]) == (awkward, "0", "0.2", "1")
