@@ -1,9 +1,13 @@
-"""Place: where the configuration is, and by what name a command was called."""
+"""Place: where the configuration is, and how a command was called, to call one again."""
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
+from typing import Any
+
+from hydra.core.hydra_config import HydraConfig
 
 PACKAGE = Path(__file__).parents[1]
 
@@ -34,3 +38,16 @@ def program(command: str) -> list[str]:
     if called.parent == Path(__file__).parent:
         return ["l1prune", command]
     return ["python", str(called.with_name(f"{command}.py"))]
+
+
+def own_folder() -> list[str]:
+    """The folder of configurations of one's own, as it was given."""
+    sources: Any = HydraConfig.get().runtime.config_sources
+    given = [str(one.path) for one in sources if one.provider == "command-line"]
+    return ["--config-dir", os.path.relpath(given[0])] if given else []
+
+
+def trusted() -> list[str]:
+    """What deploy has to be told, to call what `conf/` does not name."""
+    given: Any = HydraConfig.get().overrides.task
+    return [*own_folder(), *(one for one in given if "_target_=" in one and one[0] not in "+~")]

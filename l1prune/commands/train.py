@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import logging
-import os
 import shlex
-import sys
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,8 +14,6 @@ import hydra
 import lightning as L
 import torch
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import InstantiationException
-from hydra.types import RunMode
 from hydra.utils import instantiate
 from lightning.pytorch.callbacks import Timer
 from omegaconf import DictConfig, OmegaConf
@@ -29,7 +24,6 @@ from omegaconf.errors import (
 )
 from torch import Tensor, nn
 
-from l1prune.checks import DivergenceError
 from l1prune.commands.parts import (
     find_monitor,
     find_own_modules,
@@ -41,7 +35,8 @@ from l1prune.commands.parts import (
     network_of,
     without,
 )
-from l1prune.commands.place import CONF, program
+from l1prune.commands.place import CONF, program, trusted
+from l1prune.commands.refusals import failing, refusing, resumable, unless_refused
 from l1prune.deploy.inputs import Arguments, first_call
 from l1prune.deploy.outlook import outlook
 from l1prune.runs import sweep, wandb
@@ -77,6 +72,8 @@ def train(config: DictConfig, folder: RunFolder) -> None:
     with refusing(Exception):
         settings = resolved(config)
         torch.set_num_threads(config.threads)
+        if 0 in (config.trainer.get("max_epochs"), config.trainer.get("max_steps")):
+            raise no_training(config)
         if not folder.begin(settings):
             print(f"{folder.path} has this run already: {in_words(folder.summary())}")
             return
@@ -93,13 +90,18 @@ def train(config: DictConfig, folder: RunFolder) -> None:
         ):
             run.trainer.fit(run.model, run.data, ckpt_path=folder.last)
             if not run.trainer.global_step:
-                raise ValueError(
-                    f"trainer.max_epochs={config.trainer.max_epochs}, "
-                    f"trainer.max_steps={config.trainer.max_steps}: that is no training at all; "
-                    "give at least one epoch"
-                )
+                raise no_training(config)
         with resumable(folder):
             finish(run, folder, config.seed)
+
+
+def no_training(config: DictConfig) -> ValueError:
+    """What to say of a run without a step."""
+    return ValueError(
+        f"trainer.max_epochs={config.trainer.get('max_epochs')}, "
+        f"trainer.max_steps={config.trainer.get('max_steps')}: that is no training at all; "
+        "give at least one epoch"
+    )
 
 
 def resolved(config: DictConfig) -> Any:
@@ -211,7 +213,7 @@ def finish(run: Run, folder: RunFolder, seed: int) -> None:
     if is_first():
         print(f"\n{folder.path} has everything this run leaves.\n\n{report}\n{in_words(summary)}")
         if run.pruning and calls:
-            command = shlex.join([*program("deploy"), str(folder.path)])
+            command = shlex.join([*program("deploy"), str(folder.path), *trusted()])
             print(f"deploy: {outlook(network, calls[0])}; {command} writes it")
 
 
@@ -254,57 +256,6 @@ def silence_advice() -> None:
         warnings.filterwarnings("ignore", message, kind)
 
 
-@contextmanager
-def refusing(
-    *kinds: type[Exception], trained: Callable[[], bool] = lambda: False
-) -> Iterator[None]:
-    """End the program with the message alone when the input is wrong.
-
-    Once a step is trained an error is no longer about the input, and keeps its traceback;
-    HYDRA_FULL_ERROR=1 keeps it always.
-    """
-    try:
-        yield
-    except kinds as error:
-        if trained() or os.environ.get("HYDRA_FULL_ERROR") == "1":
-            raise
-        cause: BaseException = error
-        while isinstance(cause, InstantiationException) and cause.__cause__:
-            cause = cause.__cause__
-        raise sweep.Refusal(f"Cannot train like this: {cause}") from None
-
-
-@contextmanager
-def failing(folder: RunFolder) -> Iterator[None]:
-    """End the program with the message alone when training diverged, or the disk failed it.
-
-    HYDRA_FULL_ERROR=1 keeps the traceback.
-    """
-    try:
-        yield
-    except (DivergenceError, OSError) as error:
-        if os.environ.get("HYDRA_FULL_ERROR") == "1":
-            raise
-        advice = (
-            "try a lower learning rate, in another folder"
-            if isinstance(error, DivergenceError)
-            else "when that is put right, the same command goes on from what was saved last"
-        )
-        raise sweep.Refusal(f"The run in {folder.path} has stopped: {error}; {advice}") from None
-
-
-@contextmanager
-def unless_refused(folder: RunFolder) -> Iterator[None]:
-    """Leave nothing behind of a run that was refused: a sweep notes there why, so it stays."""
-    try:
-        yield
-    except sweep.Refusal:
-        if is_first() and HydraConfig.get().mode != RunMode.MULTIRUN:
-            wandb.abandon()
-            folder.discard()
-        raise
-
-
 def note_parameters(trainer: L.Trainer, report: SparsityReport) -> None:
     """Let a dense run appear beside pruned ones, whose callback notes its own parameters."""
     loggers.define_axes(trainer.loggers)
@@ -312,21 +263,6 @@ def note_parameters(trainer: L.Trainer, report: SparsityReport) -> None:
         logger.log_metrics({"params/nonzero": float(report.nonzero)}, step=0)
 
 
-@contextmanager
-def resumable(folder: RunFolder) -> Iterator[None]:
-    """Say how to go on when the run is interrupted."""
-    try:
-        yield
-    except (KeyboardInterrupt, SystemExit):
-        where = f"hydra.run.dir={folder.path}"
-        options = [o for o in HydraConfig.get().overrides.task if o != where]
-        command = shlex.join([*program("train"), *options, where])
-        if is_first():
-            print(f"\nStopped. To go on: {command}", file=sys.stderr)
-        raise
-
-
-if (
-    __name__ == "__main__"
-):  # as Lightning starts it again, for the other processes of `l1prune train`
+# Lightning starts this file again, for the other processes of `l1prune train`.
+if __name__ == "__main__":
     main()
