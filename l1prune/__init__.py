@@ -62,6 +62,8 @@ if TYPE_CHECKING:
     from l1prune.runs.record import RunRecord as RunRecord
     from l1prune.training.callback import L1Pruning as L1Pruning
     from l1prune.training.follow import Follow as Follow
+    from l1prune.training.pruning import Pruning as Pruning
+    from l1prune.training.pruning import PruningRun as PruningRun
     from l1prune.training.resume.last import LastCheckpoint as LastCheckpoint
     from l1prune.training.resume.last import last_checkpoint as last_checkpoint
     from l1prune.training.resume.loader import ResumableLoader as ResumableLoader
@@ -104,6 +106,7 @@ ROOMS = {
     "runs.path": "PathCheckpoint",
     "runs.record": "RunRecord",
     "training.callback": "L1Pruning",
+    "training.pruning": "Pruning PruningRun",
     "training.rounds": "rounds",
     "training.follow": "Follow",
     "training.resume.last": "LastCheckpoint last_checkpoint",

@@ -123,6 +123,13 @@ def test_below_training_nothing_needs_lightning() -> None:
     assert done.returncode == 0, done.stderr
 
 
+def test_a_loop_of_ones_own_needs_no_lightning() -> None:
+    program = "import sys; sys.modules['lightning'] = None; import l1prune; l1prune.Pruning(); "
+    program += "assert not any('lightning' in name for name, m in sys.modules.items() if m)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
 def test_without_lightning_what_needs_it_says_so() -> None:
     program = "import sys; sys.modules['lightning'] = None; import l1prune; l1prune.L1Pruning"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.utils import prune
 
 from l1prune.cuts.plans import Plan
@@ -163,6 +163,14 @@ def hold_saved_(state: Mapping[str, Any], masks: Mapping[str, Tensor]) -> None:
             continue
         if saved.shape == mask.shape:
             mask_(saved, mask.to(saved.device))
+
+
+@torch.no_grad()
+def hold_copy_(copy: nn.Module, masks: Mapping[str, Tensor]) -> None:
+    """Write the zeros into another copy of the model, in place, on whatever device it is."""
+    for name, parameter in copy.named_parameters():
+        if name in masks:
+            mask_(local(parameter), local(masks[name]).to(parameter.device))
 
 
 @torch.no_grad()

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from l1prune.cuts.thresholds import Threshold
-from l1prune.penalties import Penalty
+from l1prune.penalties import Penalty, is_separable
 from l1prune.penalties.joint import JointPenalty
 from l1prune.weights.shards import is_sharded, local, part_of
 from l1prune.weights.targets import Target
@@ -122,3 +122,17 @@ def _by_unit(mask: Tensor, units: Tensor) -> Tensor:
     """Which units are there still: the mask reduced over the dimensions that a unit spans."""
     spans = [d for d in range(mask.ndim) if units.shape[d] != mask.shape[d]]
     return mask.amax(spans, keepdim=True) if spans else mask
+
+
+def check_units(targets: Sequence[Target], penalty: Penalty) -> None:
+    """Refuse penalties whose units would be split between processes.
+
+    Raises:
+        ValueError: a weight is sharded, and the penalty looks at more than one entry at a time.
+    """
+    sharded = [target.name for target in targets if is_sharded(target.parameter)]
+    if sharded and not is_separable(penalty):
+        raise ValueError(
+            f"penalty={penalty!r} presses groups of weights, and {sharded[0]} is sharded over "
+            "processes, which would split groups; use strategy='ddp', or L1()"
+        )

@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 import lightning.pytorch as pl
-import torch
 from lightning.pytorch import callbacks as lightning_callbacks
 from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor, nn
 
+from l1prune.cuts.masks import hold_copy_
 from l1prune.training.lightning import average_of, keeps_average
-from l1prune.weights.bits import mask_
-from l1prune.weights.shards import local
 
 # By name: older versions of Lightning lack the first. The EMA callback is one of its subclasses.
 NAMES = ("WeightAveraging", "StochasticWeightAveraging")
@@ -57,7 +55,6 @@ def names_of(callbacks: Iterable[pl.Callback]) -> list[str]:
     return [type(callback).__name__ for callback in callbacks if isinstance(callback, AVERAGING)]
 
 
-@torch.no_grad()
 def hold_averages_(callbacks: Iterable[pl.Callback], masks: Mapping[str, Tensor]) -> None:
     """Write the zeros into the averaged copies, in place, on whatever device they are.
 
@@ -68,6 +65,4 @@ def hold_averages_(callbacks: Iterable[pl.Callback], masks: Mapping[str, Tensor]
         masks: True where a weight stays, by the weight's name in the model.
     """
     for average in find_averages(callbacks):
-        for name, parameter in average.named_parameters():
-            if name in masks:
-                mask_(local(parameter), local(masks[name]).to(parameter.device))
+        hold_copy_(average, masks)

@@ -18,7 +18,7 @@ from l1prune.penalties import Penalty
 from l1prune.pressure.forms import Form
 from l1prune.pressure.schedules import ByPasses, Schedule
 from l1prune.training import loggers, strategies
-from l1prune.training.criterion import RunCriterion
+from l1prune.training.clock import TrainerClock
 from l1prune.training.lightning import callbacks_of
 from l1prune.training.recipe import as_recipe
 from l1prune.training.resume import checkpoints
@@ -27,8 +27,8 @@ from l1prune.training.resume.loader import load_states
 from l1prune.training.run import Run
 from l1prune.training.session import Session
 from l1prune.training.spawn import Original
-from l1prune.training.stages import Stages
 from l1prune.training.strength import Controller
+from l1prune.training.trainer import TrainerLoop
 from l1prune.weights.report import SparsityReport
 from l1prune.weights.rules import Rules
 
@@ -103,12 +103,7 @@ class L1Pruning(Original, pl.Callback):
         """Forget the last run."""
         self._session: Session | None = None
         self.report: SparsityReport | None = None
-        self.run = Run(
-            rounds=len(self.recipe.prune_at),
-            strength=self.recipe.begin_strength(),
-            stages=Stages(self.recipe.plan),
-            criterion=RunCriterion(self.recipe.criterion),
-        )
+        self.run = Run.of(self.recipe, TrainerClock())
 
     @property
     def phase(self) -> str:
@@ -181,15 +176,18 @@ class L1Pruning(Original, pl.Callback):
         self._session, self._started = self._begin(trainer, pl_module), False
         loggers.define_axes(trainer.loggers)
 
+    def _loop(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> TrainerLoop:
+        return TrainerLoop(trainer, pl_module, self.run.clock)
+
     def _begin(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> Session:
-        return Session(self.recipe, self.run, pl_module, callbacks_of(trainer))
+        return Session(self.recipe, self.run, self._loop(trainer, pl_module))
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if self._resumed:  # since the fit began, where the strategy loads that late
             self._session = self._begin(trainer, pl_module)
         self._resumed, self._started = False, True
         load_states(trainer)
-        self._fitting.begin(trainer, pl_module)
+        self._fitting.begin(self._loop(trainer, pl_module))
 
     # ---- the run goes on
 
@@ -197,10 +195,10 @@ class L1Pruning(Original, pl.Callback):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
     ) -> None:
         self.run.randomness.go_on()
-        self._fitting.begin_batch(trainer, pl_module, first_of_epoch=batch_idx == 0)
+        self._fitting.begin_batch(self._loop(trainer, pl_module), first_of_epoch=batch_idx == 0)
 
     def on_after_backward(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self._fitting.after_backward(trainer, pl_module)
+        self._fitting.after_backward(self._loop(trainer, pl_module))
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any
@@ -228,9 +226,9 @@ class L1Pruning(Original, pl.Callback):
         if self._session is None or not (fitting or ours):
             return
         if batch_idx == 0:
-            self._session.begin_evaluation(trainer, pl_module)
+            self._session.begin_evaluation(self._loop(trainer, pl_module))
         else:
-            self._session.hold(trainer, pl_module)
+            self._session.hold(self._loop(trainer, pl_module))
 
     def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         # With the validation's own figures, so that a logger puts both on one line.
@@ -240,10 +238,9 @@ class L1Pruning(Original, pl.Callback):
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if trainer.state.fn == TrainerFn.FITTING:
-            done, tunes = self.run.clock.progress(trainer), self.phase == "tune"
-            self.run.stages.validated(trainer, pl_module, self.masks, done, tunes)
+            self.run.stages.check_metrics(trainer.callback_metrics)
             if not trainer.sanity_checking:
-                self._fitting.expect_moves()
+                self._fitting.validated(self._loop(trainer, pl_module), trainer.callback_metrics)
 
     def on_test_epoch_end(self, trainer: pl.Trainer, _: pl.LightningModule) -> None:
         loggers.define_axes(trainer.loggers, trainer.callback_metrics)
@@ -260,15 +257,15 @@ class L1Pruning(Original, pl.Callback):
     # ---- the run ends, or is stopped
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self._fitting.end(trainer, pl_module)
+        self._fitting.end(self._loop(trainer, pl_module))
 
     def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if self._resumed:
             self._session = self._begin(trainer, pl_module)
         if self._resumed or not self._started:
-            self._fitting.end_at_once(trainer, pl_module)
+            self._fitting.end_at_once(self._loop(trainer, pl_module), trainer.global_step > 0)
         # By now an averaging callback, whichever came first, has put the average in place.
-        self._fitting.inspect(trainer, pl_module)
+        self._fitting.inspect(self._loop(trainer, pl_module))
         self.report = self._fitting.count(pl_module)
         loggers.summarise(trainer.loggers, self.report)
         self.report_back(trainer, {"report": self.report, "run": self.run})
@@ -279,14 +276,14 @@ class L1Pruning(Original, pl.Callback):
         self._session.close()
         # A module's hooks come after those of callbacks: it may have moved weights since.
         if stage == "fit" and self.report is not None:
-            self._session.inspect(trainer, pl_module)
+            self._session.inspect(self._loop(trainer, pl_module))
 
     def on_exception(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException
     ) -> None:
         # It may have come between a step, or a cut, and the zeros: a file saved now must have them.
         if self._session is not None and self._session.close():
-            self._session.hold(trainer, pl_module)
+            self._session.hold(self._loop(trainer, pl_module))
         checkpoints.uncheck_loading(trainer)
 
     @property

@@ -17,7 +17,7 @@ from lightning.pytorch.callbacks import StochasticWeightAveraging, Timer
 from l1prune.training.lightning import callbacks_of, renews_batch_norm
 
 
-class Clock:
+class TrainerClock:
     """Counts the batches of a run, and says how far it is.
 
     Attributes:

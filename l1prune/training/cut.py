@@ -4,20 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import lightning.pytorch as pl
 import torch
+from torch.optim import Optimizer
 
 from l1prune.cuts import masks
 from l1prune.cuts.thresholds import Threshold
 from l1prune.penalties import Penalty
 from l1prune.training.run import Run
-from l1prune.weights.shards import check_agreement, local
+from l1prune.weights.shards import check_agreement, local, place
 from l1prune.weights.targets import Target
 
 
 @torch.no_grad()
 def cut_(
-    run: Run, penalty: Penalty, targets: Sequence[Target], trainer: pl.Trainer, progress: float
+    run: Run,
+    penalty: Penalty,
+    targets: Sequence[Target],
+    optimizers: Sequence[Optimizer],
+    progress: float,
 ) -> Threshold:
     """Decide what goes, and put it into the masks of the run.
 
@@ -28,7 +32,7 @@ def cut_(
         run: in the phase in which cuts are due.
         penalty: says which weights are one unit.
         targets: the weights.
-        trainer: has the optimizers.
+        optimizers: that move them.
         progress: how much of the cutting is due, 1 in the last round.
 
     Raises:
@@ -37,10 +41,10 @@ def cut_(
     """
     threshold = run.stages.threshold
     assert threshold is not None, "not in the phase in which cuts are due"
-    worth = run.criterion.weigh(targets, trainer.optimizers)
+    worth = run.criterion.weigh(targets, optimizers)
     by = threshold.with_scope(run.criterion.scope)
     cut = masks.cut(targets, penalty, by, run.masks, progress, worth)
-    if trainer.world_size > 1:
+    if place()[1] > 1:
         check_agreement(cut, {target.name: target.parameter.detach() for target in targets})
     run.masks.update(cut)
     run.criterion.refit_(targets, cut)

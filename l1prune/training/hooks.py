@@ -1,29 +1,22 @@
-"""Hooks: what a run hangs on the optimizers of a trainer, and on its strategy.
-
-On optimizers pressure comes first and masks after it; on the strategy, what has to be done right
-before each step of the module.
-"""
+"""Hooks: what a run hangs on its optimizers: pressure first, and masks after it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from itertools import chain, repeat
 from typing import Any
 
-import lightning.pytorch as pl
-from lightning.pytorch.strategies import Strategy
 from torch import Tensor
 from torch.optim import Optimizer
 
-from l1prune.cuts.masks import hold_
+from l1prune.cuts.masks import hold_, hold_gradients_
 from l1prune.penalties import Penalty
 from l1prune.pressure.closures import Arguments, Closure, with_closure
 from l1prune.pressure.forms import Form
 from l1prune.pressure.gradients import Gradients
 from l1prune.pressure.optimizers import after_steps, hooked
 from l1prune.pressure.pressure import Pressure
-from l1prune.training.lightning import overrides
 from l1prune.weights.targets import Target
 
 
@@ -75,11 +68,39 @@ class Hold:
         hold_(self._targets, self._masks)
 
 
+class HoldGradients:
+    """Holds masks against backward passes: the gradients of removed weights are zero after each.
+
+    Args:
+        targets: the weights.
+        masks: by name; what is later added to this mapping is held too.
+
+    Attributes:
+        targets: the weights.
+    """
+
+    def __init__(self, targets: Sequence[Target], masks: Mapping[str, Tensor]) -> None:
+        self.targets, self._masks = targets, masks
+        self._handles = [
+            target.parameter.register_post_accumulate_grad_hook(partial(self._hold, target))
+            for target in targets
+            if target.parameter.requires_grad
+        ]
+
+    def _hold(self, target: Target, _: Tensor) -> None:
+        hold_gradients_([target], self._masks)
+
+    def remove(self) -> None:
+        """Let the weights go."""
+        for handle in self._handles:
+            handle.remove()
+
+
 class OptimizerHooks:
     """Pressure and masks on each optimizer of a run.
 
     Args:
-        optimizers: of the trainer.
+        optimizers: of the run.
         targets: the weights.
         penalty: what presses them.
         form: how it enters a step; None: the default of each optimizer.
@@ -127,47 +148,3 @@ class OptimizerHooks:
         held = bool(self._holds)
         self._pressures, self._holds = [], []
         return held
-
-
-STEPS = ("training_step", "validation_step", "test_step")
-
-
-class BeforeSteps:
-    """Does something right before a strategy has the module take a step, of whatever kind.
-
-    That is later than all hooks of callbacks and of the module, in whatever way the step then calls
-    the network, and whatever is wrapped around that; module and network are left as they are.
-
-    Args:
-        strategy: of the trainer.
-        act: what is done.
-    """
-
-    def __init__(self, strategy: Strategy, act: Callable[[], None]) -> None:
-        self._strategy, self._act = strategy, act
-        self._before = {name: vars(strategy).get(name) for name in STEPS}
-        self._hung = {name: partial(self._step, getattr(strategy, name)) for name in STEPS}
-        vars(strategy).update(self._hung)
-
-    def _step(self, step: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        if self._hung:
-            self._act()
-        return step(*args, **kwargs)
-
-    def remove(self) -> None:
-        """Let the strategy go; what others have hung on it stays."""
-        hung, self._hung = self._hung, {}
-        for name, step in hung.items():
-            if vars(self._strategy).get(name) is step:
-                del vars(self._strategy)[name]
-                if (before := self._before[name]) is not None:
-                    vars(self._strategy)[name] = before
-
-
-def clips_gradients(trainer: pl.Trainer, pl_module: pl.LightningModule) -> bool:
-    """Whether the coming step may clip: only then does a removed weight's gradient matter."""
-    return (
-        trainer.gradient_clip_val is not None
-        or not pl_module.automatic_optimization  # which clips, if at all, by itself
-        or overrides(pl_module, "configure_gradient_clipping")
-    )

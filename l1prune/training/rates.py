@@ -7,19 +7,19 @@ ICLR 2020.
 from __future__ import annotations
 
 import copy
-import math
 import warnings
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-import lightning.pytorch as pl
 import torch
 from torch import Tensor
 from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from l1prune.checks import is_number
+from l1prune.pressure.optimizers import innermost
 
 Rates = list[Tensor]
 """For each optimizer, in the trainer's order, the rates of its groups over the run: ``(T, G)``."""
@@ -53,42 +53,47 @@ def position(done: float, ends: Sequence[float], rewind: float) -> float:
     return within if part == 0 else rewind + (1 - rewind) * within
 
 
-def recorded(trainer: pl.Trainer, left: float = 1.0) -> Rates:
+def recorded(
+    optimizers: Sequence[Optimizer], schedulers: Sequence[tuple[LRScheduler, int]]
+) -> Rates:
     """The learning rates that the run's schedulers have planned, found by walking them once.
 
     They are left as they were.
 
     Args:
-        trainer: runs the schedulers, from where they are now.
-        left: the share of the whole run that is left.
+        optimizers: of the run.
+        schedulers: from where they are now, each with how many rates it gives until the end.
 
     Raises:
-        ValueError: what a scheduler will do depends on how training goes, it cannot be walked, or
-            the module steps its schedulers by itself.
+        ValueError: what a scheduler will do depends on how training goes, or it cannot be walked.
     """
-    if trainer.lr_scheduler_configs and not trainer.lightning_module.automatic_optimization:
-        raise ValueError("rewind: with manual optimization only the module knows its schedule")
     return [
-        torch.tensor(list(_walk(trainer, optimizer, left)), dtype=torch.float64)
-        for optimizer in trainer.optimizers
+        torch.tensor(list(_walk(optimizer, schedulers)), dtype=torch.float64)
+        for optimizer in optimizers
     ]
 
 
-def _walk(trainer: pl.Trainer, optimizer: Optimizer, left: float) -> Iterator[list[float]]:
+def _walk(
+    optimizer: Optimizer, schedulers: Sequence[tuple[LRScheduler, int]]
+) -> Iterator[list[float]]:
     yield _rates(optimizer)
-    for config in trainer.lr_scheduler_configs:
-        if config.scheduler.optimizer is not optimizer:
-            continue
-        if config.reduce_on_plateau:
+    for scheduler, count in schedulers:
+        if isinstance(scheduler, ReduceLROnPlateau):
             raise ValueError(
                 "rewind: ReduceLROnPlateau has no schedule to go back on; use one that is known "
                 "before the run, as CosineAnnealingLR"
             )
-        steps = _length(trainer, config.interval) * left
-        with _untouched(config.scheduler, optimizer):
-            for _ in range(int(steps / config.frequency + 1e-9) - 1):
-                _step(config.scheduler)
+        if not _is_of(scheduler, optimizer):
+            continue
+        with _untouched(scheduler, optimizer):
+            for _ in range(count - 1):
+                _step(scheduler)
                 yield _rates(optimizer)
+
+
+def _is_of(scheduler: LRScheduler, optimizer: Optimizer) -> bool:
+    """Whether a scheduler sets the rates of an optimizer, or of one around or within it."""
+    return scheduler.optimizer is optimizer or scheduler.optimizer in innermost(optimizer)
 
 
 def _step(scheduler: Any) -> None:
@@ -105,24 +110,6 @@ def _step(scheduler: Any) -> None:
             f"and {type(scheduler).__name__}.step() cannot be walked: {error}; use one of torch's "
             "schedulers, as long as the run, or none"
         ) from error
-
-
-def _length(trainer: pl.Trainer, interval: str) -> float:
-    """How often a scheduler of this interval is stepped in the run.
-
-    Raises:
-        ValueError: it is not known how long the run is.
-    """
-    steps = float(trainer.estimated_stepping_batches)
-    if steps <= 0 or math.isinf(steps):
-        raise ValueError(
-            "rewind, and thresholds in stages, take the learning rate through its schedule, and it "
-            "is not known how many steps the run has; give max_steps, or limit_train_batches=NUMBER"
-        )
-    if interval != "epoch":
-        return steps
-    batches = trainer.num_training_batches / trainer.accumulate_grad_batches
-    return 0 if batches == math.inf else steps / math.ceil(batches)
 
 
 def _rates(optimizer: Optimizer) -> list[float]:

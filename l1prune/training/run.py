@@ -8,10 +8,11 @@ from typing import Any
 
 from l1prune.cuts.masks import Masks
 from l1prune.pressure.gradients import Gradients
-from l1prune.training.clock import Clock
 from l1prune.training.criterion import RunCriterion
+from l1prune.training.loop import Clock
 from l1prune.training.rates import Rates
-from l1prune.training.resume.randomness import Generators
+from l1prune.training.recipe import Recipe
+from l1prune.training.resume.generators import Generators
 from l1prune.training.stages import Stages
 from l1prune.training.strength import Strength
 
@@ -28,8 +29,8 @@ class Run:
         strength: λ of this stage, and what its controller has learned.
         stages: those that have ended, and the network to go back to.
         criterion: what weights are worth, and what was learned of that.
-        masks: what stays, by the weight's name.
         clock: how far it is.
+        masks: what stays, by the weight's name.
         rounds_done: cuts of this stage that were made.
         steps: that each optimizer was pressed for.
         gradients: what pressure has seen of them, where it knows no metric of the optimizer.
@@ -42,14 +43,30 @@ class Run:
     strength: Strength
     stages: Stages
     criterion: RunCriterion
+    clock: Clock
     masks: Masks = field(default_factory=Masks)
-    clock: Clock = field(default_factory=Clock)
     rounds_done: int = 0
     steps: list[int] = field(default_factory=list)
     gradients: Gradients = field(default_factory=Gradients)
     rates: Rates = field(default_factory=list)
     chosen: list[str] = field(default_factory=list)
     randomness: Generators = field(default_factory=Generators)
+
+    @classmethod
+    def of(cls, recipe: Recipe, clock: Clock) -> Run:
+        """A run that begins now.
+
+        Args:
+            recipe: what it is asked to do.
+            clock: at its beginning.
+        """
+        return cls(
+            rounds=len(recipe.prune_at),
+            strength=recipe.begin_strength(),
+            stages=Stages(recipe.plan),
+            criterion=RunCriterion(recipe.criterion),
+            clock=clock,
+        )
 
     @property
     def phase(self) -> str:

@@ -11,17 +11,13 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import lightning.pytorch as pl
-from lightning.pytorch.trainer.states import TrainerFn
-from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor, nn
 
 from l1prune.cuts import masks
 from l1prune.cuts.plans import Outcome, Plan
 from l1prune.cuts.thresholds import Threshold
-from l1prune.training import averages, clock
-from l1prune.training.lightning import callbacks_of
-from l1prune.weights.shards import count_nonzero, is_sharded
+from l1prune.training.loop import Loop
+from l1prune.weights.shards import count_nonzero, is_sharded, of_each_process, warn
 from l1prune.weights.targets import Target
 
 
@@ -109,70 +105,62 @@ class Stages:
 
     # ---- before the run
 
-    def check(
-        self, trainer: pl.Trainer, targets: Sequence[Target], prune_at: Sequence[float]
-    ) -> None:
+    def check(self, loop: Loop, prune_at: Sequence[float]) -> None:
         """Refuse a run in which the stages cannot end.
 
         Raises:
             ValueError: too few validations, or cuts at optimizer steps; or, where the model may go
                 back, sharded weights or a running average, which would stay behind.
         """
-        if not self.several or trainer.fast_dev_run:  # type: ignore[attr-defined]
+        if not self.several or loop.is_trial:
             return
-        name = type(self.plan).__name__
         if isinstance(prune_at[0], int):
             raise ValueError(
-                f"prune_at={prune_at[0]}: with {name} the cuts are shares of each stage, between 0 "
-                "and 1"
+                f"prune_at={prune_at[0]}: with {type(self.plan).__name__} the cuts are shares of "
+                "each stage, between 0 and 1"
             )
-        _check_validations(self.plan, self.shortest, trainer)
-        if self.goes_back:
-            found = averages.names_of(callbacks_of(trainer))
-            if found or any(is_sharded(target.parameter) for target in targets):
-                raise ValueError(
-                    f"threshold: {name} takes the model back to an earlier state, which "
-                    f"{found[0] if found else 'FSDP2'} does not follow; train without it, "
-                    "or give a Sparsity"
-                )
+        loop.check_stages(self.plan, self.shortest)
+        if self.goes_back and any(map(is_sharded, loop.model.parameters())):
+            raise ValueError(stays_behind(self.plan, "FSDP2"))
 
     # ---- while it runs
 
+    def check_metrics(self, metrics: Mapping[str, Any]) -> None:
+        """Raise ValueError if a validation has no figure of the name that the plan goes by."""
+        if self.several:
+            self.plan.check_metrics(_numbers(metrics))
+
     def validated(
         self,
-        trainer: pl.Trainer,
-        model: nn.Module,
+        loop: Loop,
+        metrics: Mapping[str, Any],
         held: Mapping[str, Tensor],
-        done: float,
         tunes: bool,
     ) -> None:
         """Look at a validation, and end the stage if it is time to.
 
         Args:
-            trainer: has its figures.
-            model: as it was validated.
-            held: its masks.
-            done: share of the run.
+            loop: is in that validation.
+            metrics: its figures by name, numbers or tensors of one element.
+            held: the masks of the model as it was validated.
             tunes: whether all cuts of the stage are made.
 
         Raises:
-            ValueError: it has no figure of the name that the plan goes by.
+            ValueError: there is no figure of the name that the plan goes by.
         """
-        if not self.several or trainer.state.fn != TrainerFn.FITTING:
-            return
-        metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
-        self.plan.check_metrics(metrics)
-        if trainer.sanity_checking or self.complete:
+        self.check_metrics(metrics)
+        if not self.several or self.complete:
             return
         to_come = len(self.plan.ends) - len(self.outcomes)
-        last_chance = tunes and clock.validations_left(trainer) < to_come
+        last_chance = tunes and loop.validations_left() < to_come
+        done = loop.progress()
         if done < self._end - 1e-9 and not last_chance:
             return
-        outcome: Outcome = {"sparsity": _sparsity(held), **metrics}
-        self.outcomes.append(trainer.strategy.broadcast(outcome))
+        outcome: Outcome = {"sparsity": _sparsity(held), **_numbers(metrics)}
+        self.outcomes.append(of_each_process(outcome)[0])
         self._closed = done
         if self.goes_back and self.arrived:
-            state = model.state_dict()
+            state = loop.model.state_dict()
             self._kept = {name: value.detach().cpu().clone() for name, value in state.items()}
             self._kept_masks = masks.pack_all(held)
 
@@ -205,7 +193,7 @@ class Stages:
         fits = {n: w for n, w in self._kept.items() if n in own and own[n].shape == w.shape}
         model.load_state_dict(fits, strict=False)
         if since := sorted(own.keys() - fits.keys()):
-            rank_zero_warn(f"{', '.join(since[:4])} joined since, and stay as they are")
+            warn(f"{', '.join(since[:4])} joined since, and stay as they are")
         stay = {name: mask for name, mask in held.items() if name not in fits}
         held.clear()
         held.update(stay | masks.unpack_all(self._kept_masks, targets))
@@ -222,7 +210,7 @@ class Stages:
         """Say so, if stages are missing, or none has come to what was asked for."""
         for said in (unfinished(self.plan, self.outcomes), self.plan.shortfall(self.outcomes)):
             if said is not None:
-                rank_zero_warn(said)
+                warn(said)
         self._closed = 1.0
         if self.complete:
             self._kept, self._kept_masks = {}, {}  # the answer is in place
@@ -261,22 +249,43 @@ def unfinished(plan: Plan, outcomes: Sequence[Outcome]) -> str | None:
     )
 
 
+def goes_by_validations(plan: Plan) -> str:
+    """How it begins to say that validations are missing."""
+    return f"threshold={plan!r}: each of its {len(plan.ends)} stages ends with a validation, but"
+
+
+def check_often(plan: Plan, shortest: float, length: float, every: float, unit: str) -> None:
+    """Refuse a plan of which a stage may have no validation.
+
+    Args:
+        plan: of several stages.
+        shortest: the length of the shortest of them, as a share of the run.
+        length: of the run; infinite, if it is not known.
+        every: how much of it lies between two validations.
+        unit: of both.
+
+    Raises:
+        ValueError: they are too far from each other.
+    """
+    if not math.isinf(length) and shortest * length < every * (1 - 1e-9):
+        raise ValueError(
+            f"{goes_by_validations(plan)} the run of {length:.0f} {unit} has one every {every:.0f};"
+            " train longer, or validate more often"
+        )
+
+
+def stays_behind(plan: Plan, name: str) -> str:
+    """Why a plan that goes back is refused beside something that would not go with the model."""
+    return (
+        f"threshold: {type(plan).__name__} takes the model back to an earlier state, which {name} "
+        "does not follow; train without it, or give a Sparsity"
+    )
+
+
+def _numbers(metrics: Mapping[str, Any]) -> dict[str, float]:
+    return {name: float(value) for name, value in metrics.items()}
+
+
 def _sparsity(held: Mapping[str, Tensor]) -> float:
     total = sum(mask.numel() for mask in held.values())
     return 1 - sum(count_nonzero(list(held.values()))) / total if total else 0.0
-
-
-def _check_validations(plan: Plan, shortest: float, trainer: pl.Trainer) -> None:
-    refusal = f"threshold={plan!r}: each of its {len(plan.ends)} stages ends with a validation, but"
-    if not trainer.enable_validation:
-        raise ValueError(f"{refusal} the run has no validation; give it one")
-    batches = clock.planned_batches(trainer)
-    every = float(trainer.val_check_batch or 0) * (trainer.check_val_every_n_epoch or 1)
-    if not math.isinf(batches) and shortest * batches < every * (1 - 1e-9):
-        raise ValueError(
-            f"{refusal} the run of {batches:.0f} batches has one every {every:.0f}; train longer, "
-            "or validate more often"
-        )
-    epochs = clock.planned_epochs(trainer)
-    if math.isinf(every) and shortest * epochs < (trainer.check_val_every_n_epoch or 1) - 1e-9:
-        raise ValueError(f"{refusal} the run has {epochs:.0f} epochs; give it more of them")

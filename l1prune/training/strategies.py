@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 import lightning.pytorch as pl
 from lightning.pytorch.strategies import (
@@ -12,10 +12,7 @@ from lightning.pytorch.strategies import (
     Strategy,
 )
 
-from l1prune.penalties import Penalty, is_separable
 from l1prune.training import averages
-from l1prune.weights.shards import is_sharded
-from l1prune.weights.targets import Target
 
 
 def check_strategy(strategy: Strategy, callbacks: Iterable[pl.Callback] = ()) -> None:
@@ -40,18 +37,4 @@ def check_strategy(strategy: Strategy, callbacks: Iterable[pl.Callback] = ()) ->
         raise ValueError(
             "strategy: DeepSpeed steps on flat copies of its own of the weights, which pressure "
             "and masks do not reach; use strategy='ddp', or ModelParallelStrategy() for FSDP2"
-        )
-
-
-def check_units(targets: Sequence[Target], penalty: Penalty) -> None:
-    """Refuse penalties whose units would be split between processes.
-
-    Raises:
-        ValueError: a weight is sharded, and the penalty looks at more than one entry at a time.
-    """
-    sharded = [target.name for target in targets if is_sharded(target.parameter)]
-    if sharded and not is_separable(penalty):
-        raise ValueError(
-            f"penalty={penalty!r} presses groups of weights, and {sharded[0]} is sharded over "
-            "processes, which would split groups; use strategy='ddp', or L1()"
         )

@@ -10,18 +10,16 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 
-import lightning.pytorch as pl
-from lightning.pytorch.callbacks import BaseFinetuning
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from l1prune.cuts import masks
 from l1prune.cuts.masks import Masks
 from l1prune.cuts.plans import cuttable
+from l1prune.cuts.units import check_units
 from l1prune.penalties import Penalty
 from l1prune.penalties.joint import JointPenalty, join
 from l1prune.training.recipe import Recipe
-from l1prune.training.strategies import check_units
 from l1prune.weights.shards import warn
 from l1prune.weights.targets import PARAMETRIZED, Target, Targets, find_targets
 
@@ -48,11 +46,6 @@ def trained(
     return found.without({name: UNMOVED for name in still if name not in cut})
 
 
-def thaws(callbacks: Iterable[pl.Callback]) -> bool:
-    """Whether there is one that unfreezes layers while the run goes on, as `BackboneFinetuning`."""
-    return any(isinstance(callback, BaseFinetuning) for callback in callbacks)
-
-
 def announce(targets: Targets) -> None:
     """Say what of the model is left alone, or is pruned by a guess, before it trains.
 
@@ -62,8 +55,8 @@ def announce(targets: Targets) -> None:
     still = unmoved(targets)
     if not (len(targets) or AWAITED in targets.skipped.values()):
         raise ValueError(
-            f"no optimizer of the trainer moves any of the weights to prune ({', '.join(still[:4])}"
-            "): return the one that does from configure_optimizers"
+            f"no optimizer of the run moves any of the weights to prune ({', '.join(still[:4])}): "
+            "return the one that does from configure_optimizers, or give it, in a loop of your own"
         )
     if still:
         warn(f"no optimizer moves {', '.join(still)}: left alone, neither pressed nor cut")

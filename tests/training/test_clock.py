@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from l1prune.training.clock import Clock
+from l1prune.training.clock import TrainerClock
 
 
 class Run:
@@ -17,7 +17,7 @@ class Run:
         plan = {"max_epochs": 10, "max_steps": -1, "num_training_batches": 20, "global_step": 0}
         plan |= {"callbacks": [], "current_epoch": 0, "accumulate_grad_batches": 1}
         self.trainer: Any = SimpleNamespace(**(plan | given))
-        self.clock = Clock()
+        self.clock = TrainerClock()
         self.clock.begin(self.trainer)
 
     def train(self, batches: int) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -24,11 +23,11 @@ HALF = Sparsity(0.5)
 
 
 def run(net: nn.Module, threshold: Any = HALF, criterion: Any = None) -> tuple[Run, Any]:
-    """A run whose criterion is settled, and what it has of its trainer."""
+    """A run whose criterion is settled, and its optimizers."""
     optimizers = [torch.optim.SGD(net.parameters(), 0.1)]
     made = L1Pruning(threshold=threshold, criterion=criterion, prune_at=[0.2, 0.4]).run
     made.criterion.settle(made.stages.plan, 2, False, optimizers)
-    return made, SimpleNamespace(optimizers=optimizers, world_size=1)
+    return made, optimizers
 
 
 def gone(made: Run) -> int:
@@ -38,20 +37,20 @@ def gone(made: Run) -> int:
 def test_the_masks_are_all_that_changes() -> None:
     net = model()
     before = [w.detach().clone() for w in net.parameters()]
-    made, trainer = run(net)
-    cut_(made, L1(), find_targets(net), trainer, 1.0)
+    made, optimizers = run(net)
+    cut_(made, L1(), find_targets(net), optimizers, 1.0)
     assert all(torch.equal(a, b) for a, b in zip(before, net.parameters()))
     assert gone(made) == 50 and made.rounds_done == 0
 
 
 def test_a_round_adds_to_those_before() -> None:
     net = model()
-    made, trainer = run(net, Sparsity(0.8))
-    cut_(made, L1(), find_targets(net), trainer, 0.3)
+    made, optimizers = run(net, Sparsity(0.8))
+    cut_(made, L1(), find_targets(net), optimizers, 0.3)
     first = dict(made.masks)
     for weight in (net[0].weight, net[1].weight):
         weight.data = torch.randn_like(weight)
-    cut_(made, L1(), find_targets(net), trainer, 1.0)
+    cut_(made, L1(), find_targets(net), optimizers, 1.0)
     assert gone(made) == 80
     assert all(not (made.masks[name] & ~first[name]).any() for name in first)
 
@@ -60,8 +59,8 @@ def test_layers_compare_as_the_criterion_says_unless_the_threshold_does() -> Non
     for threshold, alike in ((Sparsity(0.5), True), (Sparsity(0.5, scope=Global()), False)):
         net = model()
         net[1].weight.data *= 100
-        made, trainer = run(net, threshold, Wanda())
-        cut_(made, L1(), find_targets(net), trainer, 1.0)
+        made, optimizers = run(net, threshold, Wanda())
+        cut_(made, L1(), find_targets(net), optimizers, 1.0)
         shares = [mask.float().mean(1) for mask in made.masks.values()]
         assert bool((torch.cat(shares) == 0.5).all()) == alike
 
@@ -69,8 +68,8 @@ def test_layers_compare_as_the_criterion_says_unless_the_threshold_does() -> Non
 @pytest.mark.parametrize("penalty", [L1(), GroupL1(dim=0)], ids=str)
 def test_what_the_penalty_presses_as_one_goes_as_one(penalty: Penalty) -> None:
     net = model()
-    made, trainer = run(net, criterion=Size())
-    cut_(made, penalty, find_targets(net), trainer, 1.0)
+    made, optimizers = run(net, criterion=Size())
+    cut_(made, penalty, find_targets(net), optimizers, 1.0)
     rows = torch.cat([mask.all(1) | ~mask.any(1) for mask in made.masks.values()])
     assert bool(rows.all()) == (penalty == GroupL1(dim=0))
 
@@ -78,8 +77,8 @@ def test_what_the_penalty_presses_as_one_goes_as_one(penalty: Penalty) -> None:
 def test_negative_zeros_that_stay_become_positive() -> None:
     net = model()
     net[0].weight.data[0] = -0.0
-    made, trainer = run(net, Sparsity(0.01))
-    cut_(made, L1(), find_targets(net), trainer, 1.0)
+    made, optimizers = run(net, Sparsity(0.01))
+    cut_(made, L1(), find_targets(net), optimizers, 1.0)
     assert made.masks["0.weight"][0].any()
     assert not (net[0].weight.signbit() & (net[0].weight == 0)).any()
 
@@ -87,7 +86,7 @@ def test_negative_zeros_that_stay_become_positive() -> None:
 def test_a_weight_that_diverged_is_named_and_no_mask_is_noted() -> None:
     net = model()
     net[1].weight.data[0, 0] = float("inf")
-    made, trainer = run(net)
+    made, optimizers = run(net)
     with pytest.raises(ValueError, match=r"1\.weight holds NaN or infinity: training diverged"):
-        cut_(made, L1(), find_targets(net), trainer, 1.0)
+        cut_(made, L1(), find_targets(net), optimizers, 1.0)
     assert not made.masks

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
-from lightning.pytorch.strategies import SingleDeviceStrategy
 from torch import nn
 
 from l1prune import L1, Proximal, find_targets
-from l1prune.training.hooks import BeforeSteps, OptimizerHooks
+from l1prune.training.hooks import OptimizerHooks
 
 
 def model() -> nn.Sequential:
@@ -48,43 +45,3 @@ def test_each_optimizer_is_pressed_and_held_until_it_is_let_go() -> None:
 
 def test_without_optimizers_there_is_nothing_to_let_go() -> None:
     assert not OptimizerHooks((), find_targets(model()), L1(), None, {}).remove()
-
-
-# ---- on a strategy
-
-
-class Steps(SingleDeviceStrategy):
-    """Writes down what is done, instead of doing it."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.done: list[str] = []
-
-    def training_step(self, *args: Any, **kwargs: Any) -> Any:
-        self.done.append("step")
-        return args, kwargs
-
-    validation_step = test_step = training_step
-
-
-def test_it_acts_right_before_each_step_and_hands_it_what_it_is_given() -> None:
-    strategy = Steps()
-    hook = BeforeSteps(strategy, lambda: strategy.done.append("act"))
-    for step in (strategy.training_step, strategy.validation_step, strategy.test_step):
-        assert step(1, at=2) == ((1,), {"at": 2})
-    assert strategy.done == ["act", "step"] * 3
-    hook.remove()
-    strategy.training_step()
-    assert strategy.done[6:] == ["step"]
-    assert not {"training_step", "validation_step", "test_step"} & set(vars(strategy))
-
-
-def test_let_go_it_leaves_what_others_have_hung_on_the_strategy() -> None:
-    strategy, others = Steps(), (lambda: "below", lambda: "above")
-    vars(strategy)["training_step"] = others[0]
-    hook = BeforeSteps(strategy, lambda: strategy.done.append("act"))
-    assert strategy.training_step() == "below"
-    vars(strategy)["test_step"] = others[1]
-    hook.remove()
-    assert (strategy.training_step(), strategy.test_step()) == ("below", "above")
-    assert strategy.done == ["act"]

@@ -368,7 +368,7 @@ def test_a_run_that_no_optimizer_takes_along_is_refused() -> None:
             return None
 
     task = InBackward()
-    with pytest.raises(ValueError, match="no optimizer of the trainer moves any of the weights"):
+    with pytest.raises(ValueError, match="no optimizer of the run moves any of the weights"):
         fit(task)
     assert [stage for stage, _ in task.net.seen if stage == "training"] == []
 

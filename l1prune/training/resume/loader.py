@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader, Dataset, DistributedSampler
 
 from l1prune.checks import check_same, is_whole
 from l1prune.training.lightning import load_loader_states
-from l1prune.training.resume import randomness
+from l1prune.training.resume import generators, randomness
 
 Batch = TypeVar("Batch")
 
@@ -119,10 +119,10 @@ class ResumableLoader(DataLoader[Batch]):
         self.generator = torch.Generator().manual_seed(randomness.mixed(*parts))
         batches = super().__iter__()
         if skip:
-            state = randomness.captured()
+            state = generators.captured()
             for _ in range(skip):
                 next(batches)
-            randomness.restore(state)
+            generators.restore(state)
         for batch in batches:
             self._done += 1
             yield batch

@@ -1,44 +1,20 @@
-"""Randomness: taken down and put back, or drawn from the step alone."""
+"""Randomness: drawn from the step alone."""
 
 from __future__ import annotations
 
-import random
 from pathlib import Path
 from typing import Any
 
 import lightning as L
-import numpy as np
 import pytest
 import torch
+from draws import drawn
 from hypothesis import given
 from hypothesis import strategies as st
 from tasks import Task, fit
 
-from l1prune.training.resume import randomness
 from l1prune.training.resume.loader import ResumableLoader, Shuffle
-from l1prune.training.resume.randomness import Generators, StepSeed, captured, mixed, restore
-
-
-def drawn() -> tuple[float, ...]:
-    """One number from each generator."""
-    return (torch.rand(1).item(), random.random(), float(np.random.rand()), random.gauss(0, 1))
-
-
-def test_all_generators_go_on_from_where_they_were() -> None:
-    randomness.seed(3)
-    drawn()  # `gauss` keeps a number for the next call: that too is state
-    state = captured()
-    first = [drawn() for _ in range(3)]
-    restore(state)
-    assert [drawn() for _ in range(3)] == first
-
-
-def test_a_state_is_of_tensors_and_plain_types(tmp_path: Path) -> None:
-    randomness.seed(3)
-    torch.save(captured(), tmp_path / "state.pt")
-    first = drawn()
-    restore(torch.load(tmp_path / "state.pt", weights_only=True))
-    assert drawn() == first
+from l1prune.training.resume.randomness import StepSeed, mixed
 
 
 @given(st.lists(st.integers(0, 2**40), min_size=1, max_size=4))
@@ -48,31 +24,6 @@ def test_a_mixed_seed_depends_on_each_part_and_is_one_for_every_generator(parts:
     for index in range(len(parts)):
         other = [part + (at == index) for at, part in enumerate(parts)]
         assert mixed(*other) != made
-
-
-# ---- an entry of a run's state
-
-
-def test_what_was_loaded_is_put_back_twice_until_training_goes_on() -> None:
-    randomness.seed(3)
-    state = Generators().state_dict()
-    first = drawn()
-    again = Generators()
-    again.load_state_dict(state)
-    assert drawn() == first
-    again.restore_again()
-    assert drawn() == first
-    again.go_on()
-    again.restore_again()
-    assert drawn() != first
-
-
-def test_with_another_number_of_processes_the_generators_are_left_alone() -> None:
-    randomness.seed(3)
-    (own,) = Generators().state_dict()["states"]
-    first = drawn()
-    Generators().load_state_dict({"states": [own, own]})
-    assert drawn() != first
 
 
 # ---- the seed of a step
