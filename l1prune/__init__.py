@@ -69,6 +69,7 @@ if TYPE_CHECKING:
     from l1prune.training.resume.loader import ResumableLoader as ResumableLoader
     from l1prune.training.resume.loader import Shuffle as Shuffle
     from l1prune.training.resume.randomness import StepSeed as StepSeed
+    from l1prune.training.rounds import once as once
     from l1prune.training.rounds import rounds as rounds
     from l1prune.weights.report import SparsityReport as SparsityReport
     from l1prune.weights.rules import ByName as ByName
@@ -107,7 +108,7 @@ ROOMS = {
     "runs.record": "RunRecord",
     "training.callback": "L1Pruning",
     "training.pruning": "Pruning PruningRun",
-    "training.rounds": "rounds",
+    "training.rounds": "once rounds",
     "training.follow": "Follow",
     "training.resume.last": "LastCheckpoint last_checkpoint",
     "training.resume.loader": "ResumableLoader Shuffle",

@@ -49,10 +49,11 @@ class L1Pruning(Original, pl.Callback):
         criterion: what a weight is worth, by which the cuts decide: `Saliency()`, `Size()`,
             `Wanda()`. By default by saliency, where at least ten rounds make each cut small and
             the threshold leaves open how layers compare; by size elsewhere.
-        prune_at: when: a share of the run in (0, 1), an optimizer step, or several of either for
-            several rounds, after each of which the rest is pressed on. By default fifty rounds
-            between 10 % and 60 % of the run, or of each stage where the threshold has several;
-            one at 60 % if it is a size, at 50 % with `rewind`.
+        prune_at: when the last cut is made: a share of the run in (0, 1), or of each stage where
+            the threshold has several; or an optimizer step. It is the last of fifty rounds, the
+            first of which comes in a sixth of that time; if the threshold is a size, and with
+            `rewind`, it is the only one. By default 0.6, with `rewind` 0.5. `once(0.5)` makes a
+            single cut; `rounds(0.2, 0.6, 5)`, or any list of shares or steps, says them all.
         targets: which weights: see `find_targets`; by default the weights of all layers.
         form: how the penalty enters a step: `Proximal()`, `Subgradient()`; by default the proximal
             map, in the optimizer's own metric, or in the Euclidean one under a controller.

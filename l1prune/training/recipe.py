@@ -15,7 +15,7 @@ from l1prune.penalties.joint import ModelPenalty
 from l1prune.pressure.forms import Form
 from l1prune.pressure.schedules import ByPasses, Schedule
 from l1prune.training import rates
-from l1prune.training.rounds import as_rounds, rounds
+from l1prune.training.rounds import as_rounds
 from l1prune.training.strength import Controller, Strength, as_strength
 from l1prune.weights.rules import Rule, as_rules
 
@@ -76,16 +76,17 @@ def as_recipe(*arguments: Any) -> Recipe:
     threshold = Sparsity(0.95) if threshold is None else threshold
     if is_number(threshold):
         threshold = as_threshold(threshold)
+    rewind = rates.check(rewind)
     if prune_at is None:
-        prune_at = _default_rounds(as_plan(threshold), rates.check(rewind))
+        prune_at = 0.6 if rewind is None else 0.5
     recipe = Recipe(
         strength=_default_strength(penalty) if strength is None else strength,
         threshold=threshold,
         penalty=L1() if penalty is None else penalty,
-        prune_at=as_rounds(prune_at),
+        prune_at=as_rounds(prune_at, as_plan(threshold).gradual and rewind is None),
         targets=None if targets is None else as_rules(targets),
         form=form,
-        rewind=rates.check(rewind),
+        rewind=rewind,
         criterion=criterion,
     )
     recipe.begin_strength()  # refuses what is no strength
@@ -95,9 +96,3 @@ def as_recipe(*arguments: Any) -> Recipe:
 def _default_strength(penalty: Penalty | None) -> ByPasses:
     # A channel at zero takes the weights of many layers along, more than the next cut is to take.
     return ByPasses(2e-5) if isinstance(penalty, ModelPenalty) else ByPasses()
-
-
-def _default_rounds(plan: Plan, rewind: float | None) -> float | tuple[float, ...]:
-    if rewind is not None:
-        return 0.5
-    return rounds(0.1, 0.6, 50) if plan.gradual else 0.6

@@ -7,9 +7,15 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
+MANY = 50
+"""Rounds that make each cut small; one cut in their place costs many points of accuracy."""
+
 
 def rounds(start: float, stop: float, count: int) -> tuple[float, ...]:
     """Evenly spaced shares of the run, for `L1Pruning(prune_at=rounds(0.1, 0.6, 20))`.
+
+    Raises:
+        ValueError: these are no shares that rise, or a single round.
 
     >>> rounds(0.2, 0.6, 3)
     (0.2, 0.4, 0.6)
@@ -23,25 +29,75 @@ def rounds(start: float, stop: float, count: int) -> tuple[float, ...]:
     return tuple(round(start + index * step, 9) for index in range(count))
 
 
-def as_rounds(prune_at: float | Sequence[float]) -> tuple[float, ...]:
+def once(at: float) -> tuple[float, ...]:
+    """A single cut, for `L1Pruning(prune_at=once(0.5))`: after a share of the run, or at a step.
+
+    Raises:
+        ValueError: it is neither a share between 0 and 1 nor an optimizer step.
+
+    >>> once(0.5), once(200)
+    ((0.5,), (200,))
+    """
+    if not (_is_share(at) or _is_step(at)):
+        raise ValueError(
+            f"once(at={at!r}): needs a share of the run between 0 and 1, or an optimizer step ≥ 1"
+        )
+    return (at,)
+
+
+def up_to(last: float, count: int = MANY) -> tuple[float, ...]:
+    """Rounds of which the last is given, and the first comes when a sixth of that time has gone.
+
+    So that what is left learns first, and goes little by little: 0.6 is `rounds(0.1, 0.6, 50)`, and
+    an earlier or a later last cut has the same rounds in less or more time.
+
+    Args:
+        last: a share of the run, or an optimizer step; then the others are steps too.
+        count: how many, or as many as there are steps.
+
+    >>> up_to(0.6, count=3), up_to(600, count=3), up_to(2)
+    ((0.1, 0.35, 0.6), (100, 350, 600), (1, 2))
+    """
+    if not isinstance(last, int):
+        return rounds(last / 6, last, count)
+    steps = (last * (1 + 5 * index / (count - 1)) / 6 for index in range(count))
+    return tuple(sorted({max(round(step), 1) for step in steps}))
+
+
+def as_rounds(prune_at: float | Sequence[float], gradual: bool) -> tuple[float, ...]:
     """`prune_at` as rising shares of the run, or rising optimizer steps.
+
+    Args:
+        prune_at: several of either, or the last of them.
+        gradual: whether what is cut may be cut in many rounds: a number alone is then the last.
 
     Raises:
         ValueError: it is neither.
 
-    >>> as_rounds(0.6), as_rounds([100, 200])
+    >>> as_rounds(0.6, gradual=False), as_rounds([100, 200], gradual=True)
     ((0.6,), (100, 200))
+    >>> as_rounds(0.6, gradual=True) == rounds(0.1, 0.6, 50)
+    True
     """
     several = isinstance(prune_at, Sequence) and not isinstance(prune_at, str | bytes)
     given: tuple[Any, ...] = tuple(prune_at) if several else (prune_at,)  # type: ignore[arg-type]
-    shares = all(isinstance(at, float) and 0 < at < 1 for at in given)
-    steps = all(isinstance(at, int) and not isinstance(at, bool) and at >= 1 for at in given)
-    if not (given and (shares or steps)) or any(a >= b for a, b in pairwise(given)):
+    right = given and (all(map(_is_share, given)) or all(map(_is_step, given)))
+    if right and gradual and not several:
+        given = up_to(given[0])
+    if not right or any(a >= b for a, b in pairwise(given)):
         raise ValueError(
             "prune_at must be a share of the run between 0 and 1, an optimizer step ≥ 1, or a "
-            f"rising list of either, got {prune_at!r}; 0.6 cuts after 60 % of the run"
+            f"rising list of either, got {prune_at!r}; 0.6 makes the last cut after 60 % of the run"
         )
     return given
+
+
+def _is_share(at: object) -> bool:
+    return isinstance(at, float) and 0 < at < 1
+
+
+def _is_step(at: object) -> bool:
+    return isinstance(at, int) and not isinstance(at, bool) and at >= 1
 
 
 def due(at: Sequence[float], share: float, steps: int) -> int:

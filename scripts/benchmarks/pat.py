@@ -11,7 +11,7 @@ from torch.optim import Optimizer
 from torchao.prototype.pat import PruneOptimizer
 
 from benchmarks.rivals import Elsewhere
-from l1prune import L1Pruning, Sparsity, find_targets
+from l1prune import L1Pruning, Sparsity, find_targets, once
 
 
 class ClosureFirst(PruneOptimizer):  # type: ignore[misc]
@@ -36,7 +36,7 @@ class PAT(L1Pruning):
     """
 
     def __init__(self, strength: float, threshold: Sparsity, prune_at: float = 0.6) -> None:
-        super().__init__(strength, threshold, prune_at=prune_at, form=Elsewhere())
+        super().__init__(strength, threshold, prune_at=once(prune_at), form=Elsewhere())
         self.reg_lambda = strength
 
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn.utils import prune
 from torch.optim import Optimizer
 
-from l1prune import L1Pruning, Sparsity, find_targets
+from l1prune import L1Pruning, Sparsity, find_targets, once
 from l1prune.pressure.forms import Form, Step
 
 
@@ -40,7 +40,7 @@ class L1Loss(L1Pruning):
     """
 
     def __init__(self, strength: float, threshold: Sparsity, prune_at: float = 0.6) -> None:
-        super().__init__(strength, threshold, prune_at=prune_at, form=Elsewhere())
+        super().__init__(strength, threshold, prune_at=once(prune_at), form=Elsewhere())
 
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         super().setup(trainer, pl_module, stage)

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.data import TensorDataset
 
-from l1prune import L1Pruning, Refit, Size, Sparsity, Wanda, find_targets, rounds
+from l1prune import L1Pruning, Refit, Size, Sparsity, Wanda, find_targets, once, rounds
 from l1prune.cuts.refit import moments, refit
 
 
@@ -232,7 +232,7 @@ def test_a_trained_network_loses_less_to_a_large_cut() -> None:
 
     def lost(criterion: Any) -> float:
         task = Task(copy.deepcopy(dense.net), partial(torch.optim.SGD, lr=0.0), data)
-        fit(task, L1Pruning(0.0, Sparsity(0.7), prune_at=0.5, criterion=criterion), epochs=4)
+        fit(task, L1Pruning(0.0, Sparsity(0.7), prune_at=once(0.5), criterion=criterion), epochs=4)
         return sum(task.losses[-20:]) - sum(task.losses[:20])
 
     assert lost(Refit(Size())) < 0.5 * lost(Size())

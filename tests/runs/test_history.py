@@ -97,7 +97,7 @@ def run(trajectory: Trajectory, *callbacks: L.Callback, epochs: int = 3) -> floa
 
 def test_every_epoch_is_a_point_with_the_weights_left_at_its_end() -> None:
     trajectory = Trajectory()
-    last = run(trajectory, L1Pruning(strength=0.0, threshold=Sparsity(0.5), prune_at=0.5))
+    last = run(trajectory, L1Pruning(strength=0.0, threshold=Sparsity(0.5), prune_at=[0.5]))
     assert [left for left, _ in trajectory.points] == [8, 4, 4]
     assert trajectory.points[-1][1] == last
 

@@ -16,7 +16,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint, StochasticWeightAveragi
 from tasks import Task, fit, layers, trainer
 from torch import Tensor, nn
 
-from l1prune import L1Pruning, Sparsity
+from l1prune import L1Pruning, Sparsity, once
 from l1prune.training.averages import find_averages, hold_averages_
 
 averaging = pytest.importorskip("lightning.pytorch.callbacks.weight_averaging")
@@ -60,7 +60,7 @@ def train(
     resume: Path | None = None,
 ) -> tuple[Validated, L1Pruning]:
     task = task or Validated()
-    pruning = pruning or L1Pruning(0.01, Sparsity(0.8), prune_at=0.6)
+    pruning = pruning or L1Pruning(0.01, Sparsity(0.8), prune_at=once(0.6))
     both: list[L.Callback] = [pruning] if average is None else [average(), pruning]
     saves = ModelCheckpoint(path, filename="{epoch}", save_top_k=-1)
     fit(task, *both[:: 1 if first else -1], saves, resume=resume, epochs=EPOCHS)
@@ -128,7 +128,7 @@ def test_the_report_counts_the_average(tmp_path: Path, first: bool) -> None:
     # Half of the units never fire: pressure makes zeros there, that no mask holds.
     task = Validated()
     task.net[0].bias.data[:15] = -100.0
-    pruning = L1Pruning(5.0, Sparsity(0.3), prune_at=0.6)
+    pruning = L1Pruning(5.0, Sparsity(0.3), prune_at=once(0.6))
     train(tmp_path, averaging.WeightAveraging, first, task=task, pruning=pruning)
     assert pruning.report is not None
     assert pruning.report.nonzero == 300 - zeros(task.state_dict())

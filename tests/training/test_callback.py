@@ -25,6 +25,7 @@ from l1prune import (
     Sparsity,
     Subgradient,
     Wanda,
+    once,
     rounds,
 )
 from l1prune.pressure.schedules import Constant, Linear
@@ -52,7 +53,7 @@ def watched(callback: L1Pruning, **options: Any) -> Watched:
 
 
 def test_three_phases_in_one_run() -> None:
-    callback = L1Pruning(Constant(0.01), Sparsity(0.8), prune_at=0.5)
+    callback = L1Pruning(Constant(0.01), Sparsity(0.8), prune_at=once(0.5))
     seen = watched(callback).seen
     assert [phase for _, _, phase in seen] == ["press"] * 10 + ["tune"] * 10
     assert all(strength == 0.01 for _, strength, _ in seen[:10])
@@ -77,7 +78,7 @@ def test_an_optimizer_of_unknown_metric_is_pressed_all_the_same() -> None:
         def configure_optimizers(self) -> torch.optim.Optimizer:
             return torch.optim.Adadelta(self.parameters(), lr=0.1)
 
-    pressed, free = L1Pruning(prune_at=0.8, strength=1.0), L1Pruning(prune_at=0.8, strength=0.0)
+    pressed, free = (L1Pruning(prune_at=once(0.8), strength=s) for s in (1.0, 0.0))
     sizes = []
     for callback in (pressed, free):
         task = Other()
@@ -96,7 +97,7 @@ def test_the_default_presses_in_the_metric_of_the_optimizer() -> None:
 
 
 def test_fine_tuning_keeps_one_mask_and_no_more() -> None:
-    callback = L1Pruning(Follow(), Sparsity(0.9), prune_at=0.5)
+    callback = L1Pruning(Follow(), Sparsity(0.9), prune_at=once(0.5))
     watched(callback)
     state = callback.state_dict()
     assert set(state["masks"]) == {"net.0.weight", "net.2.weight"}
@@ -139,7 +140,7 @@ def test_a_state_that_has_just_been_loaded_can_be_saved(tmp_path: Path) -> None:
 
 
 def test_a_schedule_follows_the_progress_of_the_pressure_phase() -> None:
-    seen = watched(L1Pruning(Linear(0.0, 1e-3), prune_at=0.5)).seen
+    seen = watched(L1Pruning(Linear(0.0, 1e-3), prune_at=once(0.5))).seen
     strengths = [strength for _, strength, _ in seen[:10]]
     assert strengths == pytest.approx([i / 10_000 for i in range(10)])
 
@@ -162,7 +163,7 @@ def test_rounds_remove_more_each_time_and_only_add() -> None:
 
 
 def test_a_plain_number_cuts_below_it() -> None:
-    callback = L1Pruning(0.0, threshold=0.1, prune_at=0.5)
+    callback = L1Pruning(0.0, threshold=0.1, prune_at=once(0.5))
     task = watched(callback)
     first = task.seen[10][0]
     assert 0 < first < 300
@@ -210,7 +211,7 @@ def test_counts_are_logged_with_the_validation_figures() -> None:
         def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
             seen.append({k: float(v) for k, v in trainer.callback_metrics.items()})
 
-    fit(Task(), L1Pruning(0.01, Sparsity(0.9), prune_at=0.5), Watch())
+    fit(Task(), L1Pruning(0.01, Sparsity(0.9), prune_at=once(0.5)), Watch())
     logged = [m for m in seen if "params/nonzero" in m]
     assert [m["params/nonzero"] for m in logged][-2:] == [30, 30]
     assert logged[-1]["params/sparsity"] == pytest.approx(0.9)
@@ -219,13 +220,13 @@ def test_counts_are_logged_with_the_validation_figures() -> None:
 
 
 def test_without_validation_counts_are_logged_at_the_end_of_an_epoch() -> None:
-    run = fit(Task(), L1Pruning(0.01, Sparsity(0.9), prune_at=0.5), limit_val_batches=0)
+    run = fit(Task(), L1Pruning(0.01, Sparsity(0.9), prune_at=once(0.5)), limit_val_batches=0)
     assert run.callback_metrics["params/nonzero"] == 30
 
 
 def test_a_layer_of_its_own_strength() -> None:
     targets = {"net.0": 1.0, "net.2": 0.0}
-    callback = L1Pruning(1.0, 0.0, prune_at=0.5, targets=targets, form=Proximal())
+    callback = L1Pruning(1.0, 0.0, prune_at=once(0.5), targets=targets, form=Proximal())
     task = watched(callback)
     assert (task.net[0].weight == 0).any() and not (task.net[2].weight == 0).any()
 
@@ -272,7 +273,7 @@ def test_what_makes_no_sense_is_refused_at_once(arguments: dict[str, Any], says:
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        ({"prune_at": 20}, "does not fit a run of 20 steps"),
+        ({"prune_at": once(20)}, "does not fit a run of 20 steps"),
         ({"threshold": Sparsity(0.999)}, "lower the sparsity"),
         ({"targets": ["net.7"]}, "fits no weight"),
     ],
@@ -290,7 +291,7 @@ def test_what_does_not_fit_the_run_is_refused_before_the_first_step(
 
 @pytest.mark.filterwarnings("ignore::FutureWarning")
 def test_a_threshold_that_would_empty_a_layer_keeps_one_weight_and_says_so() -> None:
-    callback = L1Pruning(0.0, threshold=1e3, prune_at=0.5)
+    callback = L1Pruning(0.0, threshold=1e3, prune_at=once(0.5))
     with pytest.warns(UserWarning, match=r"single weight of net\.0\.weight, net\.2\.weight"):
         watched(callback)
     assert callback.report is not None
@@ -301,7 +302,7 @@ def test_a_threshold_that_would_empty_a_layer_keeps_one_weight_and_says_so() -> 
 def test_a_run_that_ends_before_its_cut_says_so() -> None:
     stop = EarlyStopping("val/loss", divergence_threshold=1e-9)
     with pytest.warns(UserWarning, match="ended before 1 of its cuts"):
-        fit(Task(), L1Pruning(prune_at=0.9), stop)
+        fit(Task(), L1Pruning(prune_at=once(0.9)), stop)
 
 
 def test_an_exception_leaves_no_hook_behind() -> None:

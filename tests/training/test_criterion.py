@@ -28,6 +28,7 @@ from l1prune import (
     Sparsity,
     SparsityPath,
     Wanda,
+    once,
     rounds,
 )
 from l1prune.cuts.plans import as_plan
@@ -98,11 +99,11 @@ def test_a_gradual_threshold_of_the_users_own_gets_fifty_rounds_and_saliency() -
         ({}, Adam, "Saliency(least=0.6)"),
         ({}, SGD, "Saliency(least=0.6)"),
         ({}, Rprop, "Saliency(least=0.6)"),
-        ({"prune_at": 0.5}, Adam, "Size()"),
+        ({"prune_at": once(0.5)}, Adam, "Size()"),
         ({"strength": Follow()}, Adam, "Size()"),
         ({"threshold": 0.1}, Adam, "Size()"),
         ({"threshold": Sparsity(0.5, scope=LAMP())}, Adam, "Size()"),
-        ({"criterion": Saliency(0.3), "prune_at": 0.5}, Adam, "Saliency(least=0.3)"),
+        ({"criterion": Saliency(0.3), "prune_at": once(0.5)}, Adam, "Saliency(least=0.3)"),
         ({"criterion": Wanda()}, SGD, "Wanda()"),
         ({"criterion": Size()}, Adam, "Size()"),
     ],

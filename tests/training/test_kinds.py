@@ -14,7 +14,7 @@ from tasks import Task, fit
 from torch import Tensor, nn
 from torch.nn.utils import parametrizations
 
-from l1prune import L1Pruning, Proximal, Sparsity
+from l1prune import L1Pruning, Proximal, Sparsity, once
 
 EPOCHS, BATCHES, SPARSITY = 4, 4, 0.7
 
@@ -286,7 +286,7 @@ KINDS = [
 
 def train(kind: Kind, path: Path, resume: Path | None = None) -> Counting:
     targets = None if kind.targets is None else [f"net.{name}" for name in kind.targets]
-    strong = {"strength": 0.3, "form": Proximal(), "prune_at": 0.5}
+    strong = {"strength": 0.3, "form": Proximal(), "prune_at": once(0.5)}
     pruning = L1Pruning(threshold=Sparsity(SPARSITY), targets=targets, **strong)
     saves = ModelCheckpoint(path, filename="{epoch}", save_top_k=-1)
     task = kind.task(kind, pruning)

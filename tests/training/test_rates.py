@@ -13,7 +13,7 @@ from tasks import Task, examples, fit, layers
 from torch import Tensor
 from torch.optim import SGD, Optimizer, lr_scheduler
 
-from l1prune import L1Pruning, Sparsity, SparsityPath
+from l1prune import L1Pruning, Sparsity, SparsityPath, once
 from l1prune.training.rates import position
 
 Make = Callable[[Optimizer, int], Any]
@@ -60,7 +60,7 @@ def rates(task: Scheduled, *callbacks: L.Callback, **ends: Any) -> list[float]:
 
 
 def cut(rewind: float | None) -> L1Pruning:
-    return L1Pruning(0.0, Sparsity(0.5), prune_at=0.5, rewind=rewind)
+    return L1Pruning(0.0, Sparsity(0.5), prune_at=once(0.5), rewind=rewind)
 
 
 @pytest.mark.parametrize("name", SCHEDULES)
@@ -111,7 +111,7 @@ def test_a_dense_run_taken_up_goes_through_what_is_left_of_its_schedule(
 
 def test_a_cut_at_a_step_fits_what_is_left_of_the_run_or_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="prune_at=30 does not fit a run of 20 steps"):
-        taken_up(tmp_path, "cosine", L1Pruning(0.0, Sparsity(0.5), prune_at=30))
+        taken_up(tmp_path, "cosine", L1Pruning(0.0, Sparsity(0.5), prune_at=once(30)))
 
 
 @pytest.mark.parametrize(
@@ -124,7 +124,7 @@ def test_a_rate_that_nothing_schedules_is_left_alone(plan: Any) -> None:
                 group["lr"] = 0.01 * 0.5**self.current_epoch
 
     task = ByHand("step", None)
-    fit(task, L1Pruning(0.0, prune_at=0.5, **plan), epochs=8)
+    fit(task, L1Pruning(0.0, prune_at=once(0.5), **plan), epochs=8)
     assert task.rates == [0.01 * 0.5 ** (step // 4) for step in range(32)]
 
 

@@ -19,11 +19,13 @@ from l1prune import (
     Size,
     Sparsity,
     SparsityPath,
+    once,
     rounds,
 )
 from l1prune.cuts.plans import Once
 from l1prune.pressure.schedules import Constant
 from l1prune.training.recipe import Recipe, as_recipe
+from l1prune.training.rounds import up_to
 from l1prune.weights.rules import ByName
 
 ORDER = (
@@ -60,7 +62,11 @@ def test_what_is_not_given_is_the_default() -> None:
         ({"rewind": 0.2}, (0.5,)),
         ({"rewind": 0.2, "threshold": 0.1}, (0.5,)),
         ({"prune_at": [0.2, 0.3]}, (0.2, 0.3)),
-        ({"prune_at": 7}, (7,)),
+        ({"prune_at": 0.4}, up_to(0.4)),
+        ({"prune_at": 7}, (1, 2, 3, 4, 5, 6, 7)),
+        ({"prune_at": 0.4, "threshold": 0.1}, (0.4,)),
+        ({"prune_at": 70, "rewind": 0.2}, (70,)),
+        ({"prune_at": once(0.4)}, (0.4,)),
     ],
 )
 def test_when_cuts_are_due_follows_from_what_is_cut(given: dict[str, Any], prune_at: Any) -> None:
@@ -76,7 +82,8 @@ def test_short_forms_stand_for_objects() -> None:
 SAME: list[tuple[dict[str, Any], dict[str, Any]]] = [
     ({}, {"threshold": Sparsity(0.95), "penalty": L1(), "strength": ByPasses()}),
     ({"threshold": 0.1}, {"threshold": Magnitude(0.1)}),
-    ({"prune_at": 0.5}, {"prune_at": [0.5]}),
+    ({"prune_at": once(0.5)}, {"prune_at": [0.5]}),
+    ({}, {"prune_at": 0.6}),
     ({"targets": ["head"]}, {"targets": [ByName("head")]}),
     ({"targets": {"a": 1.0, "bb": None}}, {"targets": {"bb": None, "a": 1.0}}),
 ]

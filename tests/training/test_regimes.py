@@ -14,7 +14,7 @@ from lightning.pytorch.tuner import Tuner
 from tasks import Task, examples, fit, layers, trainer
 from torch import Tensor
 
-from l1prune import L1, L1Pruning, Subgradient
+from l1prune import L1, L1Pruning, Subgradient, once
 from l1prune.penalties import Penalty
 
 BATCHES, EPOCHS = 6, 3
@@ -176,7 +176,7 @@ def train(task: Seen, callback: L1Pruning | None, **options: Any) -> None:
 
 
 def pressing(penalty: Penalty, strength: float = 0.5) -> L1Pruning:
-    return L1Pruning(strength, threshold=0.0, penalty=penalty, prune_at=0.6)
+    return L1Pruning(strength, threshold=0.0, penalty=penalty, prune_at=once(0.6))
 
 
 @pytest.fixture(params=REGIMES, ids=lambda regime: regime.name)
@@ -259,12 +259,12 @@ def test_a_second_fit_starts_anew_and_hooks_do_not_pile_up() -> None:
 
 
 def test_one_callback_serves_a_second_model() -> None:
-    reused = L1Pruning(0.5, prune_at=0.5)
+    reused = L1Pruning(0.5, prune_at=once(0.5))
     first, second, alone = Seen(), Seen(), Seen()
     second.net[0].weight.data.mul_(1.5)
     alone.load_state_dict(copy.deepcopy(second.state_dict()))
     train(first, reused)
     train(second, reused)
-    train(alone, L1Pruning(0.5, prune_at=0.5))
+    train(alone, L1Pruning(0.5, prune_at=once(0.5)))
     for a, b in zip(second.parameters(), alone.parameters(), strict=True):
         assert torch.equal(a, b)

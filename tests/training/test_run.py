@@ -11,17 +11,17 @@ import torch
 from tasks import Task, fit
 from torch import Tensor
 
-from l1prune import Budget, Follow, L1Pruning, Sparsity, SparsityPath, Wanda, rounds
+from l1prune import Budget, Follow, L1Pruning, Sparsity, SparsityPath, Wanda, once, rounds
 from l1prune.training.run import Run, saved_fields
 
 ARGUMENTS: dict[str, dict[str, Any]] = {
     "default": {},
     "follow": {"strength": Follow(), "prune_at": [0.2, 0.6]},
     "rewind": {"threshold": Sparsity(0.8), "rewind": 0.2},
-    "path": {"threshold": SparsityPath((0.5, 0.8)), "prune_at": 0.5},
+    "path": {"threshold": SparsityPath((0.5, 0.8)), "prune_at": once(0.5)},
     "budget": {
         "threshold": Budget("val/loss", 9.0, higher_is_better=False, rounds=1),
-        "prune_at": 0.5,
+        "prune_at": once(0.5),
     },
     "wanda": {"criterion": Wanda(), "prune_at": rounds(0.1, 0.6, 10)},
 }
@@ -108,7 +108,7 @@ def test_the_last_cut_of_a_stage_ends_the_pressure() -> None:
 
 
 def test_where_nothing_is_to_go_nothing_is_pressed() -> None:
-    run = L1Pruning(0.5, Budget("val/loss", 0.1), prune_at=0.5).run
+    run = L1Pruning(0.5, Budget("val/loss", 0.1), prune_at=once(0.5)).run
     assert (run.phase, run.pressure, run.arrived) == ("tune", 0.0, False)
 
 

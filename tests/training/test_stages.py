@@ -17,7 +17,7 @@ from tasks import Task, examples, fit
 from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 
-from l1prune import Budget, L1Pruning, Plan, Sparsity, SparsityPath, rounds
+from l1prune import Budget, L1Pruning, Plan, Sparsity, SparsityPath, once, rounds
 from l1prune.cuts.plans import Outcome
 from l1prune.cuts.thresholds import Threshold
 from l1prune.training.stages import Stages
@@ -113,7 +113,7 @@ def test_without_any_smaller_network_in_the_budget_the_dense_one_comes_back() ->
 
 
 def test_while_the_dense_network_learns_nothing_presses_it() -> None:
-    callback = L1Pruning(0.1, Budget("val/accuracy", 0.1, rounds=2), prune_at=0.5)
+    callback = L1Pruning(0.1, Budget("val/accuracy", 0.1, rounds=2), prune_at=once(0.5))
     phases: list[str] = []
 
     class Watch(L.Callback):
@@ -160,7 +160,7 @@ def test_stopped_and_resumed_it_is_the_same_walk(tmp_path: Path, threshold: Any,
 
 
 def test_fit_again_is_a_new_walk() -> None:
-    callback = L1Pruning(0.0, Budget("val/accuracy", 0.1, rounds=2), prune_at=0.5)
+    callback = L1Pruning(0.0, Budget("val/accuracy", 0.1, rounds=2), prune_at=once(0.5))
     for _ in range(2):
         fit(Needy(0.05), callback, epochs=6)
         assert len(callback.outcomes) == 3
@@ -365,7 +365,7 @@ def test_a_stage_begins_with_the_answer_so_far_where_the_plan_goes_back(
     plan: Any, goes_back: bool
 ) -> None:
     """At its first step nothing of the stage has been cut: its zeros are those it began with."""
-    callback, begun = L1Pruning(0.0, plan(goes_back), prune_at=0.5), []
+    callback, begun = L1Pruning(0.0, plan(goes_back), prune_at=once(0.5)), []
 
     class Look(L.Callback):
         def on_before_zero_grad(self, trainer: L.Trainer, *_: Any) -> None:
@@ -404,14 +404,14 @@ def test_what_cannot_be_walked_is_refused_before_training(
 
 
 def test_a_budget_goes_without_averages() -> None:
-    callback = L1Pruning(0.0, Budget("val/accuracy", 0.1, rounds=2), prune_at=0.5)
+    callback = L1Pruning(0.0, Budget("val/accuracy", 0.1, rounds=2), prune_at=once(0.5))
     with pytest.raises(ValueError, match="StochasticWeightAveraging does not follow"):
         fit(Needy(), callback, StochasticWeightAveraging(0.01), epochs=9)
 
 
 def test_steps_do_not_tell_where_in_a_stage_to_cut() -> None:
     with pytest.raises(ValueError, match="shares of each stage"):
-        fit(Needy(), L1Pruning(0.0, SparsityPath((0.5, 0.8)), prune_at=4), epochs=9)
+        fit(Needy(), L1Pruning(0.0, SparsityPath((0.5, 0.8)), prune_at=once(4)), epochs=9)
 
 
 def test_a_plain_run_is_one_stage_as_long_as_it_is() -> None:

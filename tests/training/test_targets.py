@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrizations, prune
 from torch.utils.data import DataLoader
 
-from l1prune import Budget, Follow, GroupL1, L1Pruning, Sparsity, SparsityPath
+from l1prune import Budget, Follow, GroupL1, L1Pruning, Sparsity, SparsityPath, once
 
 
 class Task(L.LightningModule):
@@ -118,10 +118,10 @@ def test_what_was_a_target_before_the_run_was_stopped_and_is_none_any_more_is_na
             if trainer.current_epoch == 1:
                 trainer.save_checkpoint(tmp_path / "stop.ckpt")
 
-    order = (L1Pruning(prune_at=0.6), BackboneFinetuning(1, verbose=False))
+    order = (L1Pruning(prune_at=once(0.6)), BackboneFinetuning(1, verbose=False))
     _, said, _ = fit(Task(), *order, Save(), epochs=6)
     assert not any("before the run was stopped" in one for one in said)
-    order = (L1Pruning(prune_at=0.6), BackboneFinetuning(1, verbose=False))
+    order = (L1Pruning(prune_at=once(0.6)), BackboneFinetuning(1, verbose=False))
     _, said, _ = fit(Task(), *order, file=tmp_path / "stop.ckpt", epochs=6)
     names = [one for one in said if "was to be pruned before the run was stopped" in one]
     assert len(names) == 1 and "backbone.0.weight" in names[0] and "frozen" in names[0]

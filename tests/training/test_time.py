@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, IterableDataset
 
-from l1prune import L1Pruning
+from l1prune import L1Pruning, once
 
 BATCHES = 20
 
@@ -185,7 +185,7 @@ def test_a_whole_number_is_a_step_that_was_taken(every: int, count: int) -> None
             weights = (self.net.weight, self.net.bias)[:count]
             return [torch.optim.SGD([w], lr=0.01) for w in weights]
 
-    pruning = L1Pruning(prune_at=20)
+    pruning = L1Pruning(prune_at=once(20))
     task = Manual(pruning)
     trainer(pruning, **EPOCHS).fit(task, loader())
     assert next(step for phase, _, step in task.seen if phase == "tune") == 20

@@ -17,7 +17,7 @@ from lightning.pytorch.plugins import MixedPrecision
 from tasks import Task, fit
 from torch import Tensor, optim
 
-from l1prune import Follow, L1Pruning, Proximal, Sparsity
+from l1prune import Follow, L1Pruning, Proximal, Sparsity, once
 from l1prune.cuts import masks
 from l1prune.pressure.schedules import Constant
 
@@ -134,7 +134,7 @@ REGIMES = [
 
 
 def pruned() -> L1Pruning:
-    return L1Pruning(0.01, Sparsity(0.8), prune_at=0.5)
+    return L1Pruning(0.01, Sparsity(0.8), prune_at=once(0.5))
 
 
 def train(task: Counting, *callbacks: L.Callback, **options: Any) -> None:
@@ -293,6 +293,6 @@ def test_no_zero_is_negative(strength: Constant | Follow, sparsity: float) -> No
     def negative(w: Tensor) -> int:
         return int((w.signbit() & (w == 0)).sum())
 
-    task = Signs(L1Pruning(strength, Sparsity(sparsity), prune_at=0.5, form=Proximal()))
+    task = Signs(L1Pruning(strength, Sparsity(sparsity), prune_at=once(0.5), form=Proximal()))
     train(task)
     assert not any(task.broken)

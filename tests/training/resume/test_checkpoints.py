@@ -17,7 +17,7 @@ from tasks import Task, examples, fit, trainer
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from l1prune import ElasticNet, L1Pruning, LastCheckpoint, Sparsity, Subgradient
+from l1prune import ElasticNet, L1Pruning, LastCheckpoint, Sparsity, Subgradient, once
 from l1prune.training.run import saved_fields
 
 EPOCHS = 6
@@ -51,7 +51,7 @@ class Random(Task):
 
 
 def pruning(**options: Any) -> L1Pruning:
-    return L1Pruning(**({"threshold": Sparsity(0.8), "prune_at": 0.5} | options))
+    return L1Pruning(**({"threshold": Sparsity(0.8), "prune_at": once(0.5)} | options))
 
 
 def every_epoch(folder: Path, **options: Any) -> ModelCheckpoint:

@@ -19,7 +19,7 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 from torch.utils.data import DataLoader
 
 import l1prune
-from l1prune import L1Pruning, LastCheckpoint, ResumableLoader, Shuffle, last_checkpoint
+from l1prune import L1Pruning, LastCheckpoint, ResumableLoader, Shuffle, last_checkpoint, once
 
 BATCHES, EPOCHS = 4, 3
 HOOKS = (
@@ -71,7 +71,7 @@ class Kill(L.Callback):
 
 def fit(folder: Path, *others: L.Callback, **options: Any) -> Task:
     plan = {"limit_train_batches": 1.0, "limit_val_batches": 2, "enable_checkpointing": True}
-    callbacks = [L1Pruning(threshold=0.05, prune_at=0.4), *others, LastCheckpoint(folder)]
+    callbacks = [L1Pruning(threshold=0.05, prune_at=once(0.4)), *others, LastCheckpoint(folder)]
     task = Task()
     trainer = boring_trainer(*callbacks, epochs=EPOCHS, **(plan | options))
     trainer.fit(task, ckpt_path=last_checkpoint(folder))
