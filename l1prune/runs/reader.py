@@ -5,8 +5,24 @@ import math
 import zlib
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from safetensors import safe_open
+
+
+def places(layout: str, packed: npt.NDArray[np.uint8], kept: int) -> torch.Tensor:
+    """Where the kept weights of a tensor lie, as `l1prune.deploy.positions` has packed it.
+
+    >>> places("gaps", np.array([0, 2, 255, 1], np.uint8), 3)
+    tensor([  0,   3, 260])
+    """
+    if layout == "dense":
+        return torch.arange(kept)
+    if layout == "mask":  # a bit for each weight
+        return torch.from_numpy(np.unpackbits(packed, bitorder="little").nonzero()[0])
+    # The zeros before each weight; 255 is as many zeros, and no weight.
+    steps = packed.astype(np.int64) + (packed < 255)
+    return torch.from_numpy((np.cumsum(steps) - 1)[packed < 255])
 
 
 def read_sparse(file: str) -> dict[str, torch.Tensor]:
@@ -44,15 +60,8 @@ def read_sparse(file: str) -> dict[str, torch.Tensor]:
         read["positions"] += row["positions"]
         scale = values("float32", row["shape"][0]) if row["scaled"] else None
         dtype, kept = getattr(torch, row["dtype"]), values(row["stored"], row["kept"])
-        if row["layout"] == "gaps":  # the zeros before each weight; 255 is as many, and no weight
-            steps = packed.astype(np.int64) + (packed < 255)
-            places = (np.cumsum(steps) - 1)[packed < 255]
-        elif row["layout"] == "mask":  # a bit for each weight
-            places = np.unpackbits(packed, bitorder="little").nonzero()[0]
-        else:
-            places = np.arange(row["kept"])
         flat = torch.zeros(math.prod(row["shape"]), dtype=dtype)
-        flat[torch.from_numpy(places)] = kept.to(dtype)
+        flat[places(row["layout"], packed, len(kept))] = kept.to(dtype)
         if scale is not None:
             flat.view(len(scale), -1).mul_(scale[:, None])
         state[row["name"]] = flat.view(row["shape"])
