@@ -15,6 +15,7 @@ from l1prune.checks import is_number
 from l1prune.runs import reader
 from l1prune.runs.escapes import markdown
 from l1prune.runs.monitor import Monitor
+from l1prune.runs.summary import monitor_of
 from l1prune.weights.report import SparsityReport
 
 PICTURE = "frontier.png"
@@ -51,8 +52,7 @@ class Card:
     @property
     def monitor(self) -> Monitor:
         """The metric by which the run was judged."""
-        name, mode = self.summary.get("monitor"), self.summary.get("mode")
-        return Monitor(name, "min" if mode == "min" else "max") if name else Monitor()
+        return monitor_of(self.summary)
 
     @property
     def code(self) -> str:

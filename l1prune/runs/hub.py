@@ -15,15 +15,17 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from l1prune.checks import is_whole
+from l1prune.checks import is_whole, needing
 from l1prune.deploy.archives import FORMAT
 from l1prune.deploy.encodings import Encoding
 from l1prune.deploy.storage import load_sparse, save_sparse
 from l1prune.runs.card import PICTURE, Card
+from l1prune.runs.curves import read_layers
 from l1prune.runs.files import read_json, read_yaml
 from l1prune.runs.folder import MODEL, is_first
-from l1prune.runs.path import FRONTIER
-from l1prune.runs.points import CONFIG, LAYERS, SUMMARY, read_layers
+from l1prune.runs.points import CONFIG, LAYERS, SUMMARY
+from l1prune.runs.stages import FRONTIER
+from l1prune.runs.summary import monitor_of
 from l1prune.weights.report import SparsityReport
 from l1prune.weights.shards import gathered
 
@@ -63,7 +65,7 @@ def push_to_hub(
         The address of the repository.
 
     Raises:
-        ModuleNotFoundError: the extra `hub` is not installed.
+        ImportError: the extra `hub` is not installed.
         ValueError: nobody is logged in, the Hub takes no such name, or `source` is no network and
             no run that has ended.
 
@@ -109,10 +111,11 @@ def _of_run(run: Path) -> _Published:
     for file in (SUMMARY, MODEL, LAYERS):
         if not (run / file).is_file():
             raise ValueError(f"{run}: no run that has ended, it has no {file}")
-    summary = read_json(run / SUMMARY)
-    total = summary.get("params/total") if isinstance(summary, dict) else None
+    summary: Any = read_json(run / SUMMARY)
+    total: Any = summary.get("params/total") if isinstance(summary, dict) else None
     if not is_whole(total, 0):
         raise ValueError(f"{run / SUMMARY}: does not say how many params/total there are")
+    monitor_of(summary)  # refuses what is no metric
     settings = read_yaml(run / CONFIG) if (run / CONFIG).is_file() else {}
     settings = without_places(settings) if isinstance(settings, dict) else {}
     files = tuple(run / name for name in (FRONTIER, PICTURE) if (run / name).is_file())
@@ -188,14 +191,10 @@ def _is_sparse(file: Path) -> bool:
 
 def _checked(repo_id: str, api: huggingface_hub.HfApi | None) -> huggingface_hub.HfApi:
     """A client that somebody is logged in with, once the Hub would take the name."""
-    try:
+    with needing("hub", "push_to_hub"):
         import huggingface_hub
         from huggingface_hub.errors import HFValidationError
-        from huggingface_hub.utils import validate_repo_id
-    except ModuleNotFoundError:
-        raise ModuleNotFoundError(
-            "the Hugging Face Hub needs huggingface_hub: pip install 'l1prune[hub]'"
-        ) from None
+        from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
     try:
         validate_repo_id(repo_id)
     except HFValidationError as error:
