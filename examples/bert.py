@@ -1,6 +1,6 @@
 """Fine-tuning of BERT while it is pruned: which sentences are kind?
 
-python examples/bert.py                              a small BERT from its configuration
+python examples/bert.py                              a small BERT, which learns it first
 python examples/bert.py --model prajjwal1/bert-tiny  trained weights from the Hugging Face Hub
 """
 
@@ -82,27 +82,32 @@ def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
 def main(given: Sequence[str] | None = None) -> SparsityReport | None:
     options = arguments(given)
     L.seed_everything(0, verbose=False)
-    threshold = Sparsity(options.sparsity)
     if options.model:
         bert = AutoModelForSequenceClassification.from_pretrained(options.model, num_labels=2)
-        pruning, lr = L1Pruning.finetune(threshold=threshold), 5e-5
     else:
         sizes = {"hidden_size": 64, "intermediate_size": 128, "num_attention_heads": 4}
         bert = Bert(BertConfig(vocab_size=40, num_hidden_layers=2, num_labels=2, **sizes))
-        pruning, lr = L1Pruning(threshold=threshold), 1e-3
+    model = Sentences(bert.train(), lr=5e-5 if options.model else 1e-3)
     data = examples(options.limit, options.model)
     train, val = random_split(data, [0.8, 0.2], torch.Generator().manual_seed(0))
     loaders = DataLoader(train, batch_size=32, shuffle=True), DataLoader(val, batch_size=256)
-    trainer = L.Trainer(
-        max_epochs=options.epochs,
-        callbacks=[pruning],
-        logger=False,
-        enable_checkpointing=False,
-        log_every_n_steps=1,
-    )
-    trainer.fit(Sentences(bert.train(), lr), *loaders)
+
+    def trainer(*callbacks: L.Callback) -> L.Trainer:
+        return L.Trainer(
+            max_epochs=options.epochs,
+            callbacks=list(callbacks),
+            logger=False,
+            enable_checkpointing=False,
+            log_every_n_steps=1,
+        )
+
+    if not options.model:
+        trainer().fit(model, *loaders)  # in the place of the weights that a trained one brings
+    pruning = L1Pruning.finetune(threshold=Sparsity(options.sparsity))
+    pruned = trainer(pruning)
+    pruned.fit(model, *loaders)
     print(pruning.report)  # embeddings are left alone: look at all parameters, too
-    print(f"validation accuracy {float(trainer.callback_metrics['val/accuracy']):.4f}")
+    print(f"validation accuracy {float(pruned.callback_metrics['val/accuracy']):.4f}")
     return pruning.report
 
 
