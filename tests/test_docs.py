@@ -28,6 +28,14 @@ PENDING: dict[str, str] = {}
 does not any more, its test fails, and its line is taken out here."""
 
 
+NEEDED = {
+    "export_onnx": "onnxruntime",
+    "from accelerate": "accelerate",
+    "from transformers": "transformers",
+}
+"""Packages without which a block with these words is left out."""
+
+
 class Task(L.LightningModule):
     """What the documents call `model`: it classifies eight numbers, and logs what they name."""
 
@@ -130,8 +138,9 @@ def hub(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("hub", "runs")
 @pytest.mark.parametrize("block", named("python"))
 def test_every_program_runs(block: Block, setting: dict[str, Any]) -> None:
-    if "export_onnx" in block.text:
-        pytest.importorskip("onnxruntime", reason="needs the extra deploy")
+    for words, package in NEEDED.items():
+        if words in block.text:
+            pytest.importorskip(package, reason=f"needs {package}")
     code = compile(block.text, block.name, "exec", dont_inherit=True)
     exec(code, setting)
 

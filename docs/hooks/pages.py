@@ -28,6 +28,7 @@ BESIDES = {
     "pressure.optimizers": "UpdateRule update_rule",
     "runs.history": "History",
     "runs.progress": "RunProgress",
+    "training.huggingface": "HFPruning",
 }
 """Names that are documented, though not in `l1prune` itself."""
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 import lightning.pytorch as pl
+import torch
 from lightning.pytorch import callbacks as lightning_callbacks
 from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor, nn
 
 from l1prune.cuts.masks import hold_copy_
-from l1prune.training.lightning import average_of, keeps_average
+from l1prune.training.lightning import average_of, count_of, keeps_average
 
 # By name: older versions of Lightning lack the first. The EMA callback is one of its subclasses.
 NAMES = ("WeightAveraging", "StochasticWeightAveraging")
@@ -66,3 +67,25 @@ def hold_averages_(callbacks: Iterable[pl.Callback], masks: Mapping[str, Tensor]
     """
     for average in find_averages(callbacks):
         hold_copy_(average, masks)
+
+
+@torch.no_grad()
+def renew_averages_(callbacks: Iterable[pl.Callback], model: nn.Module) -> None:
+    """Let the averages begin anew, with the model as it is: those before it are not to count.
+
+    An average that has not begun is left alone.
+
+    Args:
+        callbacks: `trainer.callbacks`, in any order.
+        model: what they average.
+    """
+    own = dict(model.named_parameters())
+    for callback in callbacks:
+        count = count_of(callback) if isinstance(callback, AVERAGING) else None
+        if count is None or not count:
+            continue
+        for average in find_averages([callback]):
+            for name, parameter in average.named_parameters():
+                if name in own:
+                    parameter.copy_(own[name])
+        count.zero_()

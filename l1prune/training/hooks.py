@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from itertools import chain, repeat
 from typing import Any
@@ -82,7 +82,9 @@ class HoldGradients:
     def __init__(self, targets: Sequence[Target], masks: Mapping[str, Tensor]) -> None:
         self.targets, self._masks = targets, masks
         self._handles = [
-            target.parameter.register_post_accumulate_grad_hook(partial(self._hold, target))
+            target.parameter.register_post_accumulate_grad_hook(  # type: ignore[no-untyped-call]
+                partial(self._hold, target)
+            )
             for target in targets
             if target.parameter.requires_grad
         ]
@@ -148,3 +150,30 @@ class OptimizerHooks:
         held = bool(self._holds)
         self._pressures, self._holds = [], []
         return held
+
+
+class Around:
+    """Stands around a method of one object, until it is let go; its class is left as it is.
+
+    Args:
+        owner: the object.
+        name: of its method.
+        act: called in its place, with the method and what that is to be called with.
+    """
+
+    def __init__(self, owner: object, name: str, act: Callable[..., Any]) -> None:
+        self._owner, self._name, self._act = owner, name, act
+        self._before = vars(owner).get(name)
+        self._hung: Callable[..., Any] | None = partial(self._call, getattr(owner, name))
+        vars(owner)[name] = self._hung
+
+    def _call(self, method: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        return self._act(method, *args, **kwargs) if self._hung else method(*args, **kwargs)
+
+    def remove(self) -> None:
+        """Let the object go; what others have hung on it since stays."""
+        hung, self._hung = self._hung, None
+        if hung is not None and vars(self._owner).get(self._name) is hung:
+            del vars(self._owner)[self._name]
+            if self._before is not None:
+                vars(self._owner)[self._name] = self._before

@@ -11,7 +11,7 @@ from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
-from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
+from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, IntervalStrategy
 
 from l1prune.training.pruning import Pruning, PruningRun
 from l1prune.weights.report import SparsityReport
@@ -60,7 +60,11 @@ class HFPruning(TrainerCallback):
         assert model is not None and optimizer is not None, "the Trainer hands them over"
         self.report, self._had_arrived = None, False
         per_pass = max(state.max_steps // max(state.num_train_epochs, 1), 1)
-        every = {"no": None, "epoch": per_pass, "steps": int(state.eval_steps or per_pass)}
+        every = {
+            IntervalStrategy.NO: None,
+            IntervalStrategy.EPOCH: per_pass,
+            IntervalStrategy.STEPS: int(state.eval_steps or per_pass),
+        }
         self.run = self.pruning.attached(
             model,
             optimizer,
@@ -68,7 +72,7 @@ class HFPruning(TrainerCallback):
             steps_per_pass=per_pass,
             schedulers=() if lr_scheduler is None else [lr_scheduler],
             clips=args.max_grad_norm > 0,
-            steps_per_validation=every[str(args.eval_strategy.value)],
+            steps_per_validation=every[IntervalStrategy(args.eval_strategy)],
         )
         if state.global_step:
             self.run.load_state_dict(torch.load(_saved(args, state), weights_only=True))

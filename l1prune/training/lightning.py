@@ -13,7 +13,7 @@ from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.plugins.io.wrapper import _WrappingCheckpointIO
 from lightning.pytorch.strategies.launchers import _MultiProcessingLauncher
 from lightning.pytorch.utilities.model_helpers import is_overridden
-from torch import nn
+from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
 CheckpointIOWrapper = _WrappingCheckpointIO
@@ -40,6 +40,14 @@ def average_of(callback: pl.Callback) -> nn.Module | None:
     """The averaged model of such a callback; None before it is set up for a fit."""
     average: nn.Module | None = getattr(callback, "_average_model", None)
     return average.module if isinstance(average, AveragedModel) else average
+
+
+def count_of(callback: pl.Callback) -> Tensor | None:
+    """How many networks are in the average of such a callback; None before it has one."""
+    average = getattr(callback, "_average_model", None)
+    keeper = average if isinstance(average, AveragedModel) else callback
+    count: Tensor | None = getattr(keeper, "n_averaged", None)
+    return count
 
 
 def renews_batch_norm(callback: pl.Callback) -> bool:

@@ -37,6 +37,45 @@ class Clock(Protocol):
     def load_state_dict(self, state: Mapping[str, Any]) -> None: ...
 
 
+class Arrival(Protocol):
+    """What is asked of a run by those who choose from its networks."""
+
+    @property
+    def arrived(self) -> bool:
+        """Whether the network is what the run is for so far."""
+        ...
+
+    @property
+    def has_arrived(self) -> bool:
+        """Whether this network is, or one before it."""
+        ...
+
+    @property
+    def complete(self) -> bool:
+        """Whether all cuts are made."""
+        ...
+
+
+class Choices:
+    """What others choose from the networks of a run, by a metric; here nobody does."""
+
+    def validated(self) -> None:
+        """A validation has measured the network as it is."""
+
+    def begin_anew(self, measured: bool) -> None:
+        """The network is another from now on, and what was chosen before is not what is asked for.
+
+        Args:
+            measured: whether a validation has just measured it.
+        """
+
+    def end(self) -> None:
+        """Training is over: what has arrived is all that counts as best."""
+
+    def remove(self) -> None:
+        """Let the others go."""
+
+
 class Loop(Protocol):
     """What trains a model, as a run sees it: the model, its optimizers, time, and who else acts."""
 
@@ -100,6 +139,15 @@ class Loop(Protocol):
         ...
 
     # ---- who else acts
+
+    def choices(self, run: Arrival, last: float) -> Choices:
+        """Those who choose from the networks of a run, kept to what has arrived until removed.
+
+        Args:
+            run: whose networks they are.
+            last: when the last cut comes, as a share of the run.
+        """
+        ...
 
     def clips_gradients(self) -> bool:
         """Whether the coming step may clip: only then does a removed weight's gradient matter."""

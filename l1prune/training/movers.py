@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable, Sequence
-from functools import partial
 from typing import Any
 
 import lightning.pytorch as pl
@@ -16,6 +15,7 @@ from lightning.pytorch.strategies import Strategy
 from torch.optim import Optimizer
 from torch.optim.optimizer import _global_optimizer_post_hooks
 
+from l1prune.training.hooks import Around
 from l1prune.training.lightning import callbacks_of
 
 BETWEEN_STEPS = (
@@ -111,21 +111,13 @@ class BeforeSteps:
     """
 
     def __init__(self, strategy: Strategy, act: Callable[[], None]) -> None:
-        self._strategy, self._act = strategy, act
-        self._before = {name: vars(strategy).get(name) for name in STEPS}
-        self._hung = {name: partial(self._step, getattr(strategy, name)) for name in STEPS}
-        vars(strategy).update(self._hung)
+        def acted(step: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+            act()
+            return step(*args, **kwargs)
 
-    def _step(self, step: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        if self._hung:
-            self._act()
-        return step(*args, **kwargs)
+        self._around = [Around(strategy, name, acted) for name in STEPS]
 
     def remove(self) -> None:
         """Let the strategy go; what others have hung on it stays."""
-        hung, self._hung = self._hung, {}
-        for name, step in hung.items():
-            if vars(self._strategy).get(name) is step:
-                del vars(self._strategy)[name]
-                if (before := self._before[name]) is not None:
-                    vars(self._strategy)[name] = before
+        for around in self._around:
+            around.remove()

@@ -39,7 +39,7 @@ class Pruning:
         strength: λ, as all that follow: see `L1Pruning`.
         threshold: what is removed; by default 95 %.
         penalty: what presses.
-        prune_at: when; shares of the run, or optimizer steps.
+        prune_at: when the last cut is made, or all of them.
         targets: which weights.
         form: how the penalty enters a step.
         rewind: where on its schedule the learning rate goes on after a cut.

@@ -80,6 +80,16 @@ class Run:
         return self.phase == "tune" and (not self.stages.goes_back or self.stages.arrived)
 
     @property
+    def has_arrived(self) -> bool:
+        """Whether this network has, or one before it."""
+        return self.arrived or bool(self.stages.outcomes)
+
+    @property
+    def complete(self) -> bool:
+        """Whether all cuts are made, of all stages, and what follows is fine-tuning alone."""
+        return self.stages.complete if self.stages.several else self.phase == "tune"
+
+    @property
     def pressure(self) -> float:
         """λ of the current step."""
         return self.strength.value if self.phase == "press" else 0.0

@@ -13,7 +13,7 @@ from l1prune.penalties import is_separable
 from l1prune.training import rates
 from l1prune.training.cut import cut_
 from l1prune.training.hooks import OptimizerHooks
-from l1prune.training.loop import Loop
+from l1prune.training.loop import Choices, Loop
 from l1prune.training.recipe import Recipe
 from l1prune.training.rounds import as_shares, check_fits, due, pressed
 from l1prune.training.run import Run
@@ -45,6 +45,7 @@ class Session:
         self._attached = OptimizerHooks((), (), self._known.penalty, None, {})
         self._zeros = Zeros(self._known)
         self._shares: tuple[float, ...] = recipe.prune_at
+        self._choices = Choices()
 
     @property
     def targets(self) -> Targets:
@@ -74,6 +75,7 @@ class Session:
         self._shares = as_shares(recipe.prune_at, steps)
         if not run.rates and (recipe.rewind is not None or run.stages.several):
             run.rates = loop.planned_rates()
+        self._choices = loop.choices(run, self._shares[-1])
         self._known.begin(loop.optimizers)
         announce(self.targets)
         if said := left(run.chosen, self.targets):
@@ -155,6 +157,8 @@ class Session:
         run.rounds_done = rounds
         if run.phase == "tune":
             run.release()
+            if not run.stages.goes_back:
+                self._choices.begin_anew(measured=False)
             report = self.count(loop.model)
             loop.show_layers(report)
             if report.starved:
@@ -216,10 +220,13 @@ class Session:
         self._zeros.begin(loop)
 
     def validated(self, loop: Loop, metrics: Mapping[str, Any]) -> None:
-        """A validation is over, and came to these figures."""
+        """A validation is over: others may have had their turn, and a stage may have ended."""
         run = self._run
-        run.stages.validated(loop, metrics, self.masks, run.phase == "tune")
-        self._zeros.expect_moves()  # others have had their turn
+        answers = run.stages.validated(loop, metrics, self.masks, run.phase == "tune")
+        self._choices.validated()
+        if answers:
+            self._choices.begin_anew(measured=True)
+        self._zeros.expect_moves()
 
     def hold(self, loop: Loop) -> None:
         """Write the zeros into the weights, and into their running averages."""
@@ -252,6 +259,7 @@ class Session:
             run.stages.conclude()
         self.inspect(loop)
         self.hold(loop)
+        self._choices.end()
         self.close()
 
     def end_at_once(self, loop: Loop, was_trained: bool) -> None:
@@ -265,6 +273,7 @@ class Session:
         """Take off model, optimizers and loop what hangs there; whether pressure did."""
         self._zeros.end()
         self._run.criterion.close()
+        self._choices.remove()
         return self._attached.remove()
 
     def count(self, module: nn.Module) -> SparsityReport:

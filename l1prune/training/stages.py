@@ -136,8 +136,11 @@ class Stages:
         metrics: Mapping[str, Any],
         held: Mapping[str, Tensor],
         tunes: bool,
-    ) -> None:
+    ) -> bool:
         """Look at a validation, and end the stage if it is time to.
+
+        Returns:
+            Whether the network is the new answer of a plan that may go back to another.
 
         Args:
             loop: is in that validation.
@@ -150,19 +153,21 @@ class Stages:
         """
         self.check_metrics(metrics)
         if not self.several or self.complete:
-            return
+            return False
         to_come = len(self.plan.ends) - len(self.outcomes)
         last_chance = tunes and loop.validations_left() < to_come
         done = loop.progress()
         if done < self._end - 1e-9 and not last_chance:
-            return
+            return False
         outcome: Outcome = {"sparsity": _sparsity(held), **_numbers(metrics)}
         self.outcomes.append(of_each_process(outcome)[0])
         self._closed = done
-        if self.goes_back and self.arrived:
-            state = loop.model.state_dict()
-            self._kept = {name: value.detach().cpu().clone() for name, value in state.items()}
-            self._kept_masks = masks.pack_all(held)
+        if not self.goes_back or not self.arrived:
+            return False
+        state = loop.model.state_dict()
+        self._kept = {name: value.detach().cpu().clone() for name, value in state.items()}
+        self._kept_masks = masks.pack_all(held)
+        return True
 
     def go_on(self, done: float) -> None:
         """Begin the next stage."""

@@ -15,6 +15,7 @@ from l1prune.checks import is_whole
 from l1prune.cuts.plans import Plan
 from l1prune.pressure.optimizers import hooked, innermost, was_skipped
 from l1prune.pressure.schedules import ByPasses
+from l1prune.training.loop import Arrival, Choices
 from l1prune.training.rates import Rates, recorded
 from l1prune.training.recipe import Recipe
 from l1prune.training.stages import check_often, goes_by_validations
@@ -155,6 +156,9 @@ class StepLoop:
     def planned_rates(self) -> Rates:
         each = self.length // len(self.optimizers)
         return recorded(self.optimizers, [(one, each) for one in self.schedulers])
+
+    def choices(self, run: Arrival, last: float) -> Choices:
+        return Choices()
 
     def clips_gradients(self) -> bool:
         return self.clips

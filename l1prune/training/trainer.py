@@ -14,8 +14,9 @@ from l1prune.cuts.plans import Plan
 from l1prune.training import averages, clock, loggers, movers
 from l1prune.training.clock import TrainerClock
 from l1prune.training.lightning import callbacks_of, overrides
-from l1prune.training.loop import Clock, Loop, Removable
+from l1prune.training.loop import Arrival, Choices, Clock, Loop, Removable
 from l1prune.training.rates import Rates, recorded
+from l1prune.training.selection import Selection, warn_of_others
 from l1prune.training.stages import check_often, goes_by_validations, stays_behind
 from l1prune.weights.report import SparsityReport
 
@@ -80,6 +81,10 @@ class TrainerLoop(Loop):
         return planned_rates(self._trainer, self._clock.left(self._trainer))
 
     # ---- who else acts
+
+    def choices(self, run: Arrival, last: float) -> Choices:
+        warn_of_others(self._trainer, last)
+        return Selection(run, self._trainer, self._module)
 
     def clips_gradients(self) -> bool:
         return (

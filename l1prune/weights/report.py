@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from textwrap import shorten
 
 from torch import nn
 
 from l1prune.weights.shards import count_nonzero
 from l1prune.weights.table import aligned
 from l1prune.weights.targets import Target, Targets, find_targets
+
+WIDTH = 36
+"""Characters of a reason in the table; `skipped` has all of them."""
 
 COLUMNS = ("name", "shape", "total", "nonzero", "sparsity")
 
@@ -32,25 +36,39 @@ class Layer:
 
 
 @dataclass(frozen=True)
+class Skipped:
+    """A parameter that is not prunable: its name, how many entries it has, and why."""
+
+    name: str
+    total: int
+    reason: str
+
+
+@dataclass(frozen=True)
 class SparsityReport:
     """Counts of one model at one moment, tied weights once.
+
+    Prunable weights stand beside all parameters: where most of a model is an embedding, to keep a
+    twentieth of the former is far from keeping a twentieth of the model.
 
     Attributes:
         layers: the prunable weights, in the model's order.
         total: all parameters of the model, prunable or not.
-        skipped: why each other parameter is not prunable.
+        others: those that are not prunable.
         criterion: what the weights were weighed by; empty where nothing was cut.
 
     >>> layer = nn.Linear(4, 2)
     >>> _ = layer.weight.data.fill_(1.0)[0].zero_()
     >>> report = SparsityReport.of(layer)
-    >>> report.nonzero, report.prunable, report.total, report.sparsity, report.compression
-    (4, 8, 10, 0.5, 2.0)
+    >>> report.nonzero, report.prunable, report.sparsity, report.compression
+    (4, 8, 0.5, 2.0)
+    >>> report.left, report.total, round(report.total_compression, 2), report.skipped
+    (6, 10, 1.67, {'bias': 'bias or scale'})
     """
 
     layers: tuple[Layer, ...]
     total: int
-    skipped: dict[str, str] = field(default_factory=dict)
+    others: tuple[Skipped, ...] = ()
     criterion: str = ""
 
     @classmethod
@@ -59,11 +77,12 @@ class SparsityReport:
     ) -> SparsityReport:
         """Count the model as it is now; the default targets are `find_targets(model)`."""
         targets = find_targets(model) if targets is None else targets
-        skipped = dict(targets.skipped) if isinstance(targets, Targets) else {}
-        total = sum(parameter.numel() for parameter in model.parameters())
+        skipped = targets.skipped if isinstance(targets, Targets) else {}
+        sizes = {name: parameter.numel() for name, parameter in model.named_parameters()}
+        others = tuple(Skipped(n, sizes.get(n, 0), reason) for n, reason in skipped.items())
         counts = count_nonzero([target.parameter for target in targets])
         layers = (_layer(target, count) for target, count in zip(targets, counts, strict=True))
-        return cls(tuple(layers), total, skipped, criterion)
+        return cls(tuple(layers), sum(sizes.values()), others, criterion)
 
     @property
     def prunable(self) -> int:
@@ -86,14 +105,35 @@ class SparsityReport:
         return self.prunable / self.nonzero if self.nonzero else float("inf")
 
     @property
+    def left(self) -> int:
+        """All parameters but the prunable weights that are exactly zero."""
+        return self.total - self.prunable + self.nonzero
+
+    @property
+    def total_compression(self) -> float:
+        """total/left, infinite when nothing is left."""
+        return self.total / self.left if self.left else float("inf")
+
+    @property
+    def skipped(self) -> dict[str, str]:
+        """Why each parameter that is not prunable is not, by its name."""
+        return {one.name: one.reason for one in self.others}
+
+    @property
     def starved(self) -> tuple[str, ...]:
         """The layers that have no more than a single weight left, of several."""
         return tuple(layer.name for layer in self.layers if layer.nonzero <= 1 < layer.total)
 
     def to_dict(self) -> dict[str, float]:
-        """The figures of the whole model, by the names under which they are logged."""
+        """The figures of the whole model, by the names under which they are logged.
+
+        `params/nonzero`, `sparsity` and `compression` are of the prunable weights, `params/left`
+        and `total_compression` of all parameters.
+        """
         return {
             "params/total": self.total,
+            "params/left": self.left,
+            "params/total_compression": self.total_compression,
             "params/prunable": self.prunable,
             "params/nonzero": self.nonzero,
             "params/sparsity": self.sparsity,
@@ -112,21 +152,48 @@ class SparsityReport:
                 )
 
     def __str__(self) -> str:
-        """A table a person can read: weights before and after, layer by layer."""
+        """A table a person can read: weights before and after, layer by layer, and in all."""
         rows = [("layer", "shape", "weights", "left", "zeros")]
         for layer in self.layers:
             shape = "×".join(map(str, layer.shape))
-            rows.append(_row(layer.name, shape, layer.total, layer.nonzero, layer.sparsity))
-        rows.append(_row("all prunable", "", self.prunable, self.nonzero, self.sparsity))
+            rows.append(_row(layer.name, shape, layer.total, layer.nonzero))
+        others = [
+            _row(shorten(reason, WIDTH), f"{len(group)} left alone", total := _total(group), total)
+            for reason, group in self._groups()
+        ]
+        rows += [_row("all prunable", "", self.prunable, self.nonzero), *others]
+        rows.append(_row("all parameters", "", self.total, self.left))
         lines = aligned(rows, left=2)
-        rule = "─" * max(map(len, lines))
-        lines = [lines[0], rule, *lines[1:-1], rule, lines[-1]]
-        times = f"{self.compression:.1f}× fewer" if self.nonzero else "nothing left"
+        rule, layers = "─" * max(map(len, lines)), len(self.layers) + 1
+        lines = [lines[0], rule, *lines[1:layers], rule, *lines[layers:-1], rule, lines[-1]]
+        return "\n".join([*lines, *self._conclusion()])
+
+    def _groups(self) -> list[tuple[str, list[Skipped]]]:
+        """What is not prunable by the reason, the largest first."""
+        groups: dict[str, list[Skipped]] = {}
+        for one in self.others:
+            groups.setdefault(one.reason, []).append(one)
+        return sorted(groups.items(), key=lambda group: -_total(group[1]))
+
+    def _conclusion(self) -> Iterator[str]:
+        """How much fewer they are, and whether most of the model was left alone."""
         if self.nonzero == self.prunable:
-            times = "none removed"
-        by = f" by {self.criterion}" if self.criterion and self.nonzero < self.prunable else ""
-        lines.append(f"{times}{by}; {self.total:,} parameters in all")
-        return "\n".join(lines)
+            yield "none removed"
+        elif not self.nonzero:
+            yield "nothing left of what is prunable"
+        else:
+            by = f" by {self.criterion}" if self.criterion else ""
+            yield (
+                f"{self.compression:.1f}× fewer prunable weights{by}, "
+                f"{self.total_compression:.1f}× fewer parameters in all"
+            )
+        alone = self.total - self.prunable
+        if alone > self.prunable:
+            largest = max(self.others, key=lambda one: one.total, default=None)
+            example = f", as {largest.name} ({largest.reason})" if largest else ""
+            yield (
+                f"most of the model was left alone, {alone:,} of {self.total:,} parameters{example}"
+            )
 
 
 def layers_of(rows: Iterable[Sequence[str]]) -> tuple[Layer, ...]:
@@ -158,7 +225,10 @@ def _layer(target: Target, nonzero: int) -> Layer:
     return Layer(target.name, tuple(w.shape), w.numel(), nonzero)
 
 
-def _row(
-    name: str, shape: str, total: int, nonzero: int, sparsity: float
-) -> tuple[str, str, str, str, str]:
-    return (name, shape, f"{total:,}", f"{nonzero:,}", f"{100 * sparsity:.2f} %")
+def _row(name: str, shape: str, total: int, left: int) -> tuple[str, str, str, str, str]:
+    zeros = f"{100 * (1 - left / total if total else 0.0):.2f} %"
+    return (name, shape, f"{total:,}", f"{left:,}", zeros)
+
+
+def _total(others: Iterable[Skipped]) -> int:
+    return sum(one.total for one in others)

@@ -113,7 +113,7 @@ def test_the_report_tells_the_criterion(arguments: dict[str, Any], make: Any, na
     callback = L1Pruning(**arguments)
     fit(Task(optimizer=partial(make, lr=0.01)), callback, epochs=10)
     assert callback.report is not None and callback.report.criterion == name
-    assert f"fewer by {name}; " in str(callback.report)
+    assert f"fewer prunable weights by {name}, " in str(callback.report)
 
 
 MAKERS: dict[str, Any] = {

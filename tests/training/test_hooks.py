@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 from torch import nn
 
 from l1prune import L1, Proximal, find_targets
-from l1prune.training.hooks import OptimizerHooks
+from l1prune.training.hooks import Around, OptimizerHooks
 
 
 def model() -> nn.Sequential:
@@ -45,3 +46,31 @@ def test_each_optimizer_is_pressed_and_held_until_it_is_let_go() -> None:
 
 def test_without_optimizers_there_is_nothing_to_let_go() -> None:
     assert not OptimizerHooks((), find_targets(model()), L1(), None, {}).remove()
+
+
+# ---- around a method
+
+
+class Doubles:
+    def of(self, number: int, plus: int = 0) -> int:
+        return 2 * number + plus
+
+
+def test_what_stands_around_a_method_decides_what_it_is_called_with() -> None:
+    one, other = Doubles(), Doubles()
+    around = Around(one, "of", lambda of, number, plus=0: -of(number + 1, plus=plus))
+    assert (one.of(1), one.of(1, plus=3), other.of(1)) == (-4, -7, 2)
+    around.remove()
+    around.remove()
+    assert one.of(1) == 2 and not vars(one)
+
+
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+def test_several_around_one_method_go_in_any_order(order: tuple[int, int]) -> None:
+    one = Doubles()
+    arounds = [Around(one, "of", lambda of, number: of(number) + 1) for _ in range(2)]
+    assert one.of(1) == 4
+    arounds[order[0]].remove()
+    assert one.of(1) == 3
+    arounds[order[1]].remove()
+    assert one.of(1) == 2

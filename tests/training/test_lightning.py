@@ -84,7 +84,24 @@ def test_an_averaging_callback_keeps_its_average_where_it_is_looked_for(make: An
     assert [*kept.state_dict()] == [*task.state_dict()]
 
 
+@pytest.mark.parametrize("make", AVERAGES)
+def test_an_averaging_callback_counts_where_it_is_looked_for(make: Any) -> None:
+    counted: list[int] = []
+
+    class Look(L.Callback):
+        def on_train_epoch_start(self, trainer: L.Trainer, *_: Any) -> None:
+            count = lightning.count_of(average)
+            assert count is not None
+            counted.append(int(count))
+            count.zero_()
+
+    average = make()
+    fit(Task(), average, Look())
+    assert counted == ([1] * 4 if isinstance(average, StochasticWeightAveraging) else [0, 5, 5, 5])
+
+
 def test_another_callback_keeps_none() -> None:
+    assert lightning.count_of(L.Callback()) is None
     assert not lightning.keeps_average(L.Callback())
     assert lightning.average_of(L.Callback()) is None
 

@@ -112,6 +112,25 @@ def test_where_nothing_is_to_go_nothing_is_pressed() -> None:
     assert (run.phase, run.pressure, run.arrived) == ("tune", 0.0, False)
 
 
+def test_without_stages_all_is_done_when_the_network_has_arrived() -> None:
+    run = L1Pruning(prune_at=[0.2, 0.6]).run
+    for done in range(3):
+        run.rounds_done = done
+        assert run.complete is run.has_arrived is run.arrived is (done == 2)
+
+
+def test_in_stages_one_network_has_arrived_long_before_all_is_done() -> None:
+    run = L1Pruning(threshold=SparsityPath((0.5, 0.8)), prune_at=once(0.5)).run
+    run.rounds_done = 1
+    assert (run.has_arrived, run.complete) == (True, False)
+    run.stages.outcomes.append({"sparsity": 0.5})
+    run.stages.go_on(0.75)
+    run.rounds_done = 0
+    assert (run.arrived, run.has_arrived, run.complete) == (False, True, False)
+    run.stages.outcomes.append({"sparsity": 0.8})
+    assert run.complete
+
+
 def test_two_runs_share_nothing() -> None:
     one, other = new("default"), new("default")
     for name in saved_fields():
