@@ -5,10 +5,8 @@ python scripts/compare.py --wandb ENTITY/PROJECT
 """
 
 import sys
-from pathlib import Path
+
+from l1prune.commands.compare import main
 
 if __name__ == "__main__":
-    sys.path.insert(0, str(Path(__file__).parents[1]))  # a checkout need not be installed
-    from l1prune.commands.main import run
-
-    run("compare")
+    sys.exit(main())

@@ -84,6 +84,9 @@ class Source:
             ValueError: they cannot be made.
         """
         find_own_modules()
+        for role in ROLES:
+            if not isinstance(self.config[role], DictConfig | None):
+                raise ValueError(f"what {self.weights} is of cannot be made: {role} names nothing")
         try:
             return make_model(without(self.config.model, PRETRAINED)), make_data(self.config.data)
         except (InstantiationException, OmegaConfBaseException, ValueError) as error:

@@ -13,6 +13,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from reprlib import repr as shortly
 from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock
@@ -184,8 +185,10 @@ class Search:
             process.wait()
         try:
             monitor, value, left = _outcome(directory, process.returncode)
-            if self.monitor not in (None, monitor):
-                raise ValueError(f"it is judged by {monitor}, and the others by {self.monitor}")
+            if self.monitor is not None and self.monitor != monitor:
+                raise ValueError(
+                    f"it is judged by {monitor.name}, and the others by {self.monitor.name}"
+                )
             self.study.set_user_attr(JUDGED, [monitor.name, monitor.mode])
             return monitor.rank(value), left
         except (OSError, ValueError) as error:
@@ -216,14 +219,26 @@ def _outcome(directory: Path, code: int) -> tuple[Monitor, float, int]:
         raise ValueError(f"it was killed by {signal_name(-code)}")
     if code:
         raise ValueError(_last_words(read_end(directory / OUTPUT)))
-    summary = read_json(directory / SUMMARY)
-    if not isinstance(summary, dict):
-        raise ValueError(f"{SUMMARY} holds no figures")
+    return _figures(read_json(directory / SUMMARY))
+
+
+def _figures(summary: Any) -> tuple[Monitor, float, int]:
+    """The two figures of a summary that a trial is about, and what the first of them is.
+
+    >>> _figures({"monitor": "val/mse", "mode": "min", "val/mse": 0.5, "params/nonzero": 7})
+    (Monitor(name='val/mse', mode='min'), 0.5, 7)
+    """
+    if not isinstance(summary, Mapping):
+        raise ValueError(f"{SUMMARY} must hold an object, but holds a {type(summary).__name__}")
     monitor = monitor_of(summary)
-    value: Any = summary.get(monitor.name)
-    left: Any = summary.get(NONZERO)
-    if not is_number(value) or not is_whole(left, 0):
-        raise ValueError(f"{SUMMARY} has no {monitor.name}, or no {NONZERO}")
+    for key in (NONZERO, monitor.name):
+        if key not in summary:
+            raise ValueError(f"{key!r} is missing")
+    left, value = summary[NONZERO], summary[monitor.name]
+    if not is_whole(left, 0):
+        raise ValueError(f"{NONZERO!r} must be a whole number, but is {shortly(left)}")
+    if not is_number(value):
+        raise ValueError(f"{monitor.name!r} must be a number, but is {shortly(value)}")
     return monitor, float(value), int(left)
 
 

@@ -12,9 +12,10 @@ import yaml  # type: ignore[import-untyped]
 from omegaconf import OmegaConf
 from safetensors.torch import save_file
 
+from l1prune.commands.place import CONF
 from l1prune.commands.source import Source, composed
-from l1prune.commands.train import CONF
 from l1prune.runs.files import read_yaml
+from l1prune.runs.monitor import Monitor
 from l1prune.zoo import Digits, mlp
 
 DATA = {"_target_": "l1prune.zoo.Digits"}
@@ -166,16 +167,43 @@ def test_another_configuration_is_refused(text: str, leave: Callable[..., Path])
         Source.of(run, []).made()
 
 
-def test_a_module_without_a_network_is_refused(leave: Callable[..., Path]) -> None:
+def test_what_is_no_module_of_lightning_is_refused(leave: Callable[..., Path]) -> None:
     run = leave(model=MODEL["network"])  # the network itself
-    with pytest.raises(ValueError, match="a Sequential, has no module `network`"):
+    with pytest.raises(ValueError, match="makes a Sequential, and must make a LightningModule"):
         Source.of(run, []).made()
 
 
 def test_data_that_is_none_is_refused(leave: Callable[..., Path]) -> None:
     run = leave(data={"_target_": "l1prune.L1"})
-    with pytest.raises(ValueError, match="tested on, a L1, is no LightningDataModule"):
+    with pytest.raises(ValueError, match="makes a L1, and must make a LightningDataModule"):
         Source.of(run, ["data._target_=l1prune.L1"]).made()
+
+
+def test_what_a_folder_of_ones_own_names_is_trusted(
+    leave: Callable[..., Path], tmp_path: Path
+) -> None:
+    target = "lightning.pytorch.demos.boring_classes.BoringModel"
+    run = leave(model={"_target_": target}, data=None)
+    with pytest.raises(ValueError, match=r"BoringModel, which conf/model/ .* --config-dir FOLDER"):
+        Source.of(run, [])
+    own = tmp_path / "mine" / "model"
+    own.mkdir(parents=True)
+    (own / "own.yaml").write_text(f"_target_: {target}\n")
+    source = Source.of(run, [], own.parent)
+    module, data = source.made()
+    assert type(module).__name__ == "BoringModel" and data is None
+    weights = run / "model.safetensors"
+    again = Source.of(weights, ["model=own", "data=none"], own.parent)
+    assert again.config.model._target_ == target and again.config.data is None
+
+
+def test_a_run_says_by_what_it_was_judged(leave: Callable[..., Path]) -> None:
+    run = leave()
+    assert Source.of(run, []).monitor == Monitor()
+    (run / "summary.json").write_text('{"monitor": "val/mse", "mode": "min"}')
+    assert Source.of(run, []).monitor == Monitor("val/mse", "min")
+    (run / "summary.json").write_text("[")
+    assert Source.of(run / "model.safetensors", []).monitor is None
 
 
 def test_what_cannot_be_made_says_why(leave: Callable[..., Path]) -> None:

@@ -57,6 +57,25 @@ def test_in_a_run_of_stages_a_smaller_network_is_better_than_a_larger_one(tmp_pa
     assert [path.name for path in tmp_path.iterdir()] == ["best.ckpt"]
 
 
+def test_of_an_error_the_lowest_is_the_best(tmp_path: Path) -> None:
+    class Rising(Falling):
+        def validation_step(self, batch: tuple[Tensor, Tensor], batch_index: int) -> None:
+            self.log("val_mse", 1.0 + self.current_epoch)
+
+    best = BestCheckpoint(tmp_path, "val_mse")
+    assert best.mode == "min"
+    model = Rising(mlp((1, 8, 8), 10, hidden=(8,)), 10, partial(torch.optim.SGD, lr=0.01))
+    trainer(best, num_sanity_val_steps=0).fit(model, Digits(batch_size=400))
+    assert torch.load(best.best_model_path, weights_only=True)["epoch"] == 0
+    assert best.figures(SparsityReport.of(model))["val_mse"] == 1.0
+
+
+def test_a_mode_wins_over_the_name_and_is_needed_where_that_says_nothing(tmp_path: Path) -> None:
+    assert BestCheckpoint(tmp_path, "val_odd", "min").mode == "min"
+    with pytest.raises(ValueError, match="does not say whether higher is better"):
+        BestCheckpoint(tmp_path, "val_odd")
+
+
 def test_its_figures_are_those_of_the_file(tmp_path: Path) -> None:
     pruning = L1Pruning(0.0, Sparsity(0.9), prune_at=0.5)
     best = trained(tmp_path, pruning)

@@ -14,6 +14,7 @@ from rich.console import Console
 from tasks import trainer
 
 from l1prune import L1Pruning
+from l1prune.runs.monitor import Monitor
 from l1prune.runs.progress import RunProgress
 from l1prune.zoo import Classifier, Digits, mlp
 
@@ -38,6 +39,12 @@ def test_each_line_has_phase_strength_and_sparsity(capsys: pytest.CaptureFixture
 
 def test_a_dense_run_has_its_accuracy(capsys: pytest.CaptureFixture[str]) -> None:
     assert all("val/accuracy" in line and "λ" not in line for line in lines(capsys, 2))
+
+
+def test_another_metric_has_its_own_unit(capsys: pytest.CaptureFixture[str]) -> None:
+    train(2, RunProgress(monitor=Monitor("val/loss", "min")))
+    told = [line for line in capsys.readouterr().err.splitlines() if line.startswith("epoch")]
+    assert all(re.search(r"val/loss \d\.\d+$", line) for line in told) and told
 
 
 def test_a_long_run_fits_a_screen(capsys: pytest.CaptureFixture[str]) -> None:

@@ -97,6 +97,33 @@ def test_ranges_are_chosen_from_as_they_say() -> None:
     assert 10 < sum(float(one["b"]) < 1e-2 for one in drawn) < 30
 
 
+# A run that is judged by an error: it rises with sparsity.
+ERROR = """
+import json, pathlib, sys
+given = dict(word.split("=", 1) for word in sys.argv[1:])
+folder = pathlib.Path(given["hydra.run.dir"].strip("'"))
+sparsity = float(given["sparsity"])
+summary = {"monitor": "val/mse", "mode": "min", "val/mse": 10 * sparsity**2, "params/nonzero": 7}
+if sparsity == 0.3:
+    summary |= {"monitor": "val/mae", "val/mae": 1.0}
+(folder / "summary.json").write_text(json.dumps(summary))
+"""
+
+
+def test_of_errors_the_lowest_is_best_and_has_its_own_unit(tmp_path: Path) -> None:
+    script = tmp_path / "error.py"
+    script.write_text(ERROR)
+    search = Search.open(tmp_path / "s", Space.of(["sparsity=0.1,0.2,0.3"]), script)
+    for sparsity in ("0.2", "0.1", "0.3"):
+        search.study.enqueue_trial({"sparsity": sparsity})
+    search.run(3, jobs=1, tell=lambda _: None)
+    assert [trial.number for trial in search.study.best_trials] == [1]
+    told = str(search)
+    assert told.startswith("Best trade-offs, by val/mse:\n1  0.1000  7 weights") and "%" not in told
+    refused = (tmp_path / "s" / "2" / "error.txt").read_text()
+    assert "judged by val/mae" in refused and "the others by val/mse" in refused
+
+
 @pytest.mark.parametrize("settings", [["seed=1"], []])
 def test_something_must_be_looked_for(settings: list[str]) -> None:
     with pytest.raises(ValueError, match="nothing to look for"):
@@ -157,9 +184,9 @@ ENDS = {
     "list": "must hold an object",
     "half": "'params/nonzero' is missing",
     "deep": "deep",
-    "nan": "'val/accuracy' must be from 0 to 1",
+    "nan": "'val/accuracy' must be a number",
     "large": "401 digits",
-    "text": "'val/accuracy' must be from 0 to 1",
+    "text": "'val/accuracy' must be a number",
     "negative": "'params/nonzero' must be a whole number",
 }
 

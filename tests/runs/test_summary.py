@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 
+import pytest
 import torch
 from torch import nn
 
+from l1prune.checks import DivergenceError
+from l1prune.runs.monitor import Monitor
 from l1prune.runs.summary import in_words, summary_of
 from l1prune.weights.report import SparsityReport
 
@@ -26,11 +29,13 @@ def report() -> SparsityReport:
 
 
 def test_it_holds_what_was_validated_and_tested_and_the_counts_of_the_finished_model() -> None:
-    summary = summary_of(FIGURES, report(), seed=3, seconds=12.3456)
+    summary = summary_of(FIGURES, report(), Monitor(), seed=3, seconds=12.3456)
     assert summary == {
         "test/accuracy": 0.5,
         "val/accuracy": 0.987654,
         **report().to_dict(),
+        "monitor": "val/accuracy",
+        "mode": "max",
         "seed": 3,
         "seconds": 12.35,
     }
@@ -38,10 +43,44 @@ def test_it_holds_what_was_validated_and_tested_and_the_counts_of_the_finished_m
 
 
 def test_it_is_of_plain_values_that_json_gives_back() -> None:
-    summary = summary_of(FIGURES, report(), seed=3, seconds=1.0)
+    summary = summary_of(FIGURES, report(), Monitor(), seed=3, seconds=1.0)
     assert json.loads(json.dumps(summary)) == summary
 
 
+def test_whatever_a_module_calls_its_figures_those_of_validation_and_test_are_told() -> None:
+    figures = {"val_mse": torch.tensor(0.25), "test_mse": torch.tensor(0.5), "mse": torch.ones(())}
+    summary = summary_of(figures, report(), Monitor("val_mse", "min"), seed=0, seconds=61.0)
+    assert {"val_mse": 0.25, "test_mse": 0.5}.items() <= summary.items()
+    assert "mse" not in summary
+    assert in_words(summary) == "test mse 0.5000, validation mse 0.2500, 61 s of training"
+    judged = summary_of(figures, report(), Monitor("mse", "min"), seed=0, seconds=61.0)
+    assert judged["mse"] == 1.0
+
+
+def test_without_a_test_there_are_no_figures_of_one() -> None:
+    summary = summary_of(
+        {"val_mse": torch.tensor(0.25)}, report(), Monitor("val_mse", "min"), seed=0, seconds=1.0
+    )
+    assert in_words(summary) == "validation mse 0.2500, 1 s of training"
+
+
+@pytest.mark.parametrize("name", ["val/mse", "test/mse", "val/loss"])
+def test_a_run_whose_own_figure_is_no_number_has_diverged(name: str) -> None:
+    figures = {"val/mse": torch.ones(()), name: torch.tensor(float("nan"))}
+    with pytest.raises(DivergenceError, match=name):
+        summary_of(figures, report(), Monitor("val/mse", "min"), seed=0, seconds=1.0)
+
+
+def test_another_figure_that_is_no_number_is_left_out() -> None:
+    figures = {"val/mse": torch.ones(()), "val/auroc": torch.tensor(float("nan"))}
+    summary = summary_of(figures, report(), Monitor("val/mse", "min"), seed=0, seconds=1.0)
+    assert "val/auroc" not in summary and summary["val/mse"] == 1.0
+
+
+def test_a_summary_that_does_not_say_it_is_judged_by_accuracy() -> None:
+    assert in_words({"val/accuracy": 0.5, "seconds": 1.0}).startswith("validation accuracy 50.00 %")
+
+
 def test_a_line_tells_the_accuracies_and_what_they_took() -> None:
-    told = in_words(summary_of(FIGURES, report(), seed=3, seconds=12.3456))
-    assert told == "test accuracy 50.00 %, validation 98.77 %, 12 s of training"
+    told = in_words(summary_of(FIGURES, report(), Monitor(), seed=3, seconds=12.3456))
+    assert told == "test accuracy 50.00 %, validation accuracy 98.77 %, 12 s of training"
