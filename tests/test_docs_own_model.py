@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import os
 import re
+import runpy
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 from blocks import ROOT, blocks
+from safetensors.torch import load_file
 
 GUIDE = "own-model.md"
 SMALL = ["trainer.max_epochs=6", "logger=none", "hydra.run.dir=outputs/pruned"]
@@ -55,13 +57,9 @@ def test_it_is_compared_in_its_own_unit(folder: Path) -> None:
     assert "test mse" in done.stdout and "%" not in done.stdout
 
 
-def test_its_weights_load_without_l1prune(folder: Path) -> None:
-    program = (
-        "import sys; sys.modules['l1prune'] = None\n"
-        "from safetensors.torch import load_file\nimport rings\nmodel = rings.Rings()\n"
-        "state = load_file('outputs/pruned/model.safetensors')\n"
-        "whole = any(name.startswith('network.') for name in state)\n"
-        "(model if whole else model.network).load_state_dict(state)\n"
-    )
-    done = subprocess.run([sys.executable, "-c", program], cwd=folder, capture_output=True)
-    assert done.returncode == 0, done.stderr.decode()
+def test_its_weights_load_into_the_plain_module(folder: Path) -> None:
+    module = runpy.run_path(str(folder / "rings.py"))["Rings"]()
+    assert module.network.load_state_dict(load_file(folder / "outputs/pruned/model.safetensors"))
+    summary = json.loads((folder / "outputs/pruned/summary.json").read_text())
+    left = sum(int(layer.weight.count_nonzero()) for layer in module.network[::2])
+    assert left == summary["params/nonzero"]
