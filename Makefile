@@ -10,7 +10,7 @@ ARGS   ?=
 # and loses much when two processes fight over them: the tests get processes, and one thread each.
 WORKERS ?= 2
 
-.PHONY: help train test lint format lock clean
+.PHONY: help train test docs lint format lock clean
 .DEFAULT_GOAL := help
 
 help:
@@ -19,6 +19,7 @@ help:
 	@echo '                  make train ARGS="model=lenet300 prune.strength=3e-4 seed=3"'
 	@echo '                  make train ARGS=--help'
 	@echo 'make test     Run all tests.   One file:  make test ARGS=tests/test_penalties.py'
+	@echo 'make docs     Build the documentation site in build/site; it is read without a network.'
 	@echo 'make lint     Check style, formatting and types.'
 	@echo 'make format   Put style and formatting right, where that can be done safely.'
 	@echo 'make lock     Pin the dependencies of pyproject.toml anew in constraints.txt.'
@@ -33,6 +34,10 @@ train: $(STAMP)
 
 test: $(STAMP)
 	OMP_NUM_THREADS=1 $(PY) -m pytest -n $(WORKERS) $(ARGS)
+
+# Its theme prints advice on what will come after MkDocs 1, which is pinned here.
+docs: $(STAMP)
+	NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs build --strict $(ARGS)
 
 lint: $(STAMP)
 	$(PY) -m ruff check

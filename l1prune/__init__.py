@@ -57,6 +57,7 @@ if TYPE_CHECKING:
     from l1prune.pressure.schedules import WarmupHoldDecay as WarmupHoldDecay
     from l1prune.pressure.subgradient import Subgradient as Subgradient
     from l1prune.runs.best import BestCheckpoint as BestCheckpoint
+    from l1prune.runs.hub import push_to_hub as push_to_hub
     from l1prune.runs.path import PathCheckpoint as PathCheckpoint
     from l1prune.runs.record import RunRecord as RunRecord
     from l1prune.training.callback import L1Pruning as L1Pruning
@@ -102,6 +103,7 @@ ROOMS = {
     "pressure.schedules": "ByPasses Constant Cosine Cubic Join Linear Schedule WarmupHoldDecay",
     "pressure.subgradient": "Subgradient",
     "runs.best": "BestCheckpoint",
+    "runs.hub": "push_to_hub",
     "runs.path": "PathCheckpoint",
     "runs.record": "RunRecord",
     "training.callback": "L1Pruning",

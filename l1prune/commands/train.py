@@ -24,6 +24,7 @@ from omegaconf.errors import (
 )
 from torch import Tensor, nn
 
+from l1prune.checks import is_whole
 from l1prune.commands.parts import (
     find_monitor,
     find_own_modules,
@@ -161,6 +162,8 @@ class Run:
 
 def build(config: DictConfig, folder: RunFolder, identity: RunIdentity) -> Run:
     """Make what the configuration names."""
+    if not is_whole(config.seed, 0):
+        raise ValueError(f"seed={config.seed}: give a whole number from 0 up")
     L.seed_everything(config.seed, workers=True, verbose=False)
     data = make_data(config.data)
     L.seed_everything(config.seed, workers=True, verbose=False)  # whatever the data have drawn

@@ -9,6 +9,7 @@ import math
 import os
 import re
 import runpy
+import shutil
 import subprocess
 import sys
 import time
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import lightning as L
+import own
 import pytest
 import torch
 from hydra import compose, initialize_config_dir
@@ -26,21 +28,39 @@ from lightning.pytorch.loggers import Logger
 from omegaconf import DictConfig, OmegaConf
 from safetensors.torch import load_file
 
-from l1prune import Budget, Cost, L1Pruning, LastCheckpoint, SparsityPath
-from l1prune.deploy import compact
+import l1prune
+from l1prune import (
+    MCP,
+    Budget,
+    Cost,
+    L1Pruning,
+    LastCheckpoint,
+    Linear,
+    Magnitude,
+    Refit,
+    SparsityPath,
+    Wanda,
+)
+from l1prune.commands import deploy
+from l1prune.commands.parts import make_model
+from l1prune.commands.train import as_node, chosen_objects
+from l1prune.deploy import compact, variants
+from l1prune.deploy.latency import Latency
 from l1prune.runs import wandb
 from l1prune.runs.curves import read_history
 from l1prune.runs.folder import RunFolder
+from l1prune.runs.overrides import spelled_out
 from l1prune.training import loggers
 from l1prune.zoo import Classifier, mlp
 
 ROOT = Path(__file__).parents[2]
 SCRIPT = ROOT / "scripts" / "train.py"
-CHOICES = sorted(path.relative_to(ROOT / "conf") for path in ROOT.glob("conf/*/[!_]*.yaml"))
+CHOICES = sorted(path.relative_to(ROOT / "conf") for path in ROOT.glob("conf/*/**/[!_]*.yaml"))
+OBJECTS = [path for path in CHOICES if len(path.parts) > 2 and path.parts[0] == "prune"]
 
 
 def choices(group: str) -> list[str]:
-    return [path.stem for path in CHOICES if path.parent.name == group]
+    return [path.stem for path in CHOICES if path.parent.as_posix() == group]
 
 
 @pytest.fixture
@@ -66,21 +86,21 @@ def test_every_choice_explains_itself_in_its_file_and_in_the_help(path: Path) ->
     assert path.stem == "default" or path.stem in help_text
 
 
-@pytest.mark.parametrize("name", sorted({*choices("model")} - {"gpt"}))
+@pytest.mark.parametrize("name", sorted({*choices("model")} - {"gpt", "class"}))
 def test_every_image_model_fits_itself_to_the_data(
     composed: Callable[..., DictConfig], name: str
 ) -> None:
     config = composed(f"model={name}", "data=mnist")
-    assert instantiate(config.model)(torch.rand(2, 1, 28, 28)).shape == (2, 10)
+    assert make_model(config.model)(torch.rand(2, 1, 28, 28)).shape == (2, 10)
 
 
 def test_the_gpt_fits_itself_to_the_text(composed: Callable[..., DictConfig]) -> None:
     config = composed("model=gpt", "data=shakespeare", "data.length=8", "data.classes=30")
     tokens = torch.zeros(2, 8, dtype=torch.long)
-    assert instantiate(config.model)(tokens).shape == (2, 8, 30)
+    assert make_model(config.model)(tokens).shape == (2, 8, 30)
 
 
-@pytest.mark.parametrize("name", choices("data"))
+@pytest.mark.parametrize("name", sorted({*choices("data")} - {"class", "none"}))
 def test_every_data_set_takes_the_seed(composed: Callable[..., DictConfig], name: str) -> None:
     if name == "mnist" and importlib.util.find_spec("datasets") is None:
         pytest.skip("needs the extra 'hub'")
@@ -101,8 +121,11 @@ def test_every_way_to_prune_takes_the_usual_overrides(
 
 
 def test_stages_take_overrides_of_their_own(composed: Callable[..., DictConfig]) -> None:
-    budget = instantiate(composed("+prune=budget", "prune.threshold.max_drop=0.01").prune)
+    judged = ("monitor.name=val/accuracy", "prune.threshold.max_drop=0.01")
+    budget = instantiate(composed("+prune=budget", *judged).prune)
     assert budget.recipe.threshold == Budget("val/accuracy", 0.01)
+    odd = instantiate(composed("+prune=budget", *judged, "monitor.mode=min").prune)
+    assert odd.recipe.threshold.higher_is_better is False
     path = instantiate(composed("+prune=path", "prune.threshold.sparsities=[0.5,0.9]").prune)
     assert path.recipe.threshold == SparsityPath((0.5, 0.9))
     assert composed("+prune=path", "trainer.max_epochs=20").trainer.max_epochs == 20
@@ -126,10 +149,65 @@ def test_every_logger_stays_in_the_run_directory(
 
 def test_a_tracked_run_is_labelled_with_its_choices(composed: Callable[..., DictConfig]) -> None:
     dense = composed("logger=wandb").logger
-    assert (dense.group, dense.tags) == ("digits-mlp", ["digits", "mlp", None, None])
+    assert (dense.group, dense.tags) == ("digits-mlp", ["digits", "mlp", None, None, None])
     pruned = composed("logger=wandb", "experiment=mnist_lenet300_66x").logger
     assert pruned.group == "mnist-lenet300"
-    assert pruned.tags == ["mnist", "lenet300", "l1", "mnist_lenet300_66x"]
+    assert pruned.tags == ["mnist", "lenet300", "l1", "mnist_lenet300_66x", None]
+    composed("+prune=l1", "prune/penalty=group_l1", "prune/threshold=magnitude", "seed=1")
+    assert chosen_objects() == "penalty=group_l1 threshold=magnitude"
+
+
+# ---- every socket is a group
+
+
+@pytest.mark.parametrize("path", OBJECTS, ids=str)
+def test_every_object_can_be_chosen_and_made(
+    composed: Callable[..., DictConfig], path: Path
+) -> None:
+    group = path.parent.as_posix()
+    config = composed("+prune=l1", f"{group}={path.stem}", "monitor.name=val/mse")
+    socket = group.split("/")[1]
+    made, named = getattr(instantiate(config.prune).recipe, socket), config.prune[socket]
+    if socket != "prune_at":
+        if group.endswith("scope"):
+            made, named = made.scope, named.scope
+        assert f"l1prune.{type(made).__name__}" == named._target_
+
+
+def test_every_public_object_of_a_socket_is_among_them() -> None:
+    targets = {
+        one["_target_"].removeprefix("l1prune.")
+        for one in map(OmegaConf.load, (ROOT / "conf" / path for path in OBJECTS))
+        if "_target_" in one
+    }
+    protocols = {"Penalty", "Threshold", "Criterion", "Schedule", "Form", "Plan", "Scope"}
+    for room in ("penalties", "cuts", "pressure.schedules", "pressure.forms", "channels"):
+        for known, names in l1prune.ROOMS.items():
+            if known.startswith(room):
+                # `Join` takes other schedules, `Cut` is for torch.nn.utils.prune.
+                assert {*names.split()} <= targets | protocols | {"Join", "Cut"}, known
+
+
+@pytest.mark.parametrize(
+    ("option", "socket", "made"),
+    [
+        ("prune.threshold={_target_: l1prune.Magnitude, cut: 1e-3}", "threshold", Magnitude(1e-3)),
+        ("prune.penalty={_target_: l1prune.MCP}", "penalty", MCP()),
+        ("prune.strength={_target_: l1prune.Linear, start: 0, end: 1}", "strength", Linear(0, 1)),
+    ],
+)
+def test_an_object_that_is_written_out_takes_the_place_of_another(
+    composed: Callable[..., DictConfig], option: str, socket: str, made: Any
+) -> None:
+    config = composed("+prune=l1", *spelled_out([option]))
+    assert getattr(instantiate(config.prune).recipe, socket) == made
+
+
+def test_finetuning_fits_what_is_left(composed: Callable[..., DictConfig]) -> None:
+    plain = instantiate(composed("+prune=finetune").prune)
+    assert repr(plain.recipe.criterion) == repr(Refit())
+    other = instantiate(composed("+prune=finetune", "prune/criterion=wanda").prune)
+    assert repr(other.recipe.criterion) == repr(Refit(Wanda()))
 
 
 @pytest.mark.parametrize("name", choices("sweep"))
@@ -256,7 +334,7 @@ def test_a_run_ends_with_its_table(sweep: tuple[Path, str]) -> None:
     network.load_state_dict(stored)
     left = compact(network, torch.zeros(2, 1, 8, 8)).report.after
     assert outlook.startswith(f"deploy: 50,826 → {left:,} parameters")
-    assert outlook.endswith(f"; python scripts/deploy.py {run} writes it")
+    assert outlook.endswith(f"; python {SCRIPT.with_name('deploy.py')} {run} writes it")
 
 
 def test_a_sweep_ends_with_the_comparison_and_what_failed(sweep: tuple[Path, str]) -> None:
@@ -267,7 +345,7 @@ def test_a_sweep_ends_with_the_comparison_and_what_failed(sweep: tuple[Path, str
     assert "1 of 3 jobs failed:" in end
     *_, which, why = end.strip().splitlines()
     assert f"{folder / '1'}: +prune=l1 seed=-1 " in which
-    assert why.strip().startswith("Cannot train like this: data.seed=-1")
+    assert why.strip().startswith("Cannot train like this: seed=-1")
     assert why.strip() == (folder / "1" / "error.txt").read_text().strip()
 
 
@@ -292,6 +370,143 @@ def test_nothing_was_pruned_and_nothing_gets_smaller(
     start()
     out = capsys.readouterr().out
     assert "has everything this run leaves" in out and "deploy:" not in out
+
+
+# ---- a model of one's own
+
+
+@pytest.fixture(scope="module")
+def own_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A module and data that nobody has heard of, trained as their user would."""
+    folder = tmp_path_factory.mktemp("own")
+    shutil.copy(ROOT / "tests" / "own.py", folder / "mymodule.py")
+    for group, name in (("model", "Regression"), ("data", "Table")):
+        (folder / "mine" / group).mkdir(parents=True)
+        (folder / "mine" / group / "own.yaml").write_text(f"_target_: mymodule.{name}\n")
+    options = ["--config-dir", "mine", "model=own", "data=own", "+prune=l1", "logger=csv"]
+    options += ["trainer.max_epochs=8", "prune.threshold.sparsity=0.5", "hydra.run.dir=run"]
+    stop = "{_target_: lightning.pytorch.callbacks.EarlyStopping, monitor: val/mse, patience: 99}"
+    done = subprocess.run(
+        [sys.executable, str(SCRIPT), *options, f"trainer.callbacks=[{stop}]"],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": ""},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    (folder / "out.txt").write_text(done.stdout)
+    return folder
+
+
+def test_a_module_of_ones_own_is_judged_by_what_it_logs(own_run: Path) -> None:
+    figures = summary(own_run / "run")
+    assert (figures["monitor"], figures["mode"]) == ("val/mse", "min")
+    assert figures["val/mse"] > 0 and figures["test/mse"] > 0
+    assert figures["params/nonzero"] == 40
+    out = (own_run / "out.txt").read_text()
+    assert f"test mse {figures['test/mse']:#.4g}, validation mse " in out
+    assert f"deploy.py {own_run / 'run'} --config-dir mine writes it" in out
+
+
+def test_its_weights_are_its_own_and_score_as_reported(own_run: Path) -> None:
+    module = own.Regression()
+    module.load_state_dict(load_file(own_run / "run" / "model.safetensors"))
+    data = own.Table()
+    data.setup("test")
+    x, y = data.parts[2][:]
+    error = (module(x) - y).square().mean().item()
+    assert summary(own_run / "run")["test/mse"] == pytest.approx(error, rel=1e-4)
+
+
+def test_its_best_is_its_lowest_after_the_last_cut(own_run: Path) -> None:
+    best = torch.load(own_run / "run" / "best.ckpt", weights_only=True)
+    history = read_history(own_run / "run" / "history.csv")
+    left = history["params/nonzero"]
+    arrived = {e: v for e, v in enumerate(history["val/mse"]) if left[e] == left[-1]}
+    assert best["epoch"] == min(arrived, key=lambda epoch: float(arrived[epoch]))
+    assert any("EarlyStopping" in name for name in best["callbacks"])
+
+
+def test_it_is_deployed_where_its_configurations_are_trusted(
+    own_run: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(own_run)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    assert deploy.main(["run"]) == 2
+    assert "--config-dir FOLDER" in capsys.readouterr().err
+    monkeypatch.setattr(variants, "latencies", lambda calls: dict.fromkeys(calls, Latency(1, 1)))
+    threads = torch.get_num_threads()
+    assert deploy.main(["run", "--config-dir", "mine"]) == 0
+    torch.set_num_threads(threads)
+    written = json.loads((own_run / "run" / "deploy" / "deploy.json").read_text())
+    assert written["metric"] == "test/mse"
+    dense, *_ = written["variants"]
+    assert dense["figures"]["test/mse"] == pytest.approx(summary(own_run / "run")["test/mse"])
+
+
+def test_a_module_with_loaders_and_a_loss_alone_is_trained(
+    start: Callable[..., None], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    start("model=class", "model._target_=own.Whole", "data=none", "+prune=path", "threads=1",
+          "prune.threshold.sparsities=[0.5,0.8]", "trainer.max_epochs=4")  # fmt: skip
+    figures = summary(tmp_path)
+    assert (figures["monitor"], figures["mode"]) == ("val_loss", "min")
+    assert not any(name.startswith("test") for name in figures)
+    stages = json.loads((tmp_path / "frontier.json").read_text())
+    assert [sorted(one) for one in stages] == [
+        ["checkpoint", "params/nonzero", "sparsity", "val_loss"]
+    ] * 2
+    out = capsys.readouterr().out
+    assert "validation loss" in out and "test" not in out.splitlines()[-1]
+
+
+@pytest.mark.parametrize("given", ["val/mse", {"name": "val/mse"}, None])
+def test_a_metric_is_said_in_short_or_in_full(given: Any) -> None:
+    assert as_node(given) == {"name": given and "val/mse", "mode": None}
+
+
+def test_weights_to_begin_with_come_from_a_run(
+    own_run: Path, start: Callable[..., None], tmp_path: Path
+) -> None:
+    weights = own_run / "run" / "model.safetensors"
+    start("model=class", "model._target_=own.Regression", "data=class", "data._target_=own.Table",
+          f"model.pretrained={weights}", "trainer.max_epochs=1",
+          "+prune=finetune", "prune.prune_at=0.5", "prune.threshold.sparsity=0.6")  # fmt: skip
+    begun, ended = load_file(weights), load_file(tmp_path / "model.safetensors")
+    for name, weight in begun.items():
+        assert (ended[name] == 0).sum() >= (weight == 0).sum(), name
+    assert summary(tmp_path)["params/sparsity"] >= 0.6
+
+
+# ---- what only some need
+
+
+@pytest.mark.parametrize(
+    ("package", "options", "message"),
+    [
+        ("sklearn", [], r"Digits needs sklearn: pip install 'l1prune\[zoo\]'"),
+        ("wandb", ["logger=wandb"], r"wandb"),
+    ],
+)
+def test_what_a_run_lacks_is_said_before_it_trains(
+    package: str, options: list[str], message: str, refusal: Callable[..., str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    for name in [one for one in sys.modules if one.partition(".")[0] == package]:
+        monkeypatch.setitem(sys.modules, name, None)
+    said = refusal(*options)
+    assert said.startswith("Cannot train like this: ") and re.search(message, said), said
+
+
+def test_a_missing_picture_ends_no_run(
+    start: Callable[..., None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in {"matplotlib", *(one for one in sys.modules if one.startswith("matplotlib"))}:
+        monkeypatch.setitem(sys.modules, name, None)
+    with pytest.warns(UserWarning, match=r"no frontier\.png: .*pip install 'l1prune\[plots\]'"):
+        start("+prune=path", "prune.threshold.sparsities=[0.5,0.8]", "trainer.max_epochs=4")
+    assert (tmp_path / "summary.json").exists() and not (tmp_path / "frontier.png").exists()
 
 
 # ---- what is refused
@@ -340,6 +555,30 @@ def test_wrong_input_ends_in_one_readable_message(
     assert said.count("\n") < 5
 
     assert re.search(message, said), said
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["monitor=val/mse"], r"monitor=val/mse is not among .*: val/loss, val/accuracy"),
+        (["model.pretrained=nowhere"], "nowhere: no such file"),
+        (["trainer.max_epochs=0"], "no training at all"),
+        (["seed=-1", "+prune=l1"], "seed=-1"),
+        (["+prune=l1", "prune.threshold.sparsity=0.99999"], "leaves 0 weights"),
+        (["logger=csv", "+prune=l1", "prune.prune_at=100000"], "prune_at"),
+        (["data=none"], "model=mlp needs another kind of data than data=none"),
+        (["model=class"], r"model\._target_ is missing"),
+    ],
+    ids=lambda options: "-".join(options) if isinstance(options, list) else "",
+)
+def test_a_refused_run_leaves_no_folder(
+    options: list[str], message: str, start: Callable[..., None], tmp_path: Path
+) -> None:
+    (tmp_path / "outputs").mkdir()
+    with pytest.raises(SystemExit) as exit_:
+        start("trainer.max_epochs=1", *options, f"hydra.run.dir={tmp_path}/outputs/today/now")
+    assert re.search(message, str(exit_.value.code)), exit_.value.code
+    assert not list((tmp_path / "outputs").iterdir())
 
 
 def test_a_missing_data_path_is_named(refusal: Callable[..., str]) -> None:

@@ -110,7 +110,7 @@ def test_jobs_in_processes_of_their_own_fail_alone(
     done = sweep(tmp_path, f"hydra/launcher={launcher}", "seed=-1,1")
     assert done.returncode == 1
     assert "1 of 2 jobs failed:" in done.stderr
-    assert "Cannot train like this: data.seed=-1" in done.stderr
+    assert "Cannot train like this: seed=-1" in done.stderr
     assert (tmp_path / "runs" / "1" / "summary.json").exists()
     assert (tmp_path / "runs" / "frontier.png").exists()
 
