@@ -228,7 +228,7 @@ class Taught(L.LightningModule):
 def test_a_network_is_tested_by_its_own_module_whatever_runs_it() -> None:
     module = Taught()
     network = module.network
-    tests = deploy.Tests(module, Digits())
+    tests = deploy.Tests(module, Digits(), network)
     before = tests(network)
     assert [*before] == ["test/margin"]
     twice = tests(lambda input: 2 * network(input))
