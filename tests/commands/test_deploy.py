@@ -195,19 +195,20 @@ def test_what_cannot_be_deployed_is_one_sentence(
 
 
 class Untested(Digits):
-    """Data without a test set."""
+    """Data without a test set, and without a validation set."""
 
     test_dataloader = L.LightningDataModule.test_dataloader
+    val_dataloader = L.LightningDataModule.val_dataloader
 
 
-def test_data_without_a_test_set_is_one_sentence(
+def test_data_without_a_set_to_test_on_is_one_sentence(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = leave_run(tmp_path / "run")
     target = f"{Untested.__module__}.{Untested.__name__}"
     assert deploy.main([str(run), f"data._target_={target}"]) == 2
     err = capsys.readouterr().err
-    assert "model.safetensors cannot be tested: " in err and "test_dataloader" in err
+    assert "model.safetensors cannot be tested: " in err and "val_dataloader" in err
     assert err.count("\n") == 1 and not (run / "deploy").exists()
 
 
@@ -227,7 +228,7 @@ class Taught(L.LightningModule):
 def test_a_network_is_tested_by_its_own_module_whatever_runs_it() -> None:
     module = Taught()
     network = module.network
-    tests = deploy.Tests(module, Digits())
+    tests = deploy.Tests(module, Digits(), network)
     before = tests(network)
     assert [*before] == ["test/margin"]
     twice = tests(lambda input: 2 * network(input))
