@@ -59,6 +59,7 @@ if TYPE_CHECKING:
     from l1prune.runs.path import PathCheckpoint as PathCheckpoint
     from l1prune.training.callback import L1Pruning as L1Pruning
     from l1prune.training.follow import Follow as Follow
+    from l1prune.training.rates import HoldPeak as HoldPeak
     from l1prune.training.resume.last import LastCheckpoint as LastCheckpoint
     from l1prune.training.resume.last import last_checkpoint as last_checkpoint
     from l1prune.training.resume.loader import ResumableLoader as ResumableLoader
@@ -99,6 +100,7 @@ ROOMS = {
     "pressure.subgradient": "Subgradient",
     "runs.path": "PathCheckpoint",
     "training.callback": "L1Pruning",
+    "training.rates": "HoldPeak",
     "training.rounds": "once rounds",
     "training.follow": "Follow",
     "training.resume.last": "LastCheckpoint last_checkpoint",

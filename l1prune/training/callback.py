@@ -20,6 +20,7 @@ from l1prune.pressure.schedules import ByPasses, Schedule
 from l1prune.training import loggers, strategies
 from l1prune.training.criterion import RunCriterion
 from l1prune.training.lightning import callbacks_of
+from l1prune.training.rates import HoldPeak, Rewind
 from l1prune.training.recipe import as_recipe
 from l1prune.training.resume import checkpoints
 from l1prune.training.resume.digest import check_digest, note_digest
@@ -59,7 +60,8 @@ class L1Pruning(Original, pl.Callback):
             map, in the optimizer's own metric, or in the Euclidean one under a controller.
         rewind: the share of the learning rate's schedule to which it goes back after each round
             of `prune_at`, in [0, 1); from there it goes on to its end, once in each (Renda et al.,
-            2020). None: it is left alone, except that it begins anew in each stage.
+            2020). `HoldPeak()`: it stays at its highest until the last cut. None: it is left alone,
+            except that it begins anew in each stage.
 
     Attributes:
         report: exact counts, after `fit`.
@@ -81,7 +83,7 @@ class L1Pruning(Original, pl.Callback):
         prune_at: int | float | Sequence[int] | Sequence[float] | None = None,
         targets: Rules | None = None,
         form: Form | None = None,
-        rewind: float | None = None,
+        rewind: float | Rewind | None = None,
         criterion: Criterion | None = None,
     ) -> None:
         super().__init__()
@@ -93,12 +95,17 @@ class L1Pruning(Original, pl.Callback):
 
     @classmethod
     def finetune(cls, **arguments: Any) -> L1Pruning:
-        """The same for a trained network with few passes to be pruned in: see `Refit`.
+        """The same for a trained network with few passes to be pruned in.
+
+        After each cut what is left of a layer is fitted to what the layer gave: see `Refit`. The
+        learning rate stays at its peak until the last cut, unless `rewind` says otherwise: see
+        `HoldPeak`.
 
         >>> L1Pruning.finetune(threshold=0.001).recipe.criterion
-        Refit(Saliency(least=0.6), damping=0.01, most=4608)
+        Refit(Saliency(least=0.6), damping=0.1, most=4608)
         """
-        return cls(**{**arguments, "criterion": Refit(arguments.get("criterion"))})
+        criterion = Refit(arguments.get("criterion"))
+        return cls(**{"rewind": HoldPeak(), **arguments, "criterion": criterion})
 
     def _reset(self) -> None:
         """Forget the last run."""

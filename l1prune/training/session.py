@@ -10,11 +10,12 @@ from lightning.pytorch.utilities import rank_zero_warn
 from l1prune.cuts import masks
 from l1prune.cuts.starved import remarks
 from l1prune.penalties import is_separable
-from l1prune.training import loggers, rates
+from l1prune.training import loggers
 from l1prune.training.averages import hold_averages_
 from l1prune.training.cut import cut_
 from l1prune.training.hooks import OptimizerHooks, clips_gradients
 from l1prune.training.lightning import callbacks_of
+from l1prune.training.rates import AfterEachCut, set_rates
 from l1prune.training.recipe import Recipe
 from l1prune.training.rounds import as_shares, check_fits, due, pressed
 from l1prune.training.run import Run
@@ -52,6 +53,7 @@ class Session:
         self._attached = OptimizerHooks((), (), self._known.penalty, None, {})
         self._zeros = Zeros(self._known)
         self._shares: tuple[float, ...] = recipe.prune_at
+        self._rewind = recipe.rewind or AfterEachCut(0.0)  # where stages begin the schedule anew
 
     @property
     def targets(self) -> Targets:
@@ -80,7 +82,7 @@ class Session:
             check_fits(recipe.prune_at, steps * run.stages.shortest)
         self._shares = as_shares(recipe.prune_at, steps)
         if not run.rates and (recipe.rewind is not None or run.stages.several):
-            run.rates = rates.recorded(trainer, run.clock.left(trainer))
+            run.rates = self._rewind.plan(trainer, run.clock.left(trainer))
         self._known.begin(trainer.optimizers)
         announce(self.targets)
         if said := left(run.chosen, self.targets):
@@ -135,9 +137,8 @@ class Session:
             run.strength.advance(moment, self.targets, run.masks)
         self._attached.press(run.pressure)
         if run.rates:
-            parts = run.stages.parts if run.stages.several else (*self._shares, 1.0)
-            where = rates.position(done, parts, self._recipe.rewind or 0.0)
-            rates.set_rates(trainer.optimizers, run.rates, where)
+            where = self._rewind.position(done, run.stages.parts, self._shares, run.rates)
+            set_rates(trainer.optimizers, run.rates, where)
         self._zeros.begin_batch(trainer, module)
 
     def end_batch(self) -> None:
