@@ -121,14 +121,15 @@ def as_rewind(rewind: float | Rewind | None) -> Rewind | None:
     Raises:
         ValueError: it is no place on a schedule.
     """
-    if rewind is None or (isinstance(rewind, Rewind) and not isinstance(rewind, type)):
-        return rewind
-    if not is_number(rewind, 0, 1) or rewind == 1:
+    given: object = rewind
+    if given is None or (isinstance(given, Rewind) and not isinstance(given, type)):
+        return given
+    if not is_number(given, 0, 1) or given == 1:
         raise ValueError(
             "rewind must be a share of the learning rate's schedule in [0, 1), HoldPeak(), or "
             f"None, got {rewind!r}"
         )
-    return AfterEachCut(float(rewind))
+    return AfterEachCut(float(given))  # type: ignore[arg-type]
 
 
 def peak(rates: Rates) -> float:
