@@ -10,7 +10,7 @@ import copy
 import math
 import warnings
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
@@ -37,11 +37,14 @@ class Rewind(Protocol):
 
     gradual: bool
 
-    def plan(self, trainer: pl.Trainer, left: float) -> Rates:
+    def plan(self, planned: Callable[[], Rates]) -> Rates:
         """The rates to go through; empty: the learning rate is left alone.
 
+        Args:
+            planned: finds what the schedulers have planned, or raises ValueError.
+
         Raises:
-            ValueError: they are not known before the run.
+            ValueError: they are needed, and not known before the run.
         """
         ...
 
@@ -70,8 +73,8 @@ class AfterEachCut(Rewind):
     to: float
     gradual = False
 
-    def plan(self, trainer: pl.Trainer, left: float) -> Rates:
-        return recorded(trainer, left)
+    def plan(self, planned: Callable[[], Rates]) -> Rates:
+        return planned()
 
     def position(
         self, done: float, stages: Sequence[float], cuts: Sequence[float], rates: Rates
@@ -96,9 +99,9 @@ class HoldPeak(Rewind):
 
     gradual = True
 
-    def plan(self, trainer: pl.Trainer, left: float) -> Rates:
+    def plan(self, planned: Callable[[], Rates]) -> Rates:
         try:
-            return recorded(trainer, left)
+            return planned()
         except ValueError as error:
             rank_zero_warn(f"the learning rate is left to its scheduler: {error}")
             return []

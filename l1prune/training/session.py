@@ -15,7 +15,7 @@ from l1prune.training.averages import hold_averages_
 from l1prune.training.cut import cut_
 from l1prune.training.hooks import OptimizerHooks, clips_gradients
 from l1prune.training.lightning import callbacks_of
-from l1prune.training.rates import AfterEachCut, set_rates
+from l1prune.training.rates import AfterEachCut, recorded, set_rates
 from l1prune.training.recipe import Recipe
 from l1prune.training.rounds import as_shares, check_fits, due, pressed
 from l1prune.training.run import Run
@@ -82,7 +82,7 @@ class Session:
             check_fits(recipe.prune_at, steps * run.stages.shortest)
         self._shares = as_shares(recipe.prune_at, steps)
         if not run.rates and (recipe.rewind is not None or run.stages.several):
-            run.rates = self._rewind.plan(trainer, run.clock.left(trainer))
+            run.rates = self._rewind.plan(lambda: recorded(trainer, run.clock.left(trainer)))
         self._known.begin(trainer.optimizers)
         announce(self.targets)
         if said := left(run.chosen, self.targets):
