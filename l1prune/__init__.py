@@ -64,6 +64,7 @@ if TYPE_CHECKING:
     from l1prune.training.follow import Follow as Follow
     from l1prune.training.pruning import Pruning as Pruning
     from l1prune.training.pruning import PruningRun as PruningRun
+    from l1prune.training.rates import HoldPeak as HoldPeak
     from l1prune.training.resume.last import LastCheckpoint as LastCheckpoint
     from l1prune.training.resume.last import last_checkpoint as last_checkpoint
     from l1prune.training.resume.loader import ResumableLoader as ResumableLoader
@@ -108,6 +109,7 @@ ROOMS = {
     "runs.record": "RunRecord",
     "training.callback": "L1Pruning",
     "training.pruning": "Pruning PruningRun",
+    "training.rates": "HoldPeak",
     "training.rounds": "once rounds",
     "training.follow": "Follow",
     "training.resume.last": "LastCheckpoint last_checkpoint",

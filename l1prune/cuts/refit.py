@@ -57,11 +57,11 @@ class Refit(RefittingCriterion, FollowingCriterion):
         ValueError: an argument makes no sense.
 
     >>> Refit()
-    Refit(Saliency(least=0.6), damping=0.01, most=4608)
+    Refit(Saliency(least=0.6), damping=0.1, most=4608)
     """
 
     def __init__(
-        self, criterion: Criterion | None = None, damping: float = 0.01, most: int = 4608
+        self, criterion: Criterion | None = None, damping: float = 0.1, most: int = 4608
     ) -> None:
         if criterion is not None:
             check_object("criterion", criterion, ("check", "watch", "weigh"), "Saliency()")

@@ -22,6 +22,7 @@ from l1prune.training.clock import TrainerClock
 from l1prune.training.lightning import callbacks_of
 from l1prune.training.naming import recipe_name
 from l1prune.training.notes import Notes
+from l1prune.training.rates import HoldPeak, Rewind
 from l1prune.training.recipe import as_recipe
 from l1prune.training.resume import checkpoints
 from l1prune.training.resume.digest import check_digest, note_digest
@@ -60,9 +61,9 @@ class L1Pruning(Original, pl.Callback):
         targets: which weights: see `find_targets`; by default the weights of all layers.
         form: how the penalty enters a step: `Proximal()`, `Subgradient()`; by default the proximal
             map, in the optimizer's own metric, or in the Euclidean one under a controller.
-        rewind: the share of the learning rate's schedule to which it goes back after each round
-            of `prune_at`, in [0, 1); from there it goes on to its end, once in each (Renda et al.,
-            2020). None: it is left alone, except that it begins anew in each stage.
+        rewind: the share of the learning rate's schedule, in [0, 1), to which it goes back after
+            each round of `prune_at`, to go on from there to its end (Renda et al., 2020);
+            `HoldPeak()`: it waits at its highest. None: it only begins anew in each stage.
 
     Attributes:
         report: exact counts, after `fit`.
@@ -84,7 +85,7 @@ class L1Pruning(Original, pl.Callback):
         prune_at: int | float | Sequence[int] | Sequence[float] | Rounds | None = None,
         targets: Rules | None = None,
         form: Form | None = None,
-        rewind: float | None = None,
+        rewind: float | Rewind | None = None,
         criterion: Criterion | None = None,
     ) -> None:
         super().__init__()
@@ -96,14 +97,16 @@ class L1Pruning(Original, pl.Callback):
 
     @classmethod
     def finetune(cls, *, criterion: Criterion | None = None, **arguments: Any) -> L1Pruning:
-        """The same for a trained network with few passes to be pruned in: see `Refit`.
+        """The same for a trained network with few passes to be pruned in.
 
-        In a configuration file it is `criterion: l1prune.Refit`.
+        What is left of a layer is fitted to what the layer gave, after each cut: see `Refit`; the
+        learning rate stays at its peak until the last cut, if `rewind` does not say otherwise: see
+        `HoldPeak`. In a configuration file they are given as `criterion` and `rewind`.
 
         >>> L1Pruning.finetune(threshold=0.001).recipe.criterion
-        Refit(Saliency(least=0.6), damping=0.01, most=4608)
+        Refit(Saliency(least=0.6), damping=0.1, most=4608)
         """
-        return cls(criterion=Refit(criterion), **arguments)
+        return cls(criterion=Refit(criterion), **{"rewind": HoldPeak(), **arguments})
 
     def _reset(self) -> None:
         """Forget the last run."""
@@ -161,9 +164,7 @@ class L1Pruning(Original, pl.Callback):
     def state_dict(self) -> dict[str, Any]:
         state = {"arguments": self.recipe.words, **self.run.state_dict()}
         # The model may have changed since it was last looked at.
-        return (
-            state if self._session is None else state | {"masks": self._session.masks.state_dict()}
-        )
+        return state | ({"masks": self._session.masks.state_dict()} if self._session else {})
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         if self._evaluates:
@@ -221,12 +222,7 @@ class L1Pruning(Original, pl.Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        self._hold_for(trainer, pl_module, batch_idx)
-
-    on_test_batch_start = on_validation_batch_start
-
-    def _hold_for(self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch_idx: int) -> None:
-        """Show each batch of an evaluation a model with its zeros."""
+        # Each batch of an evaluation is shown a model with its zeros.
         fitting = trainer.state.fn == TrainerFn.FITTING and not trainer.sanity_checking
         ours = not trainer.sanity_checking and self._evaluates_ours and trainer.ckpt_path is None
         if self._session is None or not (fitting or ours):
@@ -235,6 +231,8 @@ class L1Pruning(Original, pl.Callback):
             self._session.begin_evaluation(self._loop(trainer, pl_module))
         else:
             self._session.hold(self._loop(trainer, pl_module))
+
+    on_test_batch_start = on_validation_batch_start
 
     def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         # With the validation's own figures, so that a logger puts both on one line.
@@ -247,8 +245,8 @@ class L1Pruning(Original, pl.Callback):
             self.run.stages.check_metrics(metrics)
             if not trainer.sanity_checking:
                 self._fitting.validated(self._loop(trainer, pl_module), metrics)
-                if (left := metrics.get(loggers.X_AXIS)) is not None:
-                    self._notes.validated(trainer, int(left), self.arrived)
+                if loggers.X_AXIS in metrics:
+                    self._notes.validated(trainer, int(metrics[loggers.X_AXIS]), self.arrived)
 
     def on_test_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if self.report is not None:

@@ -23,6 +23,7 @@ from l1prune.penalties import Penalty
 from l1prune.pressure.forms import Form
 from l1prune.pressure.schedules import ByPasses, Schedule
 from l1prune.training.hooks import HoldGradients
+from l1prune.training.rates import Rewind
 from l1prune.training.recipe import Recipe, as_recipe
 from l1prune.training.run import Run
 from l1prune.training.session import Session
@@ -42,7 +43,7 @@ class Pruning:
         prune_at: when the last cut is made, or all of them.
         targets: which weights.
         form: how the penalty enters a step.
-        rewind: where on its schedule the learning rate goes on after a cut.
+        rewind: where on its schedule the learning rate goes back to after a cut; `HoldPeak()`.
         criterion: what a weight is worth.
 
     Raises:
@@ -71,7 +72,7 @@ class Pruning:
         prune_at: int | float | Sequence[int] | Sequence[float] | None = None,
         targets: Rules | None = None,
         form: Form | None = None,
-        rewind: float | None = None,
+        rewind: float | Rewind | None = None,
         criterion: Criterion | None = None,
     ) -> None:
         self.recipe = as_recipe(

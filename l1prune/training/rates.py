@@ -1,4 +1,4 @@
-"""Rewinding: the learning rate goes back after a cut, and through its schedule again.
+"""Rates: where on its schedule the learning rate is while a network is pruned.
 
 Source: Renda, Frankle & Carbin, "Comparing rewinding and fine-tuning in neural network pruning",
 ICLR 2020.
@@ -9,9 +9,10 @@ from __future__ import annotations
 import copy
 import warnings
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -20,19 +21,129 @@ from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from l1prune.checks import is_number
 from l1prune.pressure.optimizers import innermost
+from l1prune.weights.shards import warn
 
 Rates = list[Tensor]
 """For each optimizer, in the trainer's order, the rates of its groups over the run: ``(T, G)``."""
 
 
-def check(rewind: float | None) -> float | None:
-    """Refuse what is no place on a schedule."""
-    if rewind is not None and (not is_number(rewind, 0, 1) or rewind == 1):
+@runtime_checkable
+class Rewind(Protocol):
+    """Takes the learning rate through its schedule otherwise than the user's scheduler does.
+
+    Attributes:
+        gradual: whether it goes with many small cuts; where not, there is one by default.
+    """
+
+    gradual: bool
+
+    def plan(self, planned: Callable[[], Rates]) -> Rates:
+        """The rates to go through; empty: the learning rate is left alone.
+
+        Args:
+            planned: finds what the schedulers have planned, or raises ValueError.
+
+        Raises:
+            ValueError: they are needed, and not known before the run.
+        """
+        ...
+
+    def position(
+        self, done: float, stages: Sequence[float], cuts: Sequence[float], rates: Rates
+    ) -> float:
+        """Where on its schedule the learning rate is, in [0, 1].
+
+        Args:
+            done: share of the run.
+            stages: the ends of its stages so far and of this one, as rising shares of the run.
+            cuts: when cuts are made, as rising shares of a stage.
+            rates: that were planned.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class AfterEachCut(Rewind):
+    """Goes back after each cut, or each stage where there are several, and on to the end.
+
+    Args:
+        to: where on the schedule it goes back to, in [0, 1).
+    """
+
+    to: float
+    gradual = False
+
+    def plan(self, planned: Callable[[], Rates]) -> Rates:
+        return planned()
+
+    def position(
+        self, done: float, stages: Sequence[float], cuts: Sequence[float], rates: Rates
+    ) -> float:
+        ends = (*cuts, 1.0) if tuple(stages) == (1.0,) else stages
+        return position(done, ends, self.to)
+
+
+@dataclass(frozen=True)
+class HoldPeak(Rewind):
+    """Holds the learning rate at its peak until the last cut, and then takes it to its end.
+
+    A network that loses weights has to learn anew, and what is left of a short run after the last
+    cut is all the time it has: a schedule that has come down by then spends it at small steps. A
+    schedule that is not known before the run, as that of `ReduceLROnPlateau`, is left alone, and
+    the run says so.
+
+    >>> rates = [torch.tensor([[0.5], [1.0], [0.8], [0.5], [0.2]])]
+    >>> [round(HoldPeak().position(d, (1.0,), (0.3, 0.6), rates), 3) for d in (0.1, 0.5, 0.6, 0.8)]
+    [0.1, 0.2, 0.2, 0.6]
+    """
+
+    gradual = True
+
+    def plan(self, planned: Callable[[], Rates]) -> Rates:
+        try:
+            return planned()
+        except ValueError as error:
+            warn(f"the learning rate is left to its scheduler: {error}")
+            return []
+
+    def position(
+        self, done: float, stages: Sequence[float], cuts: Sequence[float], rates: Rates
+    ) -> float:
+        part = bisect_right(stages[:-1], done)
+        start = stages[part - 1] if part else 0.0
+        within = min((done - start) / max(stages[part] - start, 1e-9), 1.0)
+        highest, last = peak(rates), cuts[-1]
+        if within < last:
+            return highest if part else min(within, highest)
+        return highest + (1 - highest) * (within - last) / max(1 - last, 1e-9)
+
+
+def as_rewind(rewind: float | Rewind | None) -> Rewind | None:
+    """The argument of `L1Pruning`: a share of the schedule stands for `AfterEachCut`.
+
+    Raises:
+        ValueError: it is no place on a schedule.
+    """
+    given: object = rewind
+    if given is None or (isinstance(given, Rewind) and not isinstance(given, type)):
+        return given
+    if not is_number(given, 0, 1) or given == 1:
         raise ValueError(
-            "rewind must be a share of the learning rate's schedule in [0, 1), or None, got "
-            f"{rewind!r}"
+            "rewind must be a share of the learning rate's schedule in [0, 1), HoldPeak(), or "
+            f"None, got {rewind!r}"
         )
-    return rewind
+    return AfterEachCut(float(given))  # type: ignore[arg-type]
+
+
+def peak(rates: Rates) -> float:
+    """Where on the schedule the rates are first at their highest, in [0, 1).
+
+    >>> peak([torch.tensor([[0.1]]), torch.tensor([[0.5], [1.0], [1.0], [0.2]])])
+    0.25
+    """
+    planned = next((each for each in rates if len(each) > 1), torch.zeros(1, 1))
+    together = (planned / planned.amax(0).clamp_min(1e-300)).sum(1)
+    return int(together.argmax()) / len(planned)
 
 
 def position(done: float, ends: Sequence[float], rewind: float) -> float:

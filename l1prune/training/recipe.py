@@ -14,7 +14,7 @@ from l1prune.penalties import L1, Penalty
 from l1prune.penalties.joint import ModelPenalty
 from l1prune.pressure.forms import Form
 from l1prune.pressure.schedules import ByPasses, Schedule
-from l1prune.training import rates
+from l1prune.training.rates import Rewind, as_rewind
 from l1prune.training.rounds import as_rounds
 from l1prune.training.strength import Controller, Strength, as_strength
 from l1prune.weights.rules import Rule, as_rules
@@ -31,7 +31,7 @@ class Recipe:
         prune_at: when cuts are due, in each stage.
         targets: which weights; None: those of all layers.
         form: how the penalty enters a step; None: as suits the optimizer.
-        rewind: where on its schedule the learning rate goes on after a cut; None: where it is.
+        rewind: where on its schedule the learning rate is; None: where the scheduler has it.
         criterion: what a weight is worth; None: as suits optimizer and threshold.
     """
 
@@ -41,7 +41,7 @@ class Recipe:
     prune_at: tuple[float, ...]
     targets: list[Rule] | None
     form: Form | None
-    rewind: float | None
+    rewind: Rewind | None
     criterion: Criterion | None
 
     @cached_property
@@ -76,14 +76,15 @@ def as_recipe(*arguments: Any) -> Recipe:
     threshold = Sparsity(0.95) if threshold is None else threshold
     if is_number(threshold):
         threshold = as_threshold(threshold)
-    rewind = rates.check(rewind)
+    rewind = as_rewind(rewind)
+    many = rewind is None or rewind.gradual
     if prune_at is None:
-        prune_at = 0.6 if rewind is None else 0.5
+        prune_at = 0.6 if many else 0.5
     recipe = Recipe(
         strength=_default_strength(penalty) if strength is None else strength,
         threshold=threshold,
         penalty=L1() if penalty is None else penalty,
-        prune_at=as_rounds(prune_at, as_plan(threshold).gradual and rewind is None),
+        prune_at=as_rounds(prune_at, as_plan(threshold).gradual and many),
         targets=None if targets is None else as_rules(targets),
         form=form,
         rewind=rewind,

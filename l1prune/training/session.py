@@ -9,10 +9,10 @@ from torch import nn
 
 from l1prune.cuts import masks
 from l1prune.cuts.plans import told
-from l1prune.training import rates
 from l1prune.training.cut import cut_, remark_on
 from l1prune.training.hooks import OptimizerHooks
 from l1prune.training.loop import Choices, Loop, Removable
+from l1prune.training.rates import AfterEachCut, set_rates
 from l1prune.training.recipe import Recipe
 from l1prune.training.rounds import as_shares, check_fits, due, pressed
 from l1prune.training.run import Run
@@ -46,6 +46,7 @@ class Session:
         self._shares: tuple[float, ...] = recipe.prune_at
         self._choices = Choices()
         self._shown: Removable | None = None
+        self._rewind = recipe.rewind or AfterEachCut(0.0)  # where stages begin the schedule anew
 
     @property
     def targets(self) -> Targets:
@@ -74,7 +75,7 @@ class Session:
             check_fits(recipe.prune_at, steps * run.stages.shortest)
         self._shares = as_shares(recipe.prune_at, steps)
         if not run.rates and (recipe.rewind is not None or run.stages.several):
-            run.rates = loop.planned_rates()
+            run.rates = self._rewind.plan(loop.planned_rates)
         self._choices, self._shown = loop.choices(run, self._shares[-1]), loop.show(run)
         self._known.begin(loop.optimizers)
         announce(self.targets)
@@ -134,9 +135,9 @@ class Session:
         """Set the learning rates of the coming step, where cuts take them back."""
         run = self._run
         if run.rates:
-            parts = run.stages.parts if run.stages.several else (*self._shares, 1.0)
-            where = rates.position(loop.progress(), parts, self._recipe.rewind or 0.0)
-            rates.set_rates(loop.optimizers, run.rates, where)
+            done, stages = loop.progress(), run.stages.parts
+            where = self._rewind.position(done, stages, self._shares, run.rates)
+            set_rates(loop.optimizers, run.rates, where)
 
     def end_batch(self) -> None:
         """Count."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -13,7 +14,7 @@ from tasks import Task, examples, fit, layers
 from torch import Tensor
 from torch.optim import SGD, Optimizer, lr_scheduler
 
-from l1prune import L1Pruning, Sparsity, SparsityPath, once
+from l1prune import HoldPeak, L1Pruning, Sparsity, SparsityPath, once
 from l1prune.training.rates import position
 
 Make = Callable[[Optimizer, int], Any]
@@ -59,7 +60,7 @@ def rates(task: Scheduled, *callbacks: L.Callback, **ends: Any) -> list[float]:
     return task.rates
 
 
-def cut(rewind: float | None) -> L1Pruning:
+def cut(rewind: Any) -> L1Pruning:
     return L1Pruning(0.0, Sparsity(0.5), prune_at=once(0.5), rewind=rewind)
 
 
@@ -179,7 +180,56 @@ def test_a_schedule_that_looks_at_the_training_is_refused() -> None:
         rates(Plateau("step", None), cut(0.2))
 
 
-@pytest.mark.parametrize("rewind", [-0.1, 1.0, "late", True])
+@pytest.mark.parametrize("name", SCHEDULES)
+def test_a_peak_is_held_until_the_last_cut_and_the_rest_is_gone_through_after(name: str) -> None:
+    planned = rates(Scheduled(*SCHEDULES[name]))
+    walked = rates(Scheduled(*SCHEDULES[name]), cut(HoldPeak()))
+    top = planned.index(max(planned))
+    # Half of the steps come before the cut: the schedule as it is, as far as its peak.
+    assert walked[:10] == pytest.approx([planned[min(step, top)] for step in range(10)])
+    rest = [top + (20 - top) * step / 10 for step in range(10)]
+    assert walked[10:] == pytest.approx([planned[int(at + 1e-6)] for at in rest])
+
+
+def test_in_several_stages_each_has_the_peak_until_its_last_cut() -> None:
+    plan = SparsityPath((0.5, 0.8))
+    pruning = L1Pruning(0.0, plan, prune_at=once(0.5), rewind=HoldPeak())
+    task = Scheduled(*SCHEDULES["lambda"])
+    fit(task, pruning, epochs=16, limit_val_batches=1)
+    middle = int(plan.ends[0] * 64)
+    for first, end in ((0, middle), (middle, 64)):
+        held = [0.01] * ((end - first) // 2)
+        assert task.rates[first : first + len(held)] == held
+        falls = task.rates[first + len(held) : end]
+        assert falls == sorted(falls, reverse=True) and falls[-1] <= 0.002
+
+
+def test_a_finetune_holds_the_peak_unless_it_is_told_otherwise() -> None:
+    assert L1Pruning.finetune().recipe.rewind == HoldPeak()
+    assert len(L1Pruning.finetune().recipe.prune_at) == 50
+    assert L1Pruning.finetune(rewind=None).recipe.rewind is None
+
+
+def test_a_schedule_that_is_not_known_is_left_alone_where_the_peak_is_to_be_held() -> None:
+    class Plateau(Scheduled):
+        def configure_optimizers(self) -> Any:
+            optimizer = SGD(self.parameters(), 0.01)
+            scheduler = lr_scheduler.ReduceLROnPlateau(optimizer, patience=0)
+            return {
+                "optimizer": optimizer,
+                "lr_scheduler": {"scheduler": scheduler, "monitor": "x", "frequency": 100},
+            }
+
+    task = Plateau("step", None)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        rates(task, cut(HoldPeak()))
+    told = [str(one.message) for one in caught if "left to its scheduler" in str(one.message)]
+    assert len(told) == 1 and "ReduceLROnPlateau" in told[0]
+    assert set(task.rates) == {0.01}
+
+
+@pytest.mark.parametrize("rewind", [-0.1, 1.0, "late", True, HoldPeak])
 def test_what_is_no_place_on_a_schedule_is_refused_at_once(rewind: Any) -> None:
     with pytest.raises(ValueError, match="rewind must be a share"):
         L1Pruning(rewind=rewind)
