@@ -155,7 +155,7 @@ def groups_of(points: Sequence[Point]) -> list[Group]:
 
     >>> runs = [Point(str(n), "l1", 9, n / 10, settings={"seed": n, "lr": 1}) for n in (1, 2, 3)]
     >>> [group] = groups_of(runs)
-    >>> group.figure.mean, group.figure.count
+    >>> round(group.figure.mean, 9), group.figure.count
     (0.2, 3)
     """
     keys = [key for key in differing(points) if not is_seed(key)]

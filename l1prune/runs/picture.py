@@ -20,6 +20,9 @@ from l1prune.runs.tables import heading
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+ROOM = 0.12
+"""Of an axis, on each side of what is drawn."""
+
 
 def draw(points: Sequence[Point], path: str | Path) -> None:
     """Draw what runs are judged by against nonzero parameters: runs, means, the best trade-offs.
@@ -64,6 +67,7 @@ def draw(points: Sequence[Point], path: str | Path) -> None:
 def _panel(axes: Axes, points: Sequence[Point], scale: Scale, look: dict[str, Look]) -> None:
     groups = groups_of(points)
     _prepare(axes, heading((p.tested for p in points), scale), scale)
+    axes.set_xlim(*_sizes(_places(points)))
     view = View.of(scale.monitor, [point.figure for point in points])
     runs = [point for point in points if not view.hides(point.figure)]
     means = [group for group in groups if not view.hides(group.figure.mean)]
@@ -91,12 +95,19 @@ def _prepare(axes: Axes, ylabel: str, scale: Scale) -> None:
     axes.set_axisbelow(True)
     axes.tick_params(length=0, labelcolor=INK)
     axes.spines[:].set_visible(False)
-    axes.margins(0.12, 0.1)
+    axes.margins(y=ROOM)
 
 
 # A log axis has no 0: a network with nothing left is shown at 1.
 def _places(points: Iterable[Judged]) -> list[float]:
     return [max(point.nonzero, 1) for point in points]
+
+
+def _sizes(places: Sequence[float]) -> tuple[float, float]:
+    """Where the log axis begins and ends, with some room beside what is drawn."""
+    least, most = min(places), max(places)
+    room = (most / least) ** ROOM if most > least else 2
+    return least / room, most * room
 
 
 def _scatter(axes: Axes, look: Look, runs: Sequence[Point], means: Sequence[Group]) -> None:
@@ -115,11 +126,10 @@ def _scatter(axes: Axes, look: Look, runs: Sequence[Point], means: Sequence[Grou
 
 def _draw_front(axes: Axes, front: Sequence[Group]) -> None:
     """The line through those that are best by validation."""
-    left, right = axes.get_xlim()
+    right = axes.get_xlim()[1]
     x, y = _places(front), [group.figure.mean for group in front]
     style: dict[str, Any] = {"color": GREY, "linewidth": 1.2, "label": "best trade-offs"}
     axes.plot([*x, right], [*y, *(y[-1:] or [math.nan])], zorder=2, **style)
-    axes.set_xlim(left, right)
     for group in front:
         if group.recipe != DENSE:
             place = (max(group.nonzero, 1), group.figure.mean)

@@ -19,8 +19,8 @@ class Spread:
         error: the standard error of the mean, σ/√n with n − 1 degrees of freedom; None of one.
         count: how many there are.
 
-    >>> Spread.of([1.0, 2.0, 3.0])
-    Spread(mean=2.0, error=0.5773502691896258, count=3)
+    >>> Spread.of([1.0, 3.0])
+    Spread(mean=2.0, error=1.0, count=2)
     """
 
     mean: float

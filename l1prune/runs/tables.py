@@ -30,10 +30,10 @@ def table(points: Sequence[Point], against: str = DENSE) -> str:
         against: the recipe that the others are compared with, seed by seed.
 
     >>> print(table([Point("a", "l1", 1000, 0.9), Point("b", "l1", 2000, 0.8)]))
-    | recipe | weights | fewer | runs | test accuracy | best |
-    | :----- | ------: | ----: | ---: | ------------: | ---: |
-    | l1     |   2,000 |       |    1 |       80.00 % |      |
-    | l1     |   1,000 |       |    1 |       90.00 % |    * |
+    | recipe | weights | fewer | runs | test accuracy | best | run |
+    | :----- | ------: | ----: | ---: | ------------: | ---: | :-- |
+    | l1     |   2,000 |       |    1 |       80.00 % |      | b   |
+    | l1     |   1,000 |       |    1 |       90.00 % |    * | a   |
     <BLANKLINE>
     * no other is as good on test with fewer weights, or better with as many.
     """

@@ -21,7 +21,7 @@ def recipe_name(recipe: Recipe) -> str:
     >>> from l1prune import L1Pruning, SparsityPath
     >>> recipe_name(L1Pruning().recipe), recipe_name(L1Pruning(threshold=SparsityPath()).recipe)
     ('l1', 'path')
-    >>> recipe_name(L1Pruning(strength=0).recipe), recipe_name(L1Pruning(0, prune_at=0.5).recipe)
+    >>> recipe_name(L1Pruning(strength=0).recipe), recipe_name(L1Pruning(0, prune_at=[0.5]).recipe)
     ('gradual', 'magnitude')
     """
     several = len(recipe.plan.ends) > 1

@@ -24,7 +24,7 @@ def test_picture_shows_every_recipe_in_its_colour(tmp_path: Path) -> None:
         assert f"fill: {colour}; fill-opacity" in picture.read_text()
 
 
-@pytest.mark.parametrize("nonzero", [[0], [5], [0, 10], list(range(1, 20))])
+@pytest.mark.parametrize("nonzero", [[0], [5], [5, 5, 5], [0, 10], list(range(1, 20))])
 def test_any_run_can_be_drawn(tmp_path: Path, nonzero: list[int]) -> None:
     points = [Point(str(n), f"recipe {n}", n, math.tanh(n)) for n in nonzero]
     draw(points, tmp_path / "frontier.svg")

@@ -47,7 +47,7 @@ def test_a_sweep_without_failures_ends_with_its_table(
     finished(tmp_path / "0")
     finished(tmp_path / "1", accuracy=0.8)
     conclude(tmp_path)
-    assert "| 0   |" in capsys.readouterr().out
+    assert "85.00 ± 5.00 %" in capsys.readouterr().out
     assert (tmp_path / "frontier.png").exists()
     assert "<html" in (tmp_path / "compare.html").read_text(encoding="utf-8")
 
