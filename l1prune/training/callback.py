@@ -243,8 +243,9 @@ class L1Pruning(Original, pl.Callback):
             loggers.define_axes(trainer.loggers, trainer.callback_metrics)
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        if trainer.state.fn == TrainerFn.FITTING:
-            self._fitting.validated(trainer, pl_module)
+        # A strategy that loads late has none yet in the sanity check of a resumed run.
+        if trainer.state.fn == TrainerFn.FITTING and self._session is not None:
+            self._session.validated(trainer, pl_module)
 
     def on_test_epoch_end(self, trainer: pl.Trainer, _: pl.LightningModule) -> None:
         loggers.define_axes(trainer.loggers, trainer.callback_metrics)
