@@ -326,7 +326,7 @@ def test_the_same_seed_gives_the_same_bytes(sweep: tuple[Path, str]) -> None:
 
 def test_a_run_ends_with_its_table(sweep: tuple[Path, str]) -> None:
     run = sweep[0] / "2"
-    *table, last, outlook = sweep[1].partition("\n| run ")[0].rstrip().splitlines()[-10:]
+    *table, last, outlook = sweep[1].partition("\n| run ")[0].rstrip().splitlines()[-13:]
     assert table[0].split() == ["layer", "shape", "weights", "left", "zeros"]
     assert last.startswith(f"test accuracy {100 * summary(run)['test/accuracy']:.2f} %")
     stored = load_file(run / "model.safetensors")
