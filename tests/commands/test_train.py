@@ -33,6 +33,7 @@ from l1prune import (
     MCP,
     Budget,
     Cost,
+    HoldPeak,
     L1Pruning,
     LastCheckpoint,
     Linear,
@@ -168,7 +169,7 @@ def test_every_object_can_be_chosen_and_made(
     config = composed("+prune=l1", f"{group}={path.stem}", "monitor.name=val/mse")
     socket = group.split("/")[1]
     made, named = getattr(instantiate(config.prune).recipe, socket), config.prune[socket]
-    if socket != "prune_at":
+    if socket != "prune_at":  # shares of the run
         if group.endswith("scope"):
             made, named = made.scope, named.scope
         assert f"l1prune.{type(made).__name__}" == named._target_
@@ -181,7 +182,8 @@ def test_every_public_object_of_a_socket_is_among_them() -> None:
         if "_target_" in one
     }
     protocols = {"Penalty", "Threshold", "Criterion", "Schedule", "Form", "Plan", "Scope"}
-    for room in ("penalties", "cuts", "pressure.schedules", "pressure.forms", "channels"):
+    rooms = ("penalties", "cuts", "pressure.schedules", "pressure.forms", "channels")
+    for room in (*rooms, "training.rates"):
         for known, names in l1prune.ROOMS.items():
             if known.startswith(room):
                 # `Join` takes other schedules, `Cut` is for torch.nn.utils.prune.
@@ -206,6 +208,7 @@ def test_an_object_that_is_written_out_takes_the_place_of_another(
 def test_finetuning_fits_what_is_left(composed: Callable[..., DictConfig]) -> None:
     plain = instantiate(composed("+prune=finetune").prune)
     assert repr(plain.recipe.criterion) == repr(Refit())
+    assert plain.recipe.rewind == HoldPeak()
     other = instantiate(composed("+prune=finetune", "prune/criterion=wanda").prune)
     assert repr(other.recipe.criterion) == repr(Refit(Wanda()))
 

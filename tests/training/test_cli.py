@@ -94,6 +94,7 @@ def scoped(name: str) -> dict[str, Any]:
 
 CONSTANT = a("l1prune.Constant", value=1e-4)
 CASES = {
+    "BestCheckpoint": a("l1prune.BestCheckpoint", folder="run", monitor="val/loss"),
     "Budget": pruning(threshold=a("l1prune.Budget", monitor="val/accuracy", max_drop=0.01)),
     "ByName": pruning(targets=[a("l1prune.ByName", pattern="layer", factor=2.0)]),
     "ByPasses": pruning(strength=a("l1prune.ByPasses", passes=5.0)),
@@ -110,6 +111,7 @@ CASES = {
     "Follow": pruning(strength=a("l1prune.Follow", slack=0.1)),
     "Global": scoped("l1prune.Global"),
     "GroupL1": pruning(penalty=a("l1prune.GroupL1", dim=1)),
+    "HoldPeak": pruning(rewind=a("l1prune.HoldPeak")),
     "Join": pruning(strength=a("l1prune.Join", schedules=[CONSTANT] * 2, boundaries=[0.5])),
     "L1": pruning(penalty=a("l1prune.L1")),
     "L1Pruning": pruning(),
@@ -127,6 +129,7 @@ CASES = {
     "Proximal": pruning(form=a("l1prune.Proximal")),
     "Refit": pruning(criterion=a("l1prune.Refit", criterion=a("l1prune.Wanda"))),
     "Relative": scoped("l1prune.Relative"),
+    "RunRecord": a("l1prune.RunRecord", folder="run", monitor="val/loss"),
     "Saliency": pruning(criterion=a("l1prune.Saliency", least=0.2)),
     "SemiStructured": pruning(threshold=a("l1prune.SemiStructured", n=2, m=4)),
     "Size": pruning(criterion=a("l1prune.Size")),
@@ -148,6 +151,8 @@ NO_CASE = {
     # what a run gives, and what is called without a trainer
     *("Cut", "Pressure", "SparseExecution", "SparsityReport", "find_targets", "last_checkpoint"),
     "sparse",
+    # of loops without a trainer, and of a network that has been pruned
+    *("Pruning", "PruningRun", "push_to_hub"),
     # of a data module
     *("ResumableLoader", "Shuffle"),
     "__version__",
@@ -218,7 +223,8 @@ def test_the_file_that_a_run_saves_is_that_of_the_same_run(tmp_path: Path) -> No
     assert reports[0].sparsity == pytest.approx(0.9, abs=0.01)
 
 
-def test_finetuning_is_a_criterion_of_its_own(parser: LightningArgumentParser) -> None:
-    written = yaml.safe_dump({"callbacks": [pruning(criterion="l1prune.Refit")]})
+def test_finetuning_is_said_by_its_criterion_and_its_rates(parser: LightningArgumentParser) -> None:
+    given = pruning(criterion="l1prune.Refit", rewind="l1prune.HoldPeak")
+    written = yaml.safe_dump({"callbacks": [given]})
     (callback,) = parser.instantiate_classes(parser.parse_string(written)).callbacks
     assert callback.recipe.words == L1Pruning.finetune().recipe.words
