@@ -496,7 +496,8 @@ def test_what_a_run_lacks_is_said_before_it_trains(
     package: str, options: list[str], message: str, refusal: Callable[..., str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
-    for name in [one for one in sys.modules if one.partition(".")[0] == package]:
+    loaded = [one for one in sys.modules if one.partition(".")[0] == package]
+    for name in (package, *loaded):
         monkeypatch.setitem(sys.modules, name, None)
     said = refusal(*options)
     assert said.startswith("Cannot train like this: ") and re.search(message, said), said
