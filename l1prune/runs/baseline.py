@@ -10,7 +10,7 @@ from typing import Any
 import lightning as L
 from lightning.pytorch.trainer.states import TrainerFn
 
-from l1prune.training.callback import pruning_of
+from l1prune.runs.pruning import pruning_of
 from l1prune.training.naming import DENSE
 from l1prune.training.notes import Notes
 from l1prune.training.validations import Validations

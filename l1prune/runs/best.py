@@ -12,7 +12,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.utilities import rank_zero_warn
 
 from l1prune.runs.monitor import Mode, Monitor
-from l1prune.training.callback import pruning_of
+from l1prune.runs.pruning import pruning_of
 from l1prune.training.loggers import X_AXIS
 from l1prune.weights.report import SparsityReport
 

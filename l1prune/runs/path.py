@@ -20,8 +20,8 @@ from l1prune.cuts.plans import Outcome
 from l1prune.runs import picture
 from l1prune.runs.monitor import Mode, Monitor, is_evaluation
 from l1prune.runs.points import judged_point
+from l1prune.runs.pruning import pruning_of
 from l1prune.runs.stages import FRONTIER, read_path
-from l1prune.training.callback import pruning_of
 from l1prune.training.loggers import X_AXIS
 from l1prune.weights.files import replace
 from l1prune.weights.shards import is_sharded

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from l1prune.runs.monitor import Monitor
-from l1prune.training.callback import pruning_of
+from l1prune.runs.pruning import pruning_of
 
 LINES = 20
 """About so many lines tell a run's story where there is no terminal to draw a bar on."""

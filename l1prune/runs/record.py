@@ -21,9 +21,9 @@ from l1prune.runs.folder import END, RunFolder, is_first
 from l1prune.runs.history import Epochs
 from l1prune.runs.monitor import Mode, Monitor, is_evaluation, settled
 from l1prune.runs.points import CONFIG, SUMMARY
+from l1prune.runs.pruning import pruning_of
 from l1prune.runs.summary import summary_of
 from l1prune.training import loggers
-from l1prune.training.callback import pruning_of
 from l1prune.training.naming import DENSE, global_seed, recipe_name
 from l1prune.weights.files import write_whole
 from l1prune.weights.report import SparsityReport

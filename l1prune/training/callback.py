@@ -50,14 +50,13 @@ class L1Pruning(Original, pl.Callback):
             more, for the whole frontier; `Cost("macs", 0.5)`: channels, until that share is left.
         penalty: what presses: by default `L1()`; `ElasticNet()`, `GroupL1()`, … `ChannelL1()`
             presses whole channels, for `Cost`.
-        criterion: what a weight is worth, by which the cuts decide: `Saliency()`, `Size()`,
-            `Wanda()`. By default by saliency, where at least ten rounds make each cut small and
-            the threshold leaves open how layers compare; by size elsewhere.
+        criterion: what a weight is worth: `Saliency()`, `Size()`, `Wanda()`. By default saliency, if
+            ten rounds or more make cuts small and the threshold leaves open how layers compare.
         prune_at: when the last cut is made: a share of the run in (0, 1), or of each stage where
             the threshold has several; or an optimizer step. It is the last of fifty rounds, the
-            first of which comes in a sixth of that time; if the threshold is a size, and with
-            `rewind`, it is the only one. By default 0.6, with `rewind` 0.5. `once(0.5)` makes a
-            single cut; `rounds(0.2, 0.6, 5)`, or any list of shares or steps, says them all.
+            first of which comes in a sixth of that time; the only one, if the threshold is a size
+            or there is a `rewind` to a share. By default 0.6, there 0.5. `once(0.5)`: a single
+            cut; `rounds(0.2, 0.6, 5)`, or any list of shares or steps, says them all.
         targets: which weights: see `find_targets`; by default the weights of all layers.
         form: how the penalty enters a step: `Proximal()`, `Subgradient()`; by default the proximal
             map, in the optimizer's own metric, or in the Euclidean one under a controller.
@@ -70,8 +69,8 @@ class L1Pruning(Original, pl.Callback):
         run: what the run has come to, all that a checkpoint holds of it.
 
     Raises:
-        ValueError: an argument makes no sense (at once), or does not fit the model, the optimizer
-            or the length of the run (before the first step).
+        ValueError: an argument makes no sense (at once), or does not fit model, optimizer or length
+            of the run (before the first step).
 
     >>> L1Pruning(threshold=0.001, prune_at=0.5).phase
     'press'
@@ -99,9 +98,8 @@ class L1Pruning(Original, pl.Callback):
     def finetune(cls, *, criterion: Criterion | None = None, **arguments: Any) -> L1Pruning:
         """The same for a trained network with few passes to be pruned in.
 
-        What is left of a layer is fitted to what the layer gave, after each cut: see `Refit`; the
-        learning rate stays at its peak until the last cut, if `rewind` does not say otherwise: see
-        `HoldPeak`. In a configuration file they are given as `criterion` and `rewind`.
+        `Refit(criterion)` fits what each cut leaves of a layer to what the layer gave, `HoldPeak()`
+        is its `rewind`; in a configuration file both are named.
 
         >>> L1Pruning.finetune(threshold=0.001).recipe.criterion
         Refit(Saliency(least=0.6), damping=0.1, most=4608)
@@ -300,8 +298,3 @@ class L1Pruning(Original, pl.Callback):
     def _fitting(self) -> Session:
         assert self._session is not None, "a fit has begun"
         return self._session
-
-
-def pruning_of(trainer: pl.Trainer) -> list[L1Pruning]:
-    """What prunes in this run: one callback, or none in a dense run."""
-    return [callback for callback in callbacks_of(trainer) if isinstance(callback, L1Pruning)]
