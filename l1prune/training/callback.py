@@ -50,8 +50,8 @@ class L1Pruning(Original, pl.Callback):
             more, for the whole frontier; `Cost("macs", 0.5)`: channels, until that share is left.
         penalty: what presses: by default `L1()`; `ElasticNet()`, `GroupL1()`, … `ChannelL1()`
             presses whole channels, for `Cost`.
-        criterion: what a weight is worth: `Saliency()`, `Size()`, `Wanda()`. By default saliency, if
-            ten rounds or more make cuts small and the threshold leaves open how layers compare.
+        criterion: what a weight is worth: `Saliency()`, `Size()`, `Wanda()`. By default, if
+            ten rounds make cuts small and the threshold leaves open how layers compare, saliency.
         prune_at: when the last cut is made: a share of the run in (0, 1), or of each stage where
             the threshold has several; or an optimizer step. It is the last of fifty rounds, the
             first of which comes in a sixth of that time; the only one, if the threshold is a size
