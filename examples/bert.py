@@ -106,7 +106,6 @@ def main(given: Sequence[str] | None = None) -> SparsityReport | None:
     pruning = L1Pruning.finetune(threshold=Sparsity(options.sparsity))
     pruned = trainer(pruning)
     pruned.fit(model, *loaders)
-    print(pruning.report)  # embeddings are left alone: look at all parameters, too
     print(f"validation accuracy {float(pruned.callback_metrics['val/accuracy']):.4f}")
     return pruning.report
 

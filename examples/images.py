@@ -103,7 +103,6 @@ def main(given: Sequence[str] | None = None) -> SparsityReport | None:
     )
     model, data = Network(), Digits(options.limit)
     trainer.fit(model, data)
-    print(pruning.report)
     trainer.test(model, data)
     print(f"the best network: {best.best_model_path}")
     return pruning.report

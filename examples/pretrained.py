@@ -107,7 +107,6 @@ def main(given: Sequence[str] | None = None) -> SparsityReport | None:
         max_epochs=options.epochs, callbacks=[pruning], logger=False, enable_checkpointing=False
     )
     trainer.fit(Classifier(network, lr=1e-3), *loaders)
-    print(pruning.report)
     save_file(network.state_dict(), options.output)  # loads as the file that it came from
     return pruning.report
 

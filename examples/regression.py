@@ -95,7 +95,6 @@ def main(given: Sequence[str] | None = None) -> SparsityReport | None:
     trainer.fit(model, data)
     for outcome in pruning.outcomes:
         print(f"{100 * outcome['sparsity']:6.2f} % zeros: val/mse {outcome['val/mse']:.4f}")
-    print(pruning.report)
     trainer.test(model, data)
     options.folder.mkdir(parents=True, exist_ok=True)
     save_file(model.network.state_dict(), options.folder / "model.safetensors")

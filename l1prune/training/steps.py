@@ -65,6 +65,7 @@ class StepLoop:
     Raises:
         ValueError: there is no optimizer, or a length is none.
 
+    >>> import torch
     >>> model = nn.Linear(1, 1)
     >>> loop = StepLoop(model, [torch.optim.SGD(model.parameters())], length=100, per_pass=20)
     >>> loop.clock.steps = 30

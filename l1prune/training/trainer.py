@@ -32,7 +32,7 @@ class TrainerLoop(Loop):
 
     def __init__(self, trainer: pl.Trainer, module: pl.LightningModule, clock: Clock) -> None:
         assert isinstance(clock, TrainerClock), "of a run that a callback began"
-        self._trainer, self._module, self._clock = trainer, module, clock
+        self.trainer, self._module, self._clock = trainer, module, clock
 
     @property
     def model(self) -> pl.LightningModule:
@@ -40,67 +40,67 @@ class TrainerLoop(Loop):
 
     @property
     def optimizers(self) -> Sequence[Optimizer]:
-        return self._trainer.optimizers
+        return self.trainer.optimizers
 
     @property
     def is_trial(self) -> bool:
-        return bool(self._trainer.fast_dev_run)  # type: ignore[attr-defined]
+        return bool(self.trainer.fast_dev_run)  # type: ignore[attr-defined]
 
     @property
     def thaws(self) -> bool:
         """Whether there is a callback that unfreezes layers, as `BackboneFinetuning`."""
-        return any(isinstance(one, BaseFinetuning) for one in callbacks_of(self._trainer))
+        return any(isinstance(one, BaseFinetuning) for one in callbacks_of(self.trainer))
 
     # ---- time
 
     def begin(self) -> None:
-        self._clock.begin(self._trainer)
+        self._clock.begin(self.trainer)
 
     def begin_batch(self) -> None:
-        self._clock.begin_batch(self._trainer)
+        self._clock.begin_batch(self.trainer)
 
     def progress(self) -> float:
-        return self._clock.progress(self._trainer)
+        return self._clock.progress(self.trainer)
 
     def passes(self) -> float:
-        return self._clock.passes(self._trainer)
+        return self._clock.passes(self.trainer)
 
     def steps(self) -> float:
-        return self._clock.steps(self._trainer)
+        return self._clock.steps(self.trainer)
 
     def validations_left(self) -> float:
-        return clock.validations_left(self._trainer)
+        return clock.validations_left(self.trainer)
 
     def check_stages(self, plan: Plan, shortest: float) -> None:
-        check_validations(plan, shortest, self._trainer)
-        found = averages.names_of(callbacks_of(self._trainer))
+        check_validations(plan, shortest, self.trainer)
+        found = averages.names_of(callbacks_of(self.trainer))
         if plan.goes_back and found:
             raise ValueError(stays_behind(plan, found[0]))
 
     def planned_rates(self) -> Rates:
-        return planned_rates(self._trainer, self._clock.left(self._trainer))
+        return planned_rates(self.trainer, self._clock.left(self.trainer))
 
     # ---- who else acts
 
     def choices(self, run: Standing, last: float) -> Choices:
-        warn_of_others(self._trainer, last)
-        return Selection(run, self._trainer, self._module)
+        warn_of_others(self.trainer, last)
+        return Selection(run, self.trainer, self._module)
 
     def clips_gradients(self) -> bool:
         return (
-            self._trainer.gradient_clip_val is not None
+            self.trainer.gradient_clip_val is not None
             or not self._module.automatic_optimization  # which clips, if at all, by itself
             or overrides(self._module, "configure_gradient_clipping")
         )
 
     def hold_averages(self, masks: Mapping[str, Tensor]) -> None:
-        averages.hold_averages_(callbacks_of(self._trainer), masks)
+        averages.hold_averages_(callbacks_of(self.trainer), masks)
 
     def moves_by_steps_alone(self) -> bool:
-        return movers.moves_by_steps_alone(self._trainer, self._module)
+        return movers.moves_by_steps_alone(self.trainer, self._module)
 
     def before_steps(self, act: Callable[[bool], None]) -> Removable | None:
-        trainer = self._trainer
+        trainer = self.trainer
         if not movers.suspects(callbacks_of(trainer), self._module, movers.LATE):
             return None
         return movers.BeforeSteps(
@@ -110,16 +110,16 @@ class TrainerLoop(Loop):
 
     def suspects(self) -> list[str]:
         hooks = movers.BETWEEN_STEPS + movers.ELSEWHERE
-        return movers.suspects(callbacks_of(self._trainer), self._module, hooks)
+        return movers.suspects(callbacks_of(self.trainer), self._module, hooks)
 
     def show(self, run: Standing) -> Removable:
-        return display.Display(run, self._trainer)
+        return display.Display(run, self.trainer)
 
     def show_layers(self, report: SparsityReport) -> None:
-        loggers.log_layers(self._trainer.loggers, report)
+        loggers.log_layers(self.trainer.loggers, report)
 
     def conclude(self, report: SparsityReport, told: str) -> None:
-        display.conclude(self._trainer, report, told)
+        display.conclude(self.trainer, report, told)
 
 
 def check_validations(plan: Plan, shortest: float, trainer: pl.Trainer) -> None:

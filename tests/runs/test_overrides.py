@@ -50,5 +50,5 @@ def test_a_sweep_over_recipes_takes_a_setting_of_all(tmp_path: Path) -> None:
     command = [sys.executable, str(ROOT / "scripts" / "train.py"), *options]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    rows = [line.split("|")[2].strip() for line in done.stdout.splitlines() if "|" in line]
+    rows = [line.split("|")[1].strip() for line in done.stdout.splitlines() if "|" in line]
     assert sorted(rows[-2:]) == ["gradual", "l1"]
