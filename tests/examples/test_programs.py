@@ -44,12 +44,12 @@ def test_images(example: Callable[[str], ModuleType], tmp_path: Path) -> None:
     assert list(tmp_path.glob("best*.ckpt"))
 
 
-def test_bert(example: Callable[[str], ModuleType], capsys: pytest.CaptureFixture[str]) -> None:
+def test_bert(example: Callable[[str], ModuleType], caplog: pytest.LogCaptureFixture) -> None:
     pytest.importorskip("transformers", reason="needs transformers")
     report = example("bert").main(["--epochs", "2", "--limit", "128"])
     assert report.sparsity == pytest.approx(0.9, abs=1e-4)
     assert report.total > report.prunable, "embeddings are left alone"
-    assert f"{report.total:,}" in capsys.readouterr().out
+    assert f"{report.total:,}" in caplog.text
 
 
 def test_bert_s_sentences_can_be_told_apart(example: Callable[[str], ModuleType]) -> None:

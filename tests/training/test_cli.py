@@ -16,6 +16,10 @@ from l1prune import L1, ElasticNet, Global, L1Pruning, OptimizerMetric, Proximal
 from l1prune.pressure.schedules import Linear
 
 
+# jsonargparse, of names that it has renamed since.
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
+
+
 @pytest.fixture(autouse=True)
 def no_command_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.argv", ["main.py"])
