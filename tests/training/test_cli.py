@@ -15,7 +15,6 @@ import l1prune
 from l1prune import L1, ElasticNet, Global, L1Pruning, OptimizerMetric, Proximal
 from l1prune.pressure.schedules import Linear
 
-
 # jsonargparse, of names that it has renamed since.
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
