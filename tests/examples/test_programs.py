@@ -46,6 +46,7 @@ def test_images(example: Callable[[str], ModuleType], tmp_path: Path) -> None:
 
 def test_bert(example: Callable[[str], ModuleType], caplog: pytest.LogCaptureFixture) -> None:
     pytest.importorskip("transformers", reason="needs transformers")
+    caplog.set_level("INFO", logger="lightning.pytorch")  # whatever other tests have silenced
     report = example("bert").main(["--epochs", "2", "--limit", "128"])
     assert report.sparsity == pytest.approx(0.9, abs=1e-4)
     assert report.total > report.prunable, "embeddings are left alone"
