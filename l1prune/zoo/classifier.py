@@ -14,10 +14,11 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 from torchmetrics.classification import MulticlassAccuracy
 
-from l1prune.checks import is_number
+from l1prune.checks import is_number, is_whole
 from l1prune.training.lightning import has_trainer
 from l1prune.weights.shards import is_sharded
 from l1prune.zoo.examples import InMemory
+from l1prune.zoo.images import shifted
 
 if TYPE_CHECKING:
     from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
@@ -66,9 +67,10 @@ class Classifier(L.LightningModule):
         optimizer: parameters → optimizer.
         schedule: progress of the run in [0, 1] → factor of the learning rate, asked every step.
         dropout: share of each image's numbers that are hidden at random while training, in [0, 1).
+        shift: pixels by which each image moves at random while training, at most, either way.
 
     Raises:
-        ValueError: `dropout` is no such share.
+        ValueError: `dropout` is no such share, or `shift` no such number.
     """
 
     def __init__(
@@ -78,11 +80,15 @@ class Classifier(L.LightningModule):
         optimizer: Callable[[Iterator[nn.Parameter]], Optimizer],
         schedule: Callable[[float], float] = HoldThenDecay(),
         dropout: float = 0.0,
+        shift: int = 0,
     ) -> None:
         super().__init__()
         if not is_number(dropout, 0, 1) or dropout == 1:
             raise ValueError(f"model.dropout={dropout!r}: give a share from 0 to below 1")
+        if not is_whole(shift, 0):
+            raise ValueError(f"model.shift={shift!r}: give a whole number of pixels from 0 up")
         self.dropout = dropout
+        self.shift = shift
         self.network = network
         self.make_optimizer = optimizer
         self.schedule = schedule
@@ -124,6 +130,8 @@ class Classifier(L.LightningModule):
 
     def training_step(self, batch: Batch, batch_index: int) -> Tensor:
         images, labels = batch
+        if self.shift:
+            images = shifted(images, self._offsets(len(images)).to(images.device))
         if self.dropout:
             images = self._hide(images)
         loss, _, _ = self._ask(images, labels)
@@ -132,12 +140,26 @@ class Classifier(L.LightningModule):
 
     def _hide(self, images: Tensor) -> Tensor:
         """Dropout; processes that share a batch hide what one that had all of it would hide."""
-        processes = self.trainer.world_size if has_trainer(self) else 1
-        if processes == 1:
+        if self._processes == 1:
             return F.dropout(images, self.dropout)
-        kept = F.dropout(images.new_ones(len(images) * processes, *images.shape[1:]), self.dropout)
-        torch.distributed.broadcast(kept, 0)
-        return images * kept[self.global_rank :: processes]  # as Shuffle deals
+        whole = (len(images) * self._processes, *images.shape[1:])
+        return images * self._dealt(F.dropout(images.new_ones(whole), self.dropout))
+
+    def _offsets(self, count: int) -> Tensor:
+        """By how much each image moves, down and right: ``(count, 2)``."""
+        whole = (count * self._processes, 2)
+        return self._dealt(torch.randint(-self.shift, self.shift + 1, whole, device=self.device))
+
+    @property
+    def _processes(self) -> int:
+        return self.trainer.world_size if has_trainer(self) else 1
+
+    def _dealt(self, drawn: Tensor) -> Tensor:
+        """This process's part of what was drawn for the images of all."""
+        if self._processes > 1:
+            torch.distributed.broadcast(drawn, 0)
+            drawn = drawn[self.global_rank :: self._processes]  # as Shuffle deals
+        return drawn
 
     def on_train_epoch_end(self) -> None:
         # Once an epoch: a call to `log` every step takes as long as a small network's own step.

@@ -94,3 +94,22 @@ def channel_statistics(images: Tensor) -> tuple[Tensor, Tensor]:
     """
     deviation, mean = torch.std_mean(images.float(), dim=(0, 2, 3), correction=0)
     return mean.view(-1, 1, 1), deviation.clamp_min(1e-6).view(-1, 1, 1)
+
+
+def shifted(images: Tensor, offsets: Tensor) -> Tensor:
+    """Images moved down and right by whole pixels; what comes in is the edge, repeated.
+
+    Args:
+        images: ``(B, C, H, W)``.
+        offsets: ``(B, 2)``, int64.
+
+    >>> shifted(torch.tensor([[[[1, 2, 3]]]]), torch.tensor([[0, 1]]))
+    tensor([[[[1, 1, 2]]]])
+    """
+    height, width = images.shape[2:]
+    at = torch.arange(max(height, width), device=images.device)
+    rows = (at[:height] - offsets[:, :1]).clamp(0, height - 1)
+    columns = (at[:width] - offsets[:, 1:]).clamp(0, width - 1)
+    image = torch.arange(len(images), device=images.device)[:, None, None]
+    # A slice between two indices comes last: (B, H, W, C).
+    return images[image, :, rows[:, :, None], columns[:, None, :]].movedim(-1, 1)

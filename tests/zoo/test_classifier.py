@@ -102,6 +102,35 @@ def test_an_impossible_dropout_is_refused(dropout: float) -> None:
         Classifier(nn.Flatten(), 2, partial(torch.optim.SGD, lr=0.1), dropout=dropout)
 
 
+def test_images_move_while_training_and_stay_after() -> None:
+    seen: list[Tensor] = []
+
+    class Look(nn.Linear):
+        def forward(self, images: Tensor) -> Tensor:
+            seen.append(images)
+            return super().forward(images.flatten(1))
+
+    model = Classifier(Look(49, 2), 2, partial(torch.optim.SGD, lr=0.1), shift=2)
+    torch.manual_seed(0)
+    images = torch.zeros(200, 1, 7, 7)
+    images[:, :, 3, 3] = 1
+    model.training_step((images, torch.zeros(200, dtype=torch.long)), 0)
+    model.eval()(images)
+    during, after = seen
+    assert after.equal(images)
+    assert during.sum((1, 2, 3)).eq(1).all()  # the dot is in each of them, up to two pixels off
+    places = during.flatten(1).argmax(1)
+    assert sorted({(int(at) // 7, int(at) % 7) for at in places}) == [
+        (row, column) for row in range(1, 6) for column in range(1, 6)
+    ]
+
+
+@pytest.mark.parametrize("shift", [-1, 0.5, "far"])
+def test_an_impossible_shift_is_refused(shift: int) -> None:
+    with pytest.raises(ValueError, match=r"model\.shift="):
+        Classifier(nn.Flatten(), 2, partial(torch.optim.SGD, lr=0.1), shift=shift)
+
+
 @pytest.mark.parametrize("channels", [1, 3])
 def test_images_have_their_channels_last_and_mean_the_same(channels: int) -> None:
     class Look(nn.Conv2d):

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from l1prune.zoo.examples import Examples
-from l1prune.zoo.images import ImageData
+from l1prune.zoo.images import ImageData, shifted
 
 
 class Counted(ImageData):
@@ -122,3 +122,12 @@ def test_impossible_sizes_are_refused_at_once(name: str, value: float, message: 
 def test_images_other_than_declared_are_refused(data: Counted, remedy: str) -> None:
     with pytest.raises(ValueError, match=remedy):
         data.setup("fit")
+
+
+def test_a_shifted_image_is_the_same_image_somewhere_else() -> None:
+    images = torch.arange(2 * 3 * 5 * 6).view(2, 3, 5, 6)
+    moved = shifted(images, torch.tensor([[1, -2], [0, 0]]))
+    assert moved[0, :, 1:, :4].equal(images[0, :, :-1, 2:])
+    assert moved[0, :, 0].equal(moved[0, :, 1])  # the edge, repeated
+    assert moved[0, :, :, 4:].eq(moved[0, :, :, 3:4]).all()
+    assert moved[1].equal(images[1])
