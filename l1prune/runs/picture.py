@@ -16,6 +16,7 @@ from l1prune.runs.looks import GREY, INK, PALE, Look, looks
 from l1prune.runs.points import DENSE, Point
 from l1prune.runs.scale import Scale, View
 from l1prune.runs.tables import heading
+from l1prune.training.picture import scale_by_weights
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -83,12 +84,8 @@ def _panel(axes: Axes, points: Sequence[Point], scale: Scale, look: dict[str, Lo
 
 
 def _prepare(axes: Axes, ylabel: str, scale: Scale) -> None:
-    from matplotlib.ticker import EngFormatter, LogLocator, NullLocator
-
-    axes.set(xscale="log", xlabel="nonzero parameters (log scale)", ylabel=label(ylabel))
-    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    axes.xaxis.set_minor_locator(NullLocator())
-    axes.xaxis.set_major_formatter(EngFormatter(sep=""))
+    axes.set(xlabel="nonzero parameters (log scale)", ylabel=label(ylabel))
+    scale_by_weights(axes)
     if scale.percent:
         axes.yaxis.set_major_formatter(lambda y, _: f"{100 * y:g} %")
     axes.grid(color=PALE)

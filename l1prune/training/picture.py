@@ -38,17 +38,23 @@ def _ends(validations: Validations, name: str) -> list[tuple[int, float]]:
 def _draw(
     axes: Any, name: str, way: Sequence[tuple[int, float]], ends: Sequence[tuple[int, float]]
 ) -> None:
-    from matplotlib.ticker import EngFormatter, LogLocator, NullLocator
-
     for points, style in (
         (way, {"color": COLOUR, "marker": ".", "linewidth": 0.8, "label": "validations"}),
         (ends, {"color": END, "marker": "o", "linestyle": "none", "label": "what it came to"}),
     ):
         axes.plot([max(n, 1) for n, _ in points], [value for _, value in points], **style)
     # A dollar would be taken for mathematics.
-    axes.set(xscale="log", xlabel="nonzero parameters", ylabel=name.replace("$", r"\$"))
+    axes.set(xlabel="nonzero parameters", ylabel=name.replace("$", r"\$"))
+    scale_by_weights(axes)
+    axes.grid(color=GRID)
+    axes.legend(frameon=False)
+
+
+def scale_by_weights(axes: Any) -> None:
+    """Let weights left go along a logarithmic axis, in round numbers."""
+    from matplotlib.ticker import EngFormatter, LogLocator, NullLocator
+
+    axes.set(xscale="log")
     axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter(EngFormatter(sep=""))
-    axes.grid(color=GRID)
-    axes.legend(frameon=False)

@@ -49,7 +49,7 @@ class Rewind(Protocol):
         ...
 
     def position(
-        self, done: float, stages: Sequence[float], cuts: Sequence[float], rates: Rates
+        self, done: float, stages: Sequence[float], cuts: Sequence[float], peak: float
     ) -> float:
         """Where on its schedule the learning rate is, in [0, 1].
 
@@ -57,7 +57,7 @@ class Rewind(Protocol):
             done: share of the run.
             stages: the ends of its stages so far and of this one, as rising shares of the run.
             cuts: when cuts are made, as rising shares of a stage.
-            rates: that were planned.
+            peak: where on the schedule the rates are at their highest: see `peak_of`.
         """
         ...
 
@@ -77,7 +77,7 @@ class AfterEachCut(Rewind):
         return planned()
 
     def position(
-        self, done: float, stages: Sequence[float], cuts: Sequence[float], rates: Rates
+        self, done: float, stages: Sequence[float], cuts: Sequence[float], peak: float
     ) -> float:
         ends = (*cuts, 1.0) if tuple(stages) == (1.0,) else stages
         return position(done, ends, self.to)
@@ -92,8 +92,8 @@ class HoldPeak(Rewind):
     schedule that is not known before the run, as that of `ReduceLROnPlateau`, is left alone, and
     the run says so.
 
-    >>> rates = [torch.tensor([[0.5], [1.0], [0.8], [0.5], [0.2]])]
-    >>> [round(HoldPeak().position(d, (1.0,), (0.3, 0.6), rates), 3) for d in (0.1, 0.5, 0.6, 0.8)]
+    >>> where = [HoldPeak().position(d, (1.0,), (0.3, 0.6), peak=0.2) for d in (0.1, 0.5, 0.6, 0.8)]
+    >>> [round(at, 3) for at in where]
     [0.1, 0.2, 0.2, 0.6]
     """
 
@@ -107,15 +107,12 @@ class HoldPeak(Rewind):
             return []
 
     def position(
-        self, done: float, stages: Sequence[float], cuts: Sequence[float], rates: Rates
+        self, done: float, stages: Sequence[float], cuts: Sequence[float], peak: float
     ) -> float:
-        part = bisect_right(stages[:-1], done)
-        start = stages[part - 1] if part else 0.0
-        within = min((done - start) / max(stages[part] - start, 1e-9), 1.0)
-        highest, last = peak(rates), cuts[-1]
+        (part, within), last = _place(done, stages), cuts[-1]
         if within < last:
-            return highest if part else min(within, highest)
-        return highest + (1 - highest) * (within - last) / max(1 - last, 1e-9)
+            return peak if part else min(within, peak)
+        return peak + (1 - peak) * (within - last) / max(1 - last, 1e-9)
 
 
 def as_rewind(rewind: float | Rewind | None) -> Rewind | None:
@@ -135,10 +132,10 @@ def as_rewind(rewind: float | Rewind | None) -> Rewind | None:
     return AfterEachCut(float(given))  # type: ignore[arg-type]
 
 
-def peak(rates: Rates) -> float:
+def peak_of(rates: Rates) -> float:
     """Where on the schedule the rates are first at their highest, in [0, 1).
 
-    >>> peak([torch.tensor([[0.1]]), torch.tensor([[0.5], [1.0], [1.0], [0.2]])])
+    >>> peak_of([torch.tensor([[0.1]]), torch.tensor([[0.5], [1.0], [1.0], [0.2]])])
     0.25
     """
     planned = next((each for each in rates if len(each) > 1), torch.zeros(1, 1))
@@ -158,10 +155,15 @@ def position(done: float, ends: Sequence[float], rewind: float) -> float:
     >>> [position(done, (0.5, 1.0), rewind=0.2) for done in (0.0, 0.25, 0.5, 1.0)]
     [0.0, 0.5, 0.2, 1.0]
     """
+    part, within = _place(done, ends)
+    return within if part == 0 else rewind + (1 - rewind) * within
+
+
+def _place(done: float, ends: Sequence[float]) -> tuple[int, float]:
+    """In which part of the run it is, counted from 0, and how much of that is done."""
     part = bisect_right(ends[:-1], done)
     start = ends[part - 1] if part else 0.0
-    within = min((done - start) / max(ends[part] - start, 1e-9), 1.0)
-    return within if part == 0 else rewind + (1 - rewind) * within
+    return part, min((done - start) / max(ends[part] - start, 1e-9), 1.0)
 
 
 def recorded(

@@ -12,7 +12,7 @@ from l1prune.cuts.plans import told
 from l1prune.training.cut import cut_, remark_on
 from l1prune.training.hooks import OptimizerHooks
 from l1prune.training.loop import Choices, Loop, Removable
-from l1prune.training.rates import AfterEachCut, set_rates
+from l1prune.training.rates import AfterEachCut, peak_of, set_rates
 from l1prune.training.recipe import Recipe
 from l1prune.training.rounds import as_shares, check_fits, due, pressed
 from l1prune.training.run import Run
@@ -47,6 +47,7 @@ class Session:
         self._choices = Choices()
         self._shown: Removable | None = None
         self._rewind = recipe.rewind or AfterEachCut(0.0)  # where stages begin the schedule anew
+        self._peak = 0.0  # of the rates, which are long
 
     @property
     def targets(self) -> Targets:
@@ -76,6 +77,7 @@ class Session:
         self._shares = as_shares(recipe.prune_at, steps)
         if not run.rates and (recipe.rewind is not None or run.stages.several):
             run.rates = self._rewind.plan(loop.planned_rates)
+        self._peak = peak_of(run.rates)
         self._choices, self._shown = loop.choices(run, self._shares[-1]), loop.show(run)
         self._known.begin(loop.optimizers)
         announce(self.targets)
@@ -136,7 +138,7 @@ class Session:
         run = self._run
         if run.rates:
             done, stages = loop.progress(), run.stages.parts
-            where = self._rewind.position(done, stages, self._shares, run.rates)
+            where = self._rewind.position(done, stages, self._shares, self._peak)
             set_rates(loop.optimizers, run.rates, where)
 
     def end_batch(self) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import ModuleType
@@ -14,24 +12,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-EXAMPLES = Path(__file__).parents[2] / "examples"
 Load = Callable[[str], ModuleType]
-
-
-@pytest.fixture
-def example(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Load:
-    """Loads an example by its name, to be run in a folder of its own."""
-    monkeypatch.chdir(tmp_path)
-
-    def loaded(name: str) -> ModuleType:
-        specification = importlib.util.spec_from_file_location(name, EXAMPLES / f"{name}.py")
-        assert specification and specification.loader
-        module = importlib.util.module_from_spec(specification)
-        monkeypatch.setitem(sys.modules, name, module)
-        specification.loader.exec_module(module)
-        return module
-
-    return loaded
 
 
 def zeros(state: Mapping[str, Tensor]) -> int:

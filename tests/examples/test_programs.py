@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -14,22 +12,6 @@ from safetensors.torch import load_file, save_file
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 LINES = 120
-
-
-@pytest.fixture
-def example(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], ModuleType]:
-    """Loads an example by its name, to be run in a folder of its own."""
-    monkeypatch.chdir(tmp_path)
-
-    def loaded(name: str) -> ModuleType:
-        specification = importlib.util.spec_from_file_location(name, EXAMPLES / f"{name}.py")
-        assert specification and specification.loader
-        module = importlib.util.module_from_spec(specification)
-        monkeypatch.setitem(sys.modules, name, module)
-        specification.loader.exec_module(module)
-        return module
-
-    return loaded
 
 
 @pytest.mark.parametrize("file", sorted(EXAMPLES.glob("*.py")), ids=lambda file: file.name)
