@@ -8,18 +8,22 @@ loss + λ·penalty as it is written.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
+import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
+from l1prune.checks import is_number
 from l1prune.pressure.optimizers import (
     Group,
     UpdateRule,
     divided,
     fitting_rule,
+    number,
     relative_step,
     state_of,
     update_rule,
@@ -79,7 +83,27 @@ class OptimizerMetric(Metric):
     an Adam step of length lr: good values are about a thousand times smaller here.
     Source: Yun, Lozano & Yang, "Adaptive proximal gradient methods for structured neural
     networks" (ProxGen), NeurIPS 2021, algorithm 1.
+
+    Where gradients are far below λ, as on a plateau, t_i is many times the length lr of a step: a
+    network that has not begun to learn is emptied before it can. `limit` keeps t_i to that share
+    of lr, as if λ were min(λ, limit·d_i) there: no weight is pressed by more than a part of what
+    the optimizer takes back in one step. Optimizers whose steps have no length of their own, as
+    SGD's, know no such limit.
+
+    Args:
+        limit: the most that a weight moves, as a share of lr; infinite for the metric as it is.
+
+    Raises:
+        ValueError: a limit that is no number above 0.
     """
+
+    limit: float = math.inf
+
+    def __post_init__(self) -> None:
+        if self.limit != math.inf and not is_number(self.limit, math.ulp(0.0)):
+            raise ValueError(
+                f"limit={self.limit!r}: give the share of lr that a weight may be moved by, as 0.1"
+            )
 
     def check(self, optimizer: Optimizer) -> None:
         if update_rule(optimizer) is None:
@@ -89,8 +113,9 @@ class OptimizerMetric(Metric):
         self, optimizer: Optimizer, group: Group, w: Tensor, amount: float | Tensor
     ) -> float | Tensor:
         rule = _rule(optimizer, group, w)
-        amount = amount * relative_step(rule, optimizer, group, w)
-        return divided(rule, optimizer, group, w, amount)
+        relative = relative_step(rule, optimizer, group, w)
+        t = divided(rule, optimizer, group, w, amount * relative)
+        return self._limited(t, rule, group, relative)
 
     def in_pieces(
         self, optimizer: Optimizer, group: Group, w: Tensor, amount: float | Tensor
@@ -102,7 +127,15 @@ class OptimizerMetric(Metric):
         moments = {k: v for k, v in state.items() if getattr(v, "shape", None) == part.shape}
         for piece, *parts in pieces(part, *moments.values()):
             some = {**state, **dict(zip(moments, parts, strict=True))}
-            yield piece, rule.divided(amount, group, some)
+            yield piece, self._limited(rule.divided(amount, group, some), rule, group, 1.0)
+
+    def _limited(
+        self, t: float | Tensor, rule: UpdateRule, group: Group, relative: float | Tensor
+    ) -> float | Tensor:
+        if not rule.adaptive or self.limit == math.inf or not isinstance(t, Tensor):
+            return t
+        most = number(group["lr"]) * relative * self.limit
+        return torch.minimum(t, most) if isinstance(most, Tensor) else t.clamp_(max=most)
 
 
 def _rule(optimizer: Optimizer, group: Group, w: Tensor) -> UpdateRule:

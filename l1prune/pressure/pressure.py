@@ -37,6 +37,8 @@ class Pressure:
             metric, where λ is that of loss + λ·penalty.
         gradients: keeps what the default form has seen of gradients, where the optimizer's metric
             is not known; None: a new one.
+        limit: the most that the default form moves a weight by, as a share of lr: see
+            `OptimizerMetric`.
 
     Attributes:
         steps: how many steps were pressed.
@@ -64,6 +66,7 @@ class Pressure:
         strength: float = 1e-4,
         form: Form | None = None,
         gradients: Gradients | None = None,
+        limit: float = math.inf,
     ) -> None:
         self.penalty = L1() if penalty is None else penalty
         self.strength = strength
@@ -72,8 +75,8 @@ class Pressure:
             check_optimizer(one)
         self._gradients = Gradients() if gradients is None else gradients
         self._gradients.take(targets)
-        self._by_default = form is None
-        self.form = default_form(optimizer, self._gradients) if form is None else form
+        self._by_default, self._limit = form is None, limit
+        self.form = form or default_form(optimizer, self._gradients, limit)
         for one in self._inner:
             self.form.check(one)
         self._joint = isinstance(self.penalty, JointPenalty)
@@ -119,7 +122,7 @@ class Pressure:
             except UnknownMetricError:
                 if not self._by_default:
                     raise
-                self.form = Responding(Response(self._gradients))
+                self.form = Responding(Response(self._gradients, self._limit))
                 self._attach()
                 self._enter(together)
         self.steps += 1

@@ -16,6 +16,7 @@ adaptive gradient methods from learning rates" (grafting), 2020.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -24,7 +25,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 from torch.utils.hooks import RemovableHandle
 
-from l1prune.pressure.forms import Form, Proximal, Step
+from l1prune.pressure.forms import Proximal, Step
 from l1prune.pressure.gradients import BETAS, EPS, Gradients
 from l1prune.pressure.metrics import Metric, OptimizerMetric
 from l1prune.pressure.optimizers import (
@@ -45,7 +46,7 @@ NOISE = ((1 - BETAS[0]) / (1 + BETAS[0])) ** 0.5
 
 
 class Response(Metric):
-    """t_i = λ·(r/a)/(√v̂_i + ε), as under the Adam whose steps would be as long.
+    """t_i = λ·(r/a)/(√v̂_i + ε), as under the Adam whose steps would be as long, up to a limit.
 
     r is the root mean square of what the entries of the tensor have just moved by, a that of
     m̂/(√v̂ + ε), Adam's step for a learning rate of 1, and r/a the learning rate of that Adam. A kind
@@ -57,10 +58,11 @@ class Response(Metric):
 
     Args:
         gradients: keeps m and v where the optimizer does not.
+        limit: the most that a weight moves, as a share of r/a: see `OptimizerMetric`.
     """
 
-    def __init__(self, gradients: Gradients) -> None:
-        self._gradients = gradients
+    def __init__(self, gradients: Gradients, limit: float = math.inf) -> None:
+        self._gradients, self._limit = gradients, limit
         self._before: dict[int, Tensor] = {}
         self._unknown: set[int] = set()
 
@@ -82,7 +84,7 @@ class Response(Metric):
         self, optimizer: Optimizer, group: Group, w: Tensor, amount: float | Tensor
     ) -> float | Tensor:
         if fitting_rule(optimizer, group, w) is not None:
-            return OptimizerMetric().threshold(optimizer, group, w, amount)
+            return OptimizerMetric(self._limit).threshold(optimizer, group, w, amount)
         before = self._before.pop(id(w), None)
         squares, mean = self._gradients.squares(w), self._gradients.mean(w)
         if before is None or squares is None or mean is None:
@@ -95,7 +97,8 @@ class Response(Metric):
         own, adams = (over_shards([sums], [w])[0] / w.numel()).sqrt().unbind()
         unbiased = adams / (1 - mean.memory**squares.steps)
         # Adam's is no shorter where gradients come at all: m alone forgets those that have ceased.
-        return inverse.mul_(_over(amount, rate) * own / unbiased.clamp(min=NOISE))
+        pressure = inverse.mul_(_over(amount, rate)).clamp_(max=self._limit)
+        return pressure.mul_(own / unbiased.clamp(min=NOISE))
 
 
 def _squares(now: Tensor, before: Tensor, mean: Tensor, inverse: Tensor) -> Tensor:
@@ -130,7 +133,7 @@ class Responding(Proximal):
         return before_steps(optimizer, look)
 
 
-def default_form(optimizer: Optimizer, gradients: Gradients) -> Form:
+def default_form(optimizer: Optimizer, gradients: Gradients, limit: float = math.inf) -> Proximal:
     """The proximal map in the optimizer's own metric, or by its response where that is unknown.
 
     Either way the strength is the λ of loss + λ·penalty, whatever the optimizer: one default serves
@@ -140,6 +143,7 @@ def default_form(optimizer: Optimizer, gradients: Gradients) -> Form:
     Args:
         optimizer: that moves the weights.
         gradients: keeps what has been seen of them, if that is needed.
+        limit: the most that a weight moves, as a share of lr: see `OptimizerMetric`.
     """
     known = all(
         is_known(one, group, w) and not gradients.has(w)
@@ -147,4 +151,5 @@ def default_form(optimizer: Optimizer, gradients: Gradients) -> Form:
         for group in one.param_groups
         for w in group["params"]
     )
-    return Proximal(OptimizerMetric()) if known else Responding(Response(gradients))
+    metric = OptimizerMetric(limit)
+    return Proximal(metric) if known else Responding(Response(gradients, limit))

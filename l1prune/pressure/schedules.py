@@ -249,6 +249,9 @@ class ByPasses:
     Args:
         most: the largest λ, ≥ 0.
         passes: over the training data until it is reached, > 0.
+        limit: the most that the default form moves a weight by in a step, as a share of the
+            learning rate, > 0. On a plateau, where gradients are small, any λ is a large one: a
+            network that has not begun to learn is emptied before it can. See `OptimizerMetric`.
 
     >>> [ByPasses().after(passes) for passes in (0, 1.5, 3, 60)]
     [0.0, 2.5e-05, 0.0001, 0.0001]
@@ -256,12 +259,18 @@ class ByPasses:
 
     most: float = 1e-4
     passes: float = 3.0
+    limit: float = 0.1
 
     def __post_init__(self) -> None:
         if not is_number(self.most, 0) or not is_number(self.passes, 0) or self.passes == 0:
             raise ValueError(
                 "strength: ByPasses takes a finite most ≥ 0 and passes > 0, got "
                 f"most={self.most!r}, passes={self.passes!r}"
+            )
+        if self.limit != math.inf and not is_number(self.limit, math.ulp(0.0)):
+            raise ValueError(
+                f"strength: ByPasses(limit={self.limit!r}): give the share of a step's length that "
+                "pressure may move a weight by, as 0.1, or math.inf"
             )
 
     def after(self, passes: float) -> float:

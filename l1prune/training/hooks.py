@@ -11,10 +11,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from l1prune.cuts.masks import hold_, hold_gradients_
-from l1prune.penalties import Penalty
 from l1prune.pressure.closures import Arguments, Closure, with_closure
-from l1prune.pressure.forms import Form
-from l1prune.pressure.gradients import Gradients
 from l1prune.pressure.optimizers import after_steps, hooked
 from l1prune.pressure.pressure import Pressure
 from l1prune.weights.targets import Target
@@ -104,30 +101,31 @@ class OptimizerHooks:
     Args:
         optimizers: of the run.
         targets: the weights.
-        penalty: what presses them.
-        form: how it enters a step; None: the default of each optimizer.
+        press: puts pressure on an optimizer.
         masks: what is held, by name; what is later added to this mapping is held too.
         steps: that each optimizer was pressed for before.
-        gradients: keeps what pressure has seen of them, if it has to; None: a new one.
     """
 
     def __init__(
         self,
         optimizers: Sequence[Optimizer],
         targets: Sequence[Target],
-        penalty: Penalty,
-        form: Form | None,
+        press: Callable[[Optimizer], Pressure],
         masks: Mapping[str, Tensor],
         steps: Sequence[int] = (),
-        gradients: Gradients | None = None,
     ) -> None:
         self._pressures: list[Pressure] = []
         self._holds: list[Hold] = []
         for optimizer, pressed in zip(optimizers, chain(steps, repeat(0)), strict=False):
-            pressure = Pressure(optimizer, targets, penalty, 0.0, form, gradients)
+            pressure = press(optimizer)
             pressure.steps = pressed
             self._pressures.append(pressure)
             self._holds.append(Hold(optimizer, targets, masks))
+
+    @classmethod
+    def none(cls) -> OptimizerHooks:
+        """Those of a run that has not begun."""
+        return cls((), (), partial(Pressure, targets=()), {})
 
     def __bool__(self) -> bool:
         return bool(self._holds)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from torch import nn
 
 from l1prune.cuts import masks
 from l1prune.cuts.plans import told
+from l1prune.pressure.pressure import Pressure
 from l1prune.training.cut import cut_, remark_on
 from l1prune.training.hooks import OptimizerHooks
 from l1prune.training.loop import Choices, Loop, Removable
@@ -41,7 +43,7 @@ class Session:
         self._recipe, self._run = recipe, run
         shards.reshard(loop.model)
         self._known = RunTargets(recipe, run.masks, loop.model, loop.thaws)
-        self._attached = OptimizerHooks((), (), self._known.penalty, None, {})
+        self._attached = OptimizerHooks.none()
         self._zeros = Zeros(self._known)
         self._shares: tuple[float, ...] = recipe.prune_at
         self._choices = Choices()
@@ -92,16 +94,17 @@ class Session:
         self._attached.remove()
         self._run.chosen = [target.name for target in self.targets]
         run, recipe = self._run, self._recipe
-        form = run.strength.form(recipe.form)
-        self._attached = OptimizerHooks(
-            loop.optimizers,
-            self.targets,
-            self._known.penalty,
-            form,
-            run.masks,
-            run.steps,
-            run.gradients,
+        press = partial(
+            Pressure,
+            targets=self.targets,
+            penalty=self._known.penalty,
+            strength=0.0,
+            form=run.strength.form(recipe.form),
+            gradients=run.gradients,
+            limit=run.strength.limit,
         )
+        hooks = OptimizerHooks(loop.optimizers, self.targets, press, run.masks, run.steps)
+        self._attached = hooks
         if run.phase == "press":
             run.criterion.watch(loop.model, self.targets, loop.optimizers)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
@@ -33,6 +34,9 @@ class Strength(Protocol):
     """
 
     value: float
+
+    limit: float = math.inf
+    """The most that the default form moves a weight by in a step, as a share of lr."""
 
     presses_small: bool = False
     """Whether only what is small is pressed: then cuts go by size too, if nothing else is said."""
@@ -88,7 +92,7 @@ class GrowingStrength(Strength):
     """λ as the passes over the data have made it grow."""
 
     def __init__(self, growth: ByPasses) -> None:
-        self.value = growth.after(0.0)
+        self.value, self.limit = growth.after(0.0), growth.limit
         self._growth = growth
 
     def advance(self, at: Moment, targets: Sequence[Target], masks: Mapping[str, Tensor]) -> None:

@@ -47,7 +47,8 @@ def _not_finite(groups: Sequence[Sequence[Tensor]]) -> list[bool]:
         blocks = [block.values for block in blocks_of(parts, [None] * len(parts))]
         bounds = [bound for values in blocks if values.numel() for bound in values.aminmax()]
         good = [bound.isfinite() for bound in bounds] or [parts[0].new_ones(()).bool()]
-        wrong.append((~torch.stack(good)).sum())
+        here = good[0].device  # a network may lie on several
+        wrong.append((~torch.stack([one.to(here) for one in good])).sum())
     likes = [group[0] for group in groups]
     return [bool(count) for count in over_shards(wrong, likes).tolist()]
 

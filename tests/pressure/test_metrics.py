@@ -1,9 +1,11 @@
 """The geometry of a proximal step; test_pressure tests its thresholds through whole steps."""
 
+import math
 from typing import Any
 
 import pytest
 import torch
+from torch import nn
 
 from l1prune.pressure.metrics import Euclidean, OptimizerMetric
 from l1prune.pressure.optimizers import UpdateRule, update_rule
@@ -51,3 +53,38 @@ def test_an_optimizer_of_the_users_own_can_be_registered() -> None:
     update_rule.register(Mine, lambda optimizer: Quarter())
     threshold = OptimizerMetric().threshold(optimizer, optimizer.param_groups[0], w, 0.2)
     assert threshold == pytest.approx(0.05)
+
+
+@pytest.mark.parametrize("limit", [0, -0.1, "0.1", math.nan])
+def test_a_limit_is_a_share_of_a_step(limit: Any) -> None:
+    with pytest.raises(ValueError, match="limit"):
+        OptimizerMetric(limit)
+
+
+@pytest.mark.parametrize("optimizer", [torch.optim.Adam, torch.optim.RMSprop, torch.optim.Adagrad])
+@pytest.mark.parametrize("whole", [True, False])
+def test_no_weight_is_pressed_by_more_than_the_limit(optimizer: Any, whole: bool) -> None:
+    """Where gradients are large against λ the metric is as it was, elsewhere it ends at a share."""
+    w = nn.Parameter(torch.ones(4))
+    made = optimizer([w], lr=0.01)
+    w.grad = torch.tensor([1.0, 1e-2, 1e-6, 0.0])
+    made.step()
+    group = made.param_groups[0]
+
+    def t(metric: OptimizerMetric) -> torch.Tensor:
+        if whole:
+            return torch.as_tensor(metric.threshold(made, group, w, 0.01 * 1e-4))
+        parts = metric.in_pieces(made, group, w, 0.01 * 1e-4)
+        return torch.cat([torch.as_tensor(t) for _, t in parts])
+
+    free, limited = t(OptimizerMetric()), t(OptimizerMetric(limit=0.1))
+    assert torch.equal(limited, free.clamp(max=0.01 * 0.1))
+    assert free[0] < 0.001 < free[-1]
+
+
+def test_steps_that_have_no_length_of_their_own_have_no_limit() -> None:
+    w = nn.Parameter(torch.ones(4))
+    made = torch.optim.SGD([w], lr=0.01)
+    w.grad = torch.ones(4)
+    made.step()
+    assert OptimizerMetric(limit=0.1).threshold(made, made.param_groups[0], w, 5.0) == 5.0

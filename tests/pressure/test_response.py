@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 import warnings
 from collections.abc import Callable
 from functools import partial
@@ -86,11 +87,12 @@ def test_where_it_is_not_known_it_goes_by_the_response_without_a_word(make: Any)
 # ---- how strongly
 
 
-def test_an_adam_that_is_not_known_is_pressed_as_one_that_is() -> None:
+@pytest.mark.parametrize(("strength", "limit"), [(0.01, math.inf), (1.0, 0.3)])
+def test_an_adam_that_is_not_known_is_pressed_as_one_that_is(strength: float, limit: float) -> None:
     nets = [model(), model()]
     for make, net in zip((Adam, OwnAdam), nets, strict=True):
         optimizer = make(net.parameters(), lr=0.01)
-        Pressure(optimizer, find_targets(net), strength=0.01)
+        Pressure(optimizer, find_targets(net), strength=strength, limit=limit)
         train(net, optimizer, 30)
     for known, unknown in zip(*(net.parameters() for net in nets), strict=True):
         torch.testing.assert_close(unknown, known, rtol=1e-3, atol=1e-5)

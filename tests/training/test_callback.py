@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import math
+import warnings
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -91,9 +93,25 @@ def test_an_optimizer_of_unknown_metric_is_pressed_all_the_same() -> None:
 def test_the_default_presses_in_the_metric_of_the_optimizer() -> None:
     default, named = Task(), Task()
     fit(default, L1Pruning())
-    form, cuts = Proximal(OptimizerMetric()), rounds(0.1, 0.6, 50)
+    form, cuts = Proximal(OptimizerMetric(limit=0.1)), rounds(0.1, 0.6, 50)
     fit(named, L1Pruning(ByPasses(1e-4, 3), form=form, prune_at=cuts))
     assert all(torch.equal(a, b) for a, b in zip(default.parameters(), named.parameters()))
+
+
+def test_a_network_whose_gradients_are_small_is_not_emptied_by_the_default() -> None:
+    """On a plateau any λ is large: a weight is pressed by a tenth of a step, and learns on."""
+    warnings.simplefilter("ignore")  # without a limit all weights are gone, and that is said
+
+    class Plateau(Task):
+        def loss(self, batch: list[Tensor]) -> Tensor:
+            return super().loss(batch) * 1e-5
+
+    def largest(strength: ByPasses) -> float:
+        task = Plateau()
+        fit(task, L1Pruning(strength, Sparsity(0.5), prune_at=once(0.9)))
+        return max(float(w.detach().abs().max()) for w in task.net.parameters() if w.dim() > 1)
+
+    assert 10 * largest(ByPasses(passes=1, limit=math.inf)) < largest(ByPasses(passes=1))
 
 
 def test_fine_tuning_keeps_one_mask_and_no_more() -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import lightning as L
 import pytest
 import torch
+from tasks import Save, Task, fit
 from torch import Tensor, nn
 
 from l1prune import (
@@ -36,7 +37,6 @@ from l1prune import (
     Wanda,
     once,
 )
-from tests.tasks import Save, Task, fit
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU here")
 
@@ -136,10 +136,9 @@ def test_a_gpu_computes_what_the_cpu_does() -> None:
         assert (a - b).abs().median() < 1e-4
 
 
-@pytest.mark.parametrize("strategy", ["ddp", "fsdp"])
-def test_strategies_of_one_process(strategy: str) -> None:
+def test_a_process_among_others() -> None:
     task, callback = Task(), L1Pruning(threshold=Sparsity(0.9))
-    fit(task, callback, epochs=6, strategy=strategy, **GPU)
+    fit(task, callback, epochs=6, strategy="ddp", **GPU)
     assert callback.report is not None and callback.report.sparsity == 0.9
 
 
@@ -187,4 +186,18 @@ def test_a_loop_of_ones_own_with_scaled_gradients() -> None:
                 scaler.step(optimizer)
                 scaler.update()
                 optimizer.zero_grad()
+    assert run.report.sparsity == 0.9 and sum(zeros(net)) == 270
+
+
+def test_a_network_that_lies_on_two_devices() -> None:
+    net = Task().net
+    net[0].cuda()
+    net[0].register_forward_hook(lambda module, inputs, output: output.cpu())
+    optimizer = torch.optim.AdamW(net.parameters(), lr=0.01)
+    x, y = torch.randn(64, 8), torch.randn(64, 2)
+    with Pruning(threshold=Sparsity(0.9)).attached(net, optimizer, steps=60) as run:
+        for _ in range(60):
+            (net(x.cuda()) - y).square().mean().backward()
+            optimizer.step()
+            optimizer.zero_grad()
     assert run.report.sparsity == 0.9 and sum(zeros(net)) == 270

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 import torch
 from torch import nn
 
-from l1prune import L1, Proximal, find_targets
+from l1prune import L1, Pressure, Proximal, find_targets
 from l1prune.training.hooks import Around, OptimizerHooks
 
 
@@ -26,9 +28,9 @@ def test_each_optimizer_is_pressed_and_held_until_it_is_let_go() -> None:
     optimizers = [torch.optim.SGD(layer.parameters(), 0.1) for layer in net]
     mask = torch.ones(4, 4, dtype=torch.bool)
     mask[0] = False
-    attached = OptimizerHooks(
-        optimizers, find_targets(net), L1(), Proximal(), {"1.weight": mask}, steps=[3]
-    )
+    targets = find_targets(net)
+    press = partial(Pressure, targets=targets, penalty=L1(), strength=0.0, form=Proximal())
+    attached = OptimizerHooks(optimizers, targets, press, {"1.weight": mask}, steps=[3])
     attached.press(1e6)
     step(net, optimizers[0])
     assert not net[0].weight.any()
@@ -45,7 +47,7 @@ def test_each_optimizer_is_pressed_and_held_until_it_is_let_go() -> None:
 
 
 def test_without_optimizers_there_is_nothing_to_let_go() -> None:
-    assert not OptimizerHooks((), find_targets(model()), L1(), None, {}).remove()
+    assert not OptimizerHooks.none().remove()
 
 
 # ---- around a method

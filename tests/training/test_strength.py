@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
@@ -19,6 +20,15 @@ def test_strength_by_passes_grows_with_them_and_no_further_than_it_should() -> N
         strength.advance(Moment(0.5, 100, passes), [], {})
         seen.append(strength.value)
     assert seen == pytest.approx([0.0, 0.001, 0.025, 0.1, 0.1])
+
+
+def test_only_strength_by_passes_has_a_limit() -> None:
+    plan = as_plan(Sparsity(0.9))
+    assert as_strength(ByPasses(), plan, L1(), None).limit == 0.1
+    assert as_strength(ByPasses(limit=0.3), plan, L1(), None).limit == 0.3
+    assert as_strength(1e-4, plan, L1(), None).limit == math.inf
+    with pytest.raises(ValueError, match="limit"):
+        ByPasses(limit=0)
 
 
 @pytest.mark.parametrize("arguments", [(-1.0, 30), (0.1, 0), (float("nan"), 30), (0.1, "30")])
