@@ -1,6 +1,7 @@
 """Fine-tuning of BERT while it is pruned: which sentences are kind?
 
 python examples/bert.py                              a small BERT, which learns it first
+python examples/bert.py --fresh                      the same, pruned while it learns
 python examples/bert.py --model prajjwal1/bert-tiny  trained weights from the Hugging Face Hub
 """
 
@@ -73,6 +74,8 @@ class Sentences(L.LightningModule):
 def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Prune BERT while it is fine-tuned.")
     parser.add_argument("--model", help="a BERT on the Hub; by default a small one, untrained")
+    parser.add_argument("--fresh", action="store_true", help="prune the small one as it learns")
+    parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--epochs", type=int, default=5)
     parser.add_argument("--sparsity", type=float, default=0.9, help="share of zeros")
     parser.add_argument("--limit", type=int, default=2000, help="sentences in all")
@@ -81,7 +84,7 @@ def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
 
 def main(given: Sequence[str] | None = None) -> SparsityReport | None:
     options = arguments(given)
-    L.seed_everything(0, verbose=False)
+    L.seed_everything(options.seed, verbose=False)
     if options.model:
         bert = AutoModelForSequenceClassification.from_pretrained(options.model, num_labels=2)
     else:
@@ -101,9 +104,11 @@ def main(given: Sequence[str] | None = None) -> SparsityReport | None:
             log_every_n_steps=1,
         )
 
-    if not options.model:
+    fresh = options.fresh and not options.model
+    kind = L1Pruning if fresh else L1Pruning.finetune
+    pruning = kind(threshold=Sparsity(options.sparsity))
+    if not options.model and not fresh:
         trainer().fit(model, *loaders)  # in the place of the weights that a trained one brings
-    pruning = L1Pruning.finetune(threshold=Sparsity(options.sparsity))
     pruned = trainer(pruning)
     pruned.fit(model, *loaders)
     print(f"validation accuracy {float(pruned.callback_metrics['val/accuracy']):.4f}")

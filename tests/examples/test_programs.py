@@ -35,6 +35,11 @@ def test_bert(example: Callable[[str], ModuleType], caplog: pytest.LogCaptureFix
     assert f"{report.total:,}" in caplog.text
 
 
+def test_a_bert_that_is_pruned_as_it_learns(example: Callable[[str], ModuleType]) -> None:
+    report = example("bert").main(["--fresh", "--epochs", "2", "--limit", "128", "--seed", "1"])
+    assert report.sparsity == pytest.approx(0.9, abs=1e-4)
+
+
 def test_bert_s_sentences_can_be_told_apart(example: Callable[[str], ModuleType]) -> None:
     pytest.importorskip("transformers", reason="needs transformers")
     ids, labels = example("bert").examples(200, None).tensors
