@@ -95,16 +95,22 @@ class L1Pruning(Original, pl.Callback):
         self._reset()
 
     @classmethod
-    def finetune(cls, *, criterion: Criterion | None = None, **arguments: Any) -> L1Pruning:
+    def finetune(
+        cls,
+        *,
+        criterion: Criterion | None = None,
+        rewind: float | Rewind | None = HoldPeak(),
+        **arguments: Any,
+    ) -> L1Pruning:
         """The same for a trained network with few passes to be pruned in.
 
-        `Refit(criterion)` fits what each cut leaves of a layer to what the layer gave, `HoldPeak()`
-        is its `rewind`; in a configuration file both are named.
+        `Refit(criterion)` fits what each cut leaves of a layer to what the layer gave, and the rate
+        waits at its peak; a configuration file names both.
 
         >>> L1Pruning.finetune(threshold=0.001).recipe.criterion
-        Refit(Saliency(least=0.6), damping=0.1, most=4608)
+        Refit(Saliency(least=0.6), damping=0.1, most=1152)
         """
-        return cls(criterion=Refit(criterion), **{"rewind": HoldPeak(), **arguments})
+        return cls(criterion=Refit(criterion), rewind=rewind, **arguments)
 
     def _reset(self) -> None:
         """Forget the last run."""
