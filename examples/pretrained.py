@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, TensorDataset, random_split
 
-from l1prune import L1Pruning, Refit, Sparsity, SparsityReport
+from l1prune import L1Pruning, Sparsity, SparsityReport
 
 CLASSES = 10
 
@@ -101,8 +101,7 @@ def main(given: Sequence[str] | None = None) -> SparsityReport | None:
     data = images(options.limit, options.size)
     train, val = random_split(data, [0.8, 0.2], torch.Generator().manual_seed(0))
     loaders = DataLoader(train, 32, shuffle=True, drop_last=True), DataLoader(val, 128)
-    # As L1Pruning.finetune, but for the widest layers: to fit those anew takes a CPU too long.
-    pruning = L1Pruning(threshold=Sparsity(options.sparsity), criterion=Refit(most=1200))
+    pruning = L1Pruning.finetune(threshold=Sparsity(options.sparsity))
     trainer = L.Trainer(
         max_epochs=options.epochs, callbacks=[pruning], logger=False, enable_checkpointing=False
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -32,6 +33,8 @@ class InputSums:
 
     Args:
         summary: sums up the inputs of a layer.
+        enough: for each entry of the last dimension of a sum, how many examples and places, those
+            before a cut counting as they do, are looked at before the next cut; then no more.
 
     >>> layer = nn.Linear(2, 1)
     >>> sums = InputSums(lambda module, x: (x.sum(0), len(x)))
@@ -41,10 +44,11 @@ class InputSums:
     tensor([1., 4.])
     """
 
-    def __init__(self, summary: Summary) -> None:
-        self._summary = summary
+    def __init__(self, summary: Summary, enough: float = math.inf) -> None:
+        self._summary, self._enough = summary, enough
         self._sums: dict[str, Tensor] = {}
         self._counts: dict[str, Tensor] = {}
+        self._looked: dict[str, float] = {}  # the same, known without asking the device
         self._watches = False
 
     def __getstate__(self) -> dict[str, Any]:
@@ -75,20 +79,26 @@ class InputSums:
         self, name: str, module: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]
     ) -> None:
         x = args[0] if args else kwargs.get("input")
-        if not (self._watches and module.training and _is_plain(x)):
+        if not (self._watches and module.training and _is_plain(x)) or self._has_enough(name):
             return
         with torch.autocast(x.device.type, enabled=False):
             found = self._summary(module, x.detach())
         if found is None or not found[1]:
             return
-        total, count = found[0], found[0].new_tensor(float(found[1]))
+        looked = float(found[1])
+        total, count = found[0], found[0].new_tensor(looked)
         finite = total.isfinite().all()
         total, count = torch.where(finite, total, 0.0), torch.where(finite, count, 0.0)
         known = self._sums.get(name)
         if known is not None and known.shape == total.shape:
             total = known.to(total).add_(total)
             count = self._counts[name].to(count).add_(count)
-        self._sums[name], self._counts[name] = total, count
+            looked += self._looked[name]
+        self._sums[name], self._counts[name], self._looked[name] = total, count, looked
+
+    def _has_enough(self, name: str) -> bool:
+        known = self._sums.get(name)
+        return known is not None and self._looked[name] >= self._enough * known.shape[-1]
 
     def mean(self, name: str) -> Tensor | None:
         """The mean over all that was seen; None: nothing was. Processes call it together."""
@@ -104,12 +114,16 @@ class InputSums:
         for name, total in self._sums.items():
             total.mul_(KEPT)
             self._counts[name].mul_(KEPT)
+            self._looked[name] *= KEPT
 
     def state_dict(self) -> dict[str, Any]:
         """What each process has seen, on the CPU. Processes call it together."""
         # A copy: what was saved must not go on with the run.
         sums = {name: total.to("cpu", copy=True) for name, total in self._sums.items()}
-        own = {name: (total, float(self._counts[name])) for name, total in sums.items()}
+        own = {
+            name: (total, float(self._counts[name]), self._looked[name])
+            for name, total in sums.items()
+        }
         return {"inputs": of_each_process(own)}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -119,13 +133,14 @@ class InputSums:
         # On another number of processes the first takes what all had seen.
         others = inputs if rank == 0 else []
         mine = [inputs[rank]] if len(inputs) == processes else others
-        self._sums, self._counts = {}, {}
+        self._sums, self._counts, self._looked = {}, {}, {}
         for one in mine:
-            for name, (total, count) in one.items():
+            for name, (total, count, looked) in one.items():
                 known, counted = self._sums.get(name), self._counts.get(name)
                 self._sums[name] = total.clone() if known is None else known + total
                 more = total.new_tensor(count)
                 self._counts[name] = more if counted is None else counted + more
+                self._looked[name] = self._looked.get(name, 0.0) + looked
 
 
 def _is_plain(x: Any) -> TypeGuard[Tensor]:

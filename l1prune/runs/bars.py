@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 from l1prune.checks import needing
 from l1prune.deploy.latency import BATCHES
 from l1prune.runs.deployment import Deployment, Measurement, shown
-from l1prune.runs.looks import COLOURS, INK, PALE
+from l1prune.runs.looks import COLOURS, INK
+from l1prune.training.picture import PALE
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

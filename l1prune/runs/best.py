@@ -9,9 +9,10 @@ from typing import Any
 import lightning as L
 import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities import rank_zero_warn
 
-from l1prune.runs.monitor import Mode, Monitor
+from l1prune.runs.monitor import Mode, Monitor, is_evaluation, settled
 from l1prune.runs.pruning import pruning_of
 from l1prune.training.loggers import X_AXIS
 from l1prune.weights.report import SparsityReport
@@ -30,7 +31,8 @@ class BestCheckpoint(ModelCheckpoint):
         mode: ``"max"`` where higher is better, or ``"min"``; None: as its name tells.
 
     Raises:
-        ValueError: the name does not tell it, and `mode` does not either.
+        ValueError: the name does not tell it, and `mode` does not either; or, before the first
+            step, it is a figure of validation that no validation logs.
 
     >>> BestCheckpoint("runs/a", "val_mse").mode
     'min'
@@ -49,12 +51,26 @@ class BestCheckpoint(ModelCheckpoint):
             save_on_train_epoch_end=False,
         )
         self.left = 0.0
+        self._judge = judge
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        super().on_train_start(trainer, pl_module)
+        if is_evaluation(self._judge.name) and not trainer.enable_validation:
+            raise ValueError(
+                f"BestCheckpoint: monitor={self._judge.name}, but there is no validation; give the "
+                "run a validation_step and data"
+            )
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        figures = trainer.callback_metrics
+        # In a sanity check a module may log nothing.
+        judges = trainer.state.fn == TrainerFn.FITTING and (figures or not trainer.sanity_checking)
+        if judges and is_evaluation(self._judge.name):
+            settled(figures, self._judge.name, self._judge.mode)
         pruning = pruning_of(trainer)
         if not all(one.arrived for one in pruning):
             return
-        left = float(trainer.callback_metrics.get(X_AXIS, 0.0))
+        left = float(figures.get(X_AXIS, 0.0))
         if left < self.left:
             self.best_k_models.clear()  # larger than need be: no longer what the run is for
         self.left = left

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -16,7 +16,14 @@ from l1prune.runs.costs import COSTS
 from l1prune.runs.monitor import Monitor
 from l1prune.runs.points import DENSE, Point
 from l1prune.runs.scale import Scale, times
-from l1prune.runs.settings import differing, in_short, is_seed, is_told, short_names
+from l1prune.runs.settings import (
+    apart_from_seeds,
+    differing,
+    in_short,
+    is_seed,
+    is_told,
+    short_names,
+)
 from l1prune.runs.spread import Difference, Seed, Spread, difference
 
 ALIKE = 1.05
@@ -32,22 +39,19 @@ class Group:
     Attributes:
         recipe: of all.
         points: at least one.
+        settings: what all were told, but for the seed; and what the first was.
         words: the settings that tell it from the other groups of its recipe, where size does not.
     """
 
     recipe: str
     points: tuple[Point, ...]
+    settings: Mapping[str, Any]
     words: tuple[str, ...] = ()
 
     @property
     def monitor(self) -> Monitor:
         """What all are judged by."""
         return self.points[0].monitor
-
-    @property
-    def settings(self) -> Mapping[str, Any]:
-        """What all were told, but for the seed; and what the first was."""
-        return self.points[0].settings
 
     @property
     def name(self) -> str:
@@ -158,17 +162,22 @@ def groups_of(points: Sequence[Point]) -> list[Group]:
     >>> round(group.figure.mean, 9), group.figure.count
     (0.2, 3)
     """
-    keys = [key for key in differing(points) if not is_seed(key)]
-    found: dict[tuple[Any, ...], list[Point]] = {}
-    for point in points:
-        told = tuple(repr(point.settings.get(key)) for key in keys)
-        size = None if point.settings else point.nonzero
-        found.setdefault((point.monitor, point.recipe, point.prunable, told, size), []).append(
-            point
-        )
-    groups = [Group(some[0].recipe, tuple(some)) for some in found.values()]
+    settings = apart_from_seeds(points)
+    told = [replace(point, settings=one) for point, one in zip(points, settings, strict=True)]
+    keys = [key for key in differing(told) if not is_seed(key)]
+    found: dict[tuple[Any, ...], list[int]] = {}
+    for number, (point, one) in enumerate(zip(points, settings, strict=True)):
+        told_of_it = tuple(repr(one.get(key)) for key in keys)
+        size = None if one else point.nonzero
+        found.setdefault(
+            (point.monitor, point.recipe, point.prunable, told_of_it, size), []
+        ).append(number)
+    groups = [
+        Group(points[some[0]].recipe, tuple(points[n] for n in some), settings[some[0]])
+        for some in found.values()
+    ]
     named = [
-        Group(group.recipe, group.points, words)
+        replace(group, words=words)
         for group, words in zip(groups, _words(groups, keys), strict=True)
     ]
     return sorted(named, key=lambda g: (-g.nonzero, g.monitor.rank(g.figure.mean), g.name))

@@ -7,14 +7,17 @@ Reading goes through wandb's public API, the report through `wandb-workspaces`, 
 from __future__ import annotations
 
 import importlib
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from l1prune.checks import is_number
+from l1prune.cuts.direction import VALIDATION
 from l1prune.runs.costs import COSTS, known_costs
 from l1prune.runs.files import check_size
 from l1prune.runs.groups import of_scale, scales_of
-from l1prune.runs.monitor import Monitor
+from l1prune.runs.monitor import Monitor, settled
 from l1prune.runs.points import DENSE, Point, judged_point
 from l1prune.runs.scale import Scale
 from l1prune.runs.settings import settings
@@ -57,10 +60,22 @@ def _hosted(name: str, summary: Mapping[str, Any], config: Mapping[str, Any]) ->
     """A point of what W&B holds: of a metric with extremes its last value."""
     figures = {k: v.get("last", v) if hasattr(v, "get") else v for k, v in summary.items()}
     named = {key: config[key] for key in ("monitor", "mode", "seed") if key in config}
+    named = {**_found(figures), **named}
     recipe = str(config.get("labels.prune") or DENSE)
     told = settings({key: value for key, value in config.items() if not key.startswith("_")})
     costs = known_costs(figures)
     return judged_point(name, recipe, {**named, **figures}, settings=told, costs=costs)
+
+
+def _found(figures: Mapping[str, Any]) -> dict[str, Any]:
+    """What a run is judged by that has not said it: as a record finds it in what it validated."""
+    extremes = {f"{name}.{end}" for name in figures for end in ("min", "max")}
+    logged = [n for n, value in figures.items() if is_number(value) and re.match(VALIDATION, n)]
+    try:
+        monitor = settled(sorted({*logged} - extremes))
+    except ValueError:
+        return {}
+    return {"monitor": monitor.name, "mode": monitor.mode}
 
 
 def publish(project: str, points: Sequence[Point]) -> str:

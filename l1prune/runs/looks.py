@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from hashlib import sha256
 
 from l1prune.runs.points import DENSE
+from l1prune.training.picture import BLUE
 
 # Okabe and Ito's colours for colour-blind readers; one marker more, so that 42 recipes look unlike.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+COLOURS = (BLUE, "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 SYMBOLS = ("circle", "square", "triangle-up", "diamond", "triangle-down", "cross", "x")
 """Plotly's names of `MARKERS`."""
-INK, GREY, PALE = "#222222", "#777777", "#e6e6e6"
+INK = "#222222"
 KNOWN = ("l1", "gradual", "magnitude", "path", "budget", "channels", "l2", "elastic")
 """The recipes of `conf/prune`, in the order of the looks that are theirs alone."""
 COMMON = 4

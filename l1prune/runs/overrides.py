@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from hydra._internal.utils import get_args_parser
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, OverrideType
 from hydra.errors import HydraException
@@ -33,6 +34,29 @@ def for_jobs(arguments: Sequence[str], conf: Path) -> list[str]:
         return list(arguments)
     waiting = {given: _waiting(given, one) for given, one in parsed.items() if _waits(one)}
     return [waiting.get(argument, argument) for argument in arguments]
+
+
+def options_first(arguments: Sequence[str]) -> list[str]:
+    """Put options before settings, which Hydra takes in one row only.
+
+    Args:
+        arguments: of the command line, in any order.
+
+    >>> options_first(["model=own", "--config-dir", "mine", "-m", "+prune=l1"])
+    ['--config-dir', 'mine', '-m', 'model=own', '+prune=l1']
+    """
+    known = {name: one for one in get_args_parser()._actions for name in one.option_strings}
+    options: list[str] = []
+    settings: list[str] = []
+    rest = list(arguments)
+    while rest:
+        word = rest.pop(0)
+        option = known.get(word)
+        (options if word.startswith("-") else settings).append(word)
+        takes = option is not None and option.nargs is None  # a flag's is 0
+        if rest and option and (takes or rest[0] in (option.choices or ())):
+            options.append(rest.pop(0))
+    return [*options, *settings]
 
 
 def spelled_out(arguments: Sequence[str]) -> list[str]:

@@ -12,11 +12,11 @@ from l1prune.checks import needing
 from l1prune.runs.escapes import label
 from l1prune.runs.frontier import Judged, pareto
 from l1prune.runs.groups import Group, groups_of, of_scale, scales_of
-from l1prune.runs.looks import GREY, INK, PALE, Look, looks
+from l1prune.runs.looks import INK, Look, looks
 from l1prune.runs.points import DENSE, Point
 from l1prune.runs.scale import Scale, View
 from l1prune.runs.tables import heading
-from l1prune.training.picture import scale_by_weights
+from l1prune.training.picture import GREY, PALE, scale_by_weights
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

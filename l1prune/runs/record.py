@@ -83,7 +83,8 @@ class RunRecord(Baseline):
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         super().on_train_start(trainer, pl_module)
-        if self.monitor is None and not trainer.enable_validation:
+        named = self.monitor is not None and not is_evaluation(self.monitor.name)
+        if not named and not trainer.enable_validation:
             raise ValueError(
                 "RunRecord: there is no validation to judge the run by; give it a validation_step "
                 "and data, or name another figure that is logged, as monitor='train_loss'"
@@ -100,8 +101,10 @@ class RunRecord(Baseline):
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         # In the sanity check, if there is one: before anything is trained.
-        if trainer.state.fn == TrainerFn.FITTING:
-            self._judge(trainer.callback_metrics)
+        figures = trainer.callback_metrics
+        # In a sanity check a module may log nothing.
+        if trainer.state.fn == TrainerFn.FITTING and (figures or not trainer.sanity_checking):
+            self._judge(figures)
         super().on_validation_end(trainer, pl_module)
 
     def _judge(self, figures: Mapping[str, Any]) -> None:
@@ -164,6 +167,8 @@ class RunRecord(Baseline):
         if self.monitor is None or not is_first():
             return
         try:
+            if not {self.monitor.name, self.monitor.test} & self._figures.keys():
+                raise ValueError(f"{self.monitor.name} was not logged")
             figures = summary_of(self._figures, report, self.monitor, global_seed(), self._seconds)
         except ValueError as error:  # the run itself is over, and keeps what else it has
             rank_zero_warn(f"{self.folder} has no {SUMMARY}: {error}")

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections import Counter
+import re
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from l1prune.checks import flat, is_number
 
 SEED = "seed"
+FILES = (".bin", ".ckpt", ".csv", ".npy", ".npz", ".parquet", ".pt", ".pth", ".safetensors")
+"""By which the name of a file of weights or of data is known."""
 
 
 class Told(Protocol):
@@ -62,6 +65,52 @@ def differing(points: Sequence[Told]) -> list[str]:
         if len(set(column)) > 1 and not told:
             chosen.setdefault(column, key)
     return sorted(chosen.values(), key=lambda key: (key == SEED, not key.startswith("prune.")))
+
+
+class Seeded(Told, Protocol):
+    """What was told something, a seed too."""
+
+    @property
+    def seed(self) -> int | None:
+        """The seed, where it is known."""
+        ...
+
+
+def apart_from_seeds(runs: Sequence[Seeded]) -> list[dict[str, Any]]:
+    """The settings of runs, in which files that follow the seed go by what their names share.
+
+    Each seed may begin with weights of its own, or learn from a part of the data: that is as
+    little another recipe as the seed is. A file follows the seed if, of runs that are alike
+    otherwise, each seed has one and no two have the same. Its numbers become stars.
+
+    >>> from l1prune.runs.points import Point
+    >>> told = [{"seed": n, "model.pretrained": f"runs/{n + 4}/best.ckpt"} for n in (0, 1)]
+    >>> apart_from_seeds([Point("a", "l1", 1, 0.9, settings=one) for one in told])[1]
+    {'seed': 1, 'model.pretrained': 'runs/*/best.ckpt'}
+    """
+    shared = [
+        {k: _starred(v) if _is_file(v) else v for k, v in run.settings.items()} for run in runs
+    ]
+    alike: dict[tuple[Any, ...], list[int]] = defaultdict(list)
+    for number, (run, told) in enumerate(zip(runs, shared, strict=True)):
+        others = sorted((k, repr(v)) for k, v in told.items() if not is_seed(k))
+        alike[(run.recipe, *others)].append(number)
+    for numbers in alike.values():
+        for key in [key for key, value in shared[numbers[0]].items() if _is_file(value)]:
+            pairs = {(runs[n].seed, runs[n].settings[key]) for n in numbers}
+            seeds, files = map(set, zip(*pairs, strict=True))
+            if None in seeds or not len(seeds) == len(files) == len(pairs) > 1:
+                for n in numbers:
+                    shared[n][key] = runs[n].settings[key]
+    return shared
+
+
+def _is_file(value: Any) -> bool:
+    return isinstance(value, str) and value.endswith(FILES)
+
+
+def _starred(file: str) -> str:
+    return re.sub(r"\d+", "*", file)
 
 
 def is_seed(key: str) -> bool:

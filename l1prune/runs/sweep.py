@@ -21,7 +21,7 @@ from omegaconf import DictConfig
 from l1prune.runs.escapes import LINE, printable, show
 from l1prune.runs.files import find, read_bytes, read_yaml
 from l1prune.runs.folder import is_first
-from l1prune.runs.overrides import for_jobs, spelled_out
+from l1prune.runs.overrides import for_jobs, options_first, spelled_out
 from l1prune.runs.page import render
 from l1prune.runs.picture import draw
 from l1prune.runs.points import Point, find_runs, read_points
@@ -161,7 +161,7 @@ def command(conf: Path) -> Callable[[Callable[[], None]], Callable[[], None]]:
     def decorate(main: Callable[[], None]) -> Callable[[], None]:
         @wraps(main)
         def run() -> None:
-            sys.argv[1:] = for_jobs(spelled_out(sys.argv[1:]), conf)
+            sys.argv[1:] = options_first(for_jobs(spelled_out(sys.argv[1:]), conf))
             try:
                 main()
             except (Exception, SystemExit):

@@ -48,8 +48,7 @@ class L1Pruning(Original, pl.Callback):
         threshold: what is removed: by default `Sparsity(0.95)`; a number: weights smaller than it;
             `Budget("val/accuracy", 0.005)`: as much as that allows; `SparsityPath()`: more and
             more, for the whole frontier; `Cost("macs", 0.5)`: channels, until that share is left.
-        penalty: what presses: by default `L1()`; `ElasticNet()`, `GroupL1()`, … `ChannelL1()`
-            presses whole channels, for `Cost`.
+        penalty: what presses: `L1()`, `ElasticNet()`, …; `ChannelL1()`: whole channels, for `Cost`.
         criterion: what a weight is worth: `Saliency()`, `Size()`, `Wanda()`. By default, if
             ten rounds make cuts small and the threshold leaves open how layers compare, saliency.
         prune_at: when the last cut is made: a share of the run in (0, 1), or of each stage where
@@ -102,7 +101,7 @@ class L1Pruning(Original, pl.Callback):
         is its `rewind`; in a configuration file both are named.
 
         >>> L1Pruning.finetune(threshold=0.001).recipe.criterion
-        Refit(Saliency(least=0.6), damping=0.1, most=4608)
+        Refit(Saliency(least=0.6), damping=0.1, most=1152)
         """
         return cls(criterion=Refit(criterion), **{"rewind": HoldPeak(), **arguments})
 
@@ -239,9 +238,10 @@ class L1Pruning(Original, pl.Callback):
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if trainer.state.fn == TrainerFn.FITTING:
-            metrics = trainer.callback_metrics
-            self.run.stages.check_metrics(metrics)
-            if not trainer.sanity_checking:
+            metrics, checks = trainer.callback_metrics, trainer.sanity_checking
+            if metrics or not checks:  # a module may log nothing while that is checked
+                self.run.stages.check_metrics(metrics)
+            if not checks:
                 self._fitting.validated(self._loop(trainer, pl_module), metrics)
                 if loggers.X_AXIS in metrics:
                     self._notes.validated(trainer, int(metrics[loggers.X_AXIS]), self.arrived)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from typing import Any
 
 import lightning.pytorch as pl
@@ -33,25 +33,33 @@ COLUMNS = ("layer", "shape", "weights", "left", "sparsity")
 
 
 @rank_zero_only
-def introduce(loggers: Iterable[Logger], recipe: str, arguments: Mapping[str, str]) -> None:
+def introduce(
+    loggers: Iterable[Logger],
+    recipe: str,
+    arguments: Mapping[str, str],
+    known: Container[str] = (),
+) -> None:
     """Say what the run is: its name, its recipe as a tag, and what the pruning was told.
 
-    A name and tags that a person gave are kept, and so are settings that are known already.
+    A name and tags that a person gave are kept, and so are settings that are known already: MLflow
+    refuses to be told another value.
 
     Args:
         loggers: those of the trainer.
         recipe: what it is called.
         arguments: of the callback, in words.
+        known: names of settings that a module or its data tell.
     """
     told: dict[str, Any] = {f"prune.{name}": _brief(text) for name, text in arguments.items()}
     told |= {"labels.prune": recipe, "seed": global_seed()}
+    told = {name: value for name, value in told.items() if name not in known}
     for logger in loggers:
         if not isinstance(logger, WandbLogger):
             logger.log_hyperparams(told)
     for logger, run in wandb_runs(loggers):
-        known = {*run.config.keys()}
-        if not any(name.startswith(("prune.", "labels.")) for name in known):
-            run.config.update({n: v for n, v in told.items() if n not in known and v is not None})
+        there = {*run.config.keys()}
+        if not any(name.startswith(("prune.", "labels.")) for name in there):
+            run.config.update({n: v for n, v in told.items() if n not in there and v is not None})
         run.tags = run.tags or ("l1prune", recipe)
         call(logger, run, run_name(recipe))
 

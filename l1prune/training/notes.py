@@ -31,7 +31,9 @@ class Notes:
             arguments: what the pruning was told, in words.
         """
         loggers.define_axes(trainer.loggers)
-        loggers.introduce(trainer.loggers, self.recipe, arguments)
+        owners = (trainer.lightning_module, getattr(trainer, "datamodule", None))
+        own = {name for owner in owners if owner is not None for name in owner.hparams_initial}
+        loggers.introduce(trainer.loggers, self.recipe, arguments, own)
 
     def validated(self, trainer: pl.Trainer, nonzero: int, arrived: bool) -> None:
         """A validation has ended. All processes call it together.

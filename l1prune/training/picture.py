@@ -7,7 +7,7 @@ from typing import Any
 
 from l1prune.training.validations import Validations
 
-COLOUR, END, GRID = "#777777", "#0072B2", "#e6e6e6"
+BLUE, GREY, PALE = "#0072B2", "#777777", "#e6e6e6"
 MOST = 4
 """The most figures that are drawn side by side."""
 
@@ -39,14 +39,14 @@ def _draw(
     axes: Any, name: str, way: Sequence[tuple[int, float]], ends: Sequence[tuple[int, float]]
 ) -> None:
     for points, style in (
-        (way, {"color": COLOUR, "marker": ".", "linewidth": 0.8, "label": "validations"}),
-        (ends, {"color": END, "marker": "o", "linestyle": "none", "label": "what it came to"}),
+        (way, {"color": GREY, "marker": ".", "linewidth": 0.8, "label": "validations"}),
+        (ends, {"color": BLUE, "marker": "o", "linestyle": "none", "label": "what it came to"}),
     ):
         axes.plot([max(n, 1) for n, _ in points], [value for _, value in points], **style)
     # A dollar would be taken for mathematics.
     axes.set(xlabel="nonzero parameters", ylabel=name.replace("$", r"\$"))
     scale_by_weights(axes)
-    axes.grid(color=GRID)
+    axes.grid(color=PALE)
     axes.legend(frameon=False)
 
 

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 from safetensors.torch import load_file
 
 from benchmarks.trials import CONTENDERS, DENSE, Plan, Task, Trial
-from l1prune.runs.looks import COLOURS, INK, MARKERS, PALE
+from l1prune.runs.looks import COLOURS, INK, MARKERS
+from l1prune.training.picture import PALE
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -115,3 +115,18 @@ def test_a_process_that_saw_nothing_of_a_layer_learns_what_others_saw(tmp_path: 
     for process in both:
         _, said = process.communicate(timeout=120)
         assert process.returncode == 0, said.decode()
+
+
+def test_no_more_is_looked_at_than_is_enough_until_the_next_cut() -> None:
+    sums, model = InputSums(totals, enough=2.0), nn.Sequential(nn.Linear(3, 2))
+    seen(sums, model, torch.ones(4, 3), torch.ones(4, 3), torch.zeros(4, 3))  # 6 are enough
+    mean = sums.mean("0.weight")
+    assert mean is not None and mean.tolist() == [1.0, 1.0, 1.0]
+    again = InputSums(totals, enough=2.0)
+    again.load_state_dict(sums.state_dict())
+    for one in (sums, again):
+        seen(one, model, torch.zeros(4, 3))
+        one.forget_half()
+        seen(one, model, torch.zeros(4, 3))
+        mean = one.mean("0.weight")
+        assert mean is not None and mean.tolist() == [0.5, 0.5, 0.5]

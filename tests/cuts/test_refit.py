@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from torch.utils.data import TensorDataset
 
 from l1prune import L1Pruning, Refit, Size, Sparsity, Wanda, find_targets, once, rounds
-from l1prune.cuts.refit import moments, refit
+from l1prune.cuts.refit import moments, parts, refit
 
 
 def correlated(*shape: int) -> Tensor:
@@ -43,9 +43,39 @@ def test_what_stays_is_the_least_squares_solution(keep: float) -> None:
     x, w = correlated(500, 12), torch.randn(6, 12)
     mask = torch.rand(6, 12) < keep
     second = (x.T @ x / 500).unsqueeze(0)
-    found = refit(w, mask, second, damping=0.01)
+    found = refit(w, mask, second, damping=0.01, close=1e-6)
     assert torch.allclose(found.double(), best(w, mask, second, 0.01), atol=1e-4)
     assert bool((found[~mask] == 0).all())
+
+
+@pytest.mark.parametrize("keep", [0.1, 0.5, 0.9])
+@pytest.mark.parametrize("most", [4, 5, 12])
+def test_parts_of_an_output_are_each_the_least_squares_solution(keep: float, most: int) -> None:
+    layer, x = nn.Linear(12, 6), correlated(500, 12)
+    w, mask = layer.weight.detach(), torch.rand(6, 12) < keep
+    total, count = moments(layer, x, most) or (torch.empty(0), 0)
+    found = refit(w, mask, total / count, damping=0.01, close=1e-6)
+    for part in torch.arange(12).split(parts(12, most)[1]):
+        seen = x[:, part].T @ x[:, part] / 500
+        padded = F.pad(seen, (0, total.shape[-1] - len(part)) * 2)  # as the mean of it is taken
+        own = F.pad(w[:, part], (0, total.shape[-1] - len(part)))
+        held = F.pad(mask[:, part], (0, total.shape[-1] - len(part)))
+        expected = best(own, held, padded.unsqueeze(0), 0.01)[:, : len(part)]
+        assert torch.allclose(found[:, part].double(), expected, atol=1e-4)
+
+
+def test_the_fit_of_many_outputs_comes_as_close_as_the_solution() -> None:
+    x, w = correlated(2000, 200).relu(), torch.randn(50, 200)
+    second = (x.T @ x / 2000).unsqueeze(0)
+    mask = torch.rand(50, 200) < 0.5
+
+    def lost(v: Tensor) -> float:
+        moved = v.double() - w.double()
+        damped = second[0].double() + 0.1 * second.diagonal(dim1=1, dim2=2).mean() * torch.eye(200)
+        return float(((moved @ damped) * moved).sum())
+
+    least = lost(best(w, mask, second, 0.1))
+    assert lost(refit(w, mask, second, 0.1)) <= 1.001 * least < 0.7 * lost(w * mask)
 
 
 def test_an_output_is_closer_to_what_it_was_than_without() -> None:
@@ -82,7 +112,7 @@ def test_moments_are_those_of_what_each_output_sees(
     make: Callable[[], Any], shape: tuple[int, ...]
 ) -> None:
     layer, x = make(), torch.randn(shape)
-    found = moments(layer, x)
+    found = moments(layer, x, most=1000)
     assert found is not None
     total, count = found
     rows = layer.weight.detach().reshape(len(total), -1, total.shape[-1])
@@ -103,11 +133,26 @@ def after_cut(layer: Any, x: Tensor, criterion: Refit, keep: float = 0.5) -> tup
     return before, layer.weight.detach()
 
 
-def test_layers_that_are_too_wide_are_left_as_they_are() -> None:
+def test_the_moments_of_a_wide_layer_grow_with_its_width_and_no_faster() -> None:
+    for width in (600, 1200, 2400):
+        total, _ = moments(nn.Linear(width, 4), torch.randn(5, width), most=100) or (None, 0)
+        assert total is not None and total.numel() == 100 * width
     before, after = after_cut(nn.Linear(6, 4), correlated(50, 6), Refit(most=5))
-    assert torch.equal(before, after)
-    before, after = after_cut(nn.Linear(6, 4), correlated(50, 6), Refit(most=6))
     assert not torch.equal(before, after)
+
+
+def test_no_more_is_looked_at_than_a_fit_needs() -> None:
+    layer, criterion, x = nn.Linear(6, 4), Refit(), correlated(100, 6)
+    with criterion.watch(layer, find_targets(layer)):
+        layer(x)  # 96 are enough
+        enough = criterion._moments.mean("weight")
+        layer(100 * x)
+        again = criterion._moments.mean("weight")
+        assert enough is not None and again is not None and torch.equal(enough, again)
+        criterion.refit_(find_targets(layer), {"weight": torch.ones(4, 6, dtype=torch.bool)})
+        layer(100 * x)
+        later = criterion._moments.mean("weight")
+        assert later is not None and not torch.allclose(enough, later)
 
 
 def test_inputs_that_are_not_finite_move_nothing() -> None:

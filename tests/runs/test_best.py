@@ -8,7 +8,7 @@ from pathlib import Path
 import lightning as L
 import pytest
 import torch
-from tasks import trainer
+from tasks import Task, trainer
 from torch import Tensor
 
 from l1prune import L1Pruning, Sparsity, SparsityPath
@@ -99,3 +99,12 @@ def test_a_best_checkpoint_that_was_cut_off_is_left_out(tmp_path: Path, size: in
     file.unlink() if size is None else file.write_bytes(file.read_bytes()[:size])
     with pytest.warns(UserWarning, match=r"best\.ckpt is missing or broken"):
         assert best.figures(SparsityReport.of(mlp((1, 8, 8), 10, hidden=(8,)))) == {}
+
+
+def test_a_metric_that_no_validation_logs_is_refused_before_a_step(tmp_path: Path) -> None:
+    task, other = Task(), Task()
+    with pytest.raises(ValueError, match="val/mse is not among what validation logs: val/loss"):
+        trainer(BestCheckpoint(tmp_path, "val/mse")).fit(task)
+    with pytest.raises(ValueError, match="there is no validation"):
+        trainer(BestCheckpoint(tmp_path, "val/loss"), limit_val_batches=0).fit(other)
+    assert not task.losses and not other.losses

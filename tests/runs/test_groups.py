@@ -105,3 +105,57 @@ def test_each_metric_has_its_scale_the_one_of_most_runs_first() -> None:
     assert (mse.monitor, mse.percent, accuracy.percent) == (MSE, False, True)
     assert of_scale(points, accuracy) == points[:1]
     assert len(groups_of(points)) == 2
+
+
+def of_weights(recipe: str, seed: int, file: str | None, sparsity: float = 0.9) -> Point:
+    return run(recipe, seed, sparsity, 0.9, settings={"model.pretrained": file})
+
+
+def test_each_seed_may_begin_with_weights_of_its_own() -> None:
+    points = [run("dense", n, 0, 0.95) for n in range(3)]
+    points += [
+        of_weights("l1", n, f"multirun/7/{3 * n}/network.safetensors", sparsity)
+        for n in range(3)
+        for sparsity in (0.9, 0.95)
+    ]
+    found = named(groups_of(points))
+    assert found == [("dense", 1000, "0–2"), ("l1", 100, "0–2"), ("l1", 50, "0–2")]
+
+
+def test_to_begin_with_weights_is_another_recipe_than_to_begin_without() -> None:
+    points = [of_weights("l1", n, None) for n in range(3)]
+    points += [of_weights("l1", n, f"dense-{n}.ckpt") for n in range(3)]
+    names = sorted(name for name, _, _ in named(groups_of(points)))
+    assert names == ["l1", "l1, pretrained dense-*.ckpt"]
+
+
+def test_weights_of_two_kinds_are_two_recipes() -> None:
+    points = [of_weights("l1", n, f"{kind}/{n}.ckpt") for n in range(3) for kind in ("a", "b")]
+    names = sorted(name for name, _, _ in named(groups_of(points)))
+    assert names == ["l1, pretrained a/*.ckpt", "l1, pretrained b/*.ckpt"]
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        ("1.ckpt", "1.ckpt", "2.ckpt", "2.ckpt"),  # the same for several seeds
+        ("1.ckpt", "2.ckpt", "3.ckpt", "3.ckpt"),
+    ],
+)
+def test_a_file_that_does_not_follow_the_seed_tells_recipes_apart(files: tuple[str, ...]) -> None:
+    points = [of_weights("l1", n, file) for n, file in enumerate(files)]
+    assert len(groups_of(points)) == len(set(files))
+
+
+def test_two_files_for_one_seed_are_two_recipes() -> None:
+    points = [of_weights("l1", 0, f"{n}.ckpt") for n in (1, 2)]
+    assert len(groups_of(points)) == 2
+
+
+@pytest.mark.parametrize("values", [(0.1, 0.2), ("nets.resnet18", "nets.resnet34")])
+def test_what_follows_the_seed_and_is_no_file_is_a_setting_all_the_same(
+    values: tuple[Any, Any],
+) -> None:
+    points = [run("l1", n, 0.9, 0.9, settings={"model.is": v}) for n, v in enumerate(values)]
+    points += [run("dense", 0, 0, 0.9, settings={"model.is": values[0]})]
+    assert len(groups_of(points)) == 3

@@ -57,6 +57,26 @@ def panels(view: Mapping[str, Any]) -> Iterator[Any]:
 
 
 @pytest.mark.parametrize(
+    ("told", "judged"),
+    [
+        ({"val/mse": 0.2, "val/mse.min": 0.1, "val/loss": 0.3, "train/acc": 1.0}, "val/mse"),
+        ({"val/loss": 0.3, "val_acc": 0.9, "frontier/val_acc": 0.9}, "val_acc"),
+    ],
+)
+def test_a_run_that_names_no_metric_is_judged_by_what_it_validates(
+    told: dict[str, float], judged: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As one of a bare `L1Pruning`, of somebody's own program."""
+    figures = {"params/nonzero": 5, "params/prunable": 9, **told}
+    run = SimpleNamespace(
+        name="a", state="finished", summary=figures, config={"labels.prune": "l1", "seed": 0}
+    )
+    monkeypatch.setattr("wandb.Api", lambda: SimpleNamespace(runs=lambda *_, **__: [run]))
+    [point], problems = read_hosted("team/digits")
+    assert (point.monitor.name, point.figure, problems) == (judged, told[judged], [])
+
+
+@pytest.mark.parametrize(
     "figures",
     [
         {"params/nonzero": 10**400, "test/accuracy": 0.9},

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from l1prune.runs.overrides import for_jobs
+from l1prune.runs.overrides import for_jobs, options_first
 
 ROOT = Path(__file__).parents[2]
 CONF = ROOT / "conf"
@@ -52,3 +52,19 @@ def test_a_sweep_over_recipes_takes_a_setting_of_all(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     rows = [line.split("|")[1].strip() for line in done.stdout.splitlines() if "|" in line]
     assert sorted(rows[-2:]) == ["gradual", "l1"]
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        (["a=1", "--config-dir", "c", "b=2"], ["--config-dir", "c", "a=1", "b=2"]),
+        (["a=1", "--config-dir=c", "-m"], ["--config-dir=c", "-m", "a=1"]),
+        (["a=1", "--cfg", "job", "--resolve", "~b"], ["--cfg", "job", "--resolve", "a=1", "~b"]),
+        (["--info", "a=1"], ["--info", "a=1"]),
+        (["a=1", "--info", "defaults"], ["--info", "defaults", "a=1"]),
+        (["a=1", "--config-dir"], ["--config-dir", "a=1"]),
+    ],
+)
+def test_options_may_stand_anywhere(given: list[str], expected: list[str]) -> None:
+    assert options_first(given) == expected
+    assert options_first(expected) == expected

@@ -17,7 +17,7 @@ from tasks import Task, trainer
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from l1prune import L1Pruning, RunRecord, Sparsity
+from l1prune import BestCheckpoint, L1Pruning, RunRecord, Sparsity, SparsityPath
 from l1prune.commands.compare import main
 from l1prune.runs.curves import read_history
 from l1prune.runs.monitor import Monitor
@@ -148,6 +148,43 @@ def test_a_metric_that_is_not_logged_is_refused_before_a_step(tmp_path: Path) ->
     assert not task.losses and not (tmp_path / "a").exists()
     with pytest.raises(ValueError, match="does not say whether higher is better"):
         RunRecord(tmp_path, monitor="val_odd")
+
+
+def test_a_run_that_is_not_validated_is_refused_whatever_metric_of_validation_is_named(
+    tmp_path: Path,
+) -> None:
+    for name in (None, "val_mse"):
+        task = Regression()
+        with pytest.raises(ValueError, match="no validation to judge the run by"):
+            trainer(RunRecord(tmp_path / "a", monitor=name), limit_val_batches=0).fit(task)
+        assert not task.losses and not (tmp_path / "a").exists()
+
+
+def test_a_run_whose_metric_is_never_logged_has_no_summary_and_says_so(tmp_path: Path) -> None:
+    record = RunRecord(tmp_path, monitor="train_mse")
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        trainer(record, limit_val_batches=0, epochs=1).fit(Regression())
+    assert any("no summary.json: train_mse was not logged" in str(one.message) for one in told)
+    assert not (tmp_path / "summary.json").exists()
+
+
+class Silent(Regression):
+    """Logs nothing in a sanity check, as some do to keep it out of their charts."""
+
+    def validation_step(self, batch: list[Tensor], batch_idx: int) -> None:
+        if not self.trainer.sanity_checking:
+            super().validation_step(batch, batch_idx)
+
+
+@pytest.mark.parametrize("monitor", [None, "val_mse"])
+def test_a_sanity_check_in_which_nothing_is_logged_refuses_no_run(
+    tmp_path: Path, monitor: str | None
+) -> None:
+    path = L1Pruning(threshold=SparsityPath((0.3, 0.5)))
+    best = BestCheckpoint(tmp_path, "val_mse")
+    trainer(path, best, RunRecord(tmp_path, monitor=monitor), epochs=8).fit(Silent())
+    assert json.loads((tmp_path / "summary.json").read_text())["monitor"] == "val_mse"
 
 
 def test_a_run_that_diverged_has_no_summary_and_says_so(tmp_path: Path) -> None:

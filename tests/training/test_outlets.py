@@ -10,9 +10,12 @@ from unittest.mock import create_autospec
 import pytest
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from lightning.pytorch.loggers.logger import Logger
+from services import comet_logger, mlflow_logger
+from tasks import Task, fit
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import nn
 
+from l1prune import L1Pruning
 from l1prune.training import loggers
 from l1prune.training.outlets import outlets
 from l1prune.training.validations import Validations
@@ -149,3 +152,27 @@ def test_files_lie_beside_those_of_the_logger(tmp_path: Path) -> None:
 
 def test_a_logger_that_takes_numbers_alone_is_left_alone() -> None:
     assert list(outlets([StandIn(object)])) == []
+
+
+class Named(Task):
+    """A module with settings of its own, one of them called as one of ours."""
+
+    def __init__(self, seed: int = 7) -> None:
+        super().__init__()
+        self.save_hyperparameters()
+
+
+@pytest.mark.parametrize("make", [mlflow_logger, comet_logger])
+def test_a_whole_run_reaches_a_service(make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    logger = make(monkeypatch)
+    fit(Named(), L1Pruning(), logger=logger)
+    kept = logger.experiment.kept
+    tables = {name.split(".")[0].replace("/", "-"): table for name, table in kept.tables.items()}
+    assert tables.keys() == {"params-layers", "frontier-points"}
+    assert "net.0.weight" in str(tables["params-layers"])
+    assert [name.split(".")[0] for name in kept.figures] == ["frontier/picture"]
+    told = {name: (value, step) for name, value, step in kept.metrics}
+    assert {"params/nonzero", "params/sparsity", "prune/strength", "val/loss"} <= told.keys()
+    assert told["final/params/nonzero"][0] == 15 and told["frontier/val/loss"][1] == 15
+    assert "sparsity=0.95" in kept.params["prune.threshold"]
+    assert str(kept.params["seed"]) == "7"  # the module's, not ours
