@@ -141,33 +141,28 @@ class Pressure:
         """What a step leaves to do: for kernels, and for the form where it is more than they do."""
         passes: list[Pass] = []
         steps: list[Step] = []
-        presses = self._strength > 0
-        thresholds = self._thresholds_of(optimizer) if presses else None
-        for index, group, target in self._moved(optimizer):
-            w, by, mask = target.parameter, NOTHING, self._masks.get(target.name)
-            seed = self.steps * SEEDS_PER_STEP + index
-            if presses and target.factor and w.grad is not None:
-                if thresholds is not None:
-                    amount = number(group["lr"]) * (target.factor * self._strength)
+        strength, targets, masks = self._strength, self._targets, self._masks
+        thresholds = self._thresholds_of(optimizer) if strength else None
+        seed = self.steps * SEEDS_PER_STEP - 1
+        # Groups are looked up at each step: a callback may unfreeze layers into new ones.
+        for group in optimizer.param_groups:
+            rate = number(group["lr"])
+            for w in group["params"]:
+                seed += 1
+                if (target := targets.get(id(w))) is None:
+                    continue
+                by, mask = NOTHING, masks.get(target.name)
+                if strength and target.factor and w.grad is not None:
                     try:
-                        by = thresholds(amount, group, w)
+                        if thresholds is not None:
+                            by = thresholds(rate * (target.factor * strength), group, w)
                     except UnknownMetricError:  # which the form says again
                         thresholds = None
-                if thresholds is None:
-                    steps.append(self._step(optimizer, group, target, seed))
-            if mask is not None or by is not NOTHING:
-                passes.append(_pass(w, by, mask, seed))
+                    if thresholds is None:
+                        steps.append(self._step(optimizer, group, target, seed))
+                if mask is not None or by is not NOTHING:
+                    passes.append(_pass(w, by, mask, seed))
         return passes, steps
-
-    def _moved(self, optimizer: Optimizer) -> Iterator[tuple[int, Group, Target]]:
-        """The targets that an optimizer moves, each with its group and its place among all."""
-        # Groups are looked up at each step: a callback may unfreeze layers into new ones.
-        index = -1
-        for group in optimizer.param_groups:
-            for w in group["params"]:
-                index += 1
-                if (target := self._targets.get(id(w))) is not None:
-                    yield index, group, target
 
     def _thresholds_of(self, optimizer: Optimizer) -> Thresholds | None:
         """The soft thresholds that the form comes to, if it does; asked for once."""
@@ -203,11 +198,11 @@ class Pressure:
         """The parameters that this step moves and that are under pressure."""
         if self.strength == 0:
             return
-        for index, group, target in self._moved(optimizer):
-            if target.factor and target.parameter.grad is not None:
-                yield self._step(
-                    optimizer, group, target, self.steps * SEEDS_PER_STEP + index
-                )
+        moved = ((group, w) for group in optimizer.param_groups for w in group["params"])
+        for index, (group, w) in enumerate(moved, self.steps * SEEDS_PER_STEP):
+            target = self._targets.get(id(w))
+            if target is not None and target.factor and w.grad is not None:
+                yield self._step(optimizer, group, target, index)
 
     def _step(self, optimizer: Optimizer, group: Group, target: Target, seed: int) -> Step:
         return Step(
@@ -222,7 +217,7 @@ class Pressure:
 
 
 def _pass(w: nn.Parameter, by: Threshold, mask: Tensor | None, seed: int) -> Pass:
-    if type(w) is nn.Parameter and (mask is None or mask.device == w.device):
+    if type(w) is nn.Parameter and (mask is None or type(mask) is Tensor and mask.device == w.device):
         return Pass(w, by, mask, seed)
     part = local(w.detach())
     return Pass(part, by, None if mask is None else local(mask).to(part.device), seed)

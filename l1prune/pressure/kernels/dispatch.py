@@ -17,28 +17,25 @@ SWITCH = "L1PRUNE_KERNEL"
 """The environment variable that, as `eager`, leaves all to torch's own operations."""
 
 
-def kernels_of(device: str) -> list[Kernel]:
-    """The kernels of a type of device, the fastest first; the last can do all that there is.
+def kernels() -> list[Kernel]:
+    """The kernels that there are here, the fastest first; the last can do all that there is.
 
-    >>> [kernel.name for kernel in kernels_of("mps")]
-    ['eager']
+    >>> kernels()[-1].name
+    'eager'
     """
-    found: list[Kernel] = [Eager()]
-    if os.environ.get(SWITCH, "").lower() == "eager":
-        return found
-    if device == "cpu":
-        return [Native(), *found] if Native.is_there() else found
-    if device == "cuda":
-        fused: list[Kernel] = [Fused()] if Fused.is_there() else []
-        return [*fused, Foreach(), *found]
-    return found
+    found: list[Kernel] = []
+    if os.environ.get(SWITCH, "").lower() != "eager":
+        found += [Native()] if Native.is_there() else []
+        if torch.cuda.is_available():
+            found += [Fused(), Foreach()] if Fused.is_there() else [Foreach()]
+    return [*found, Eager()]
 
 
 class Dispatch:
     """Does the passes of one step after the other, always of the same weights if it can be.
 
     Args:
-        kernels: by type of device; others are found when they are needed.
+        kernels: each does what it can of what those before it cannot; by default all there are.
 
     Attributes:
         names: of the kernels that have done something.
@@ -49,8 +46,8 @@ class Dispatch:
     tensor([-3.,  0.])
     """
 
-    def __init__(self, kernels: dict[str, Sequence[Kernel]] | None = None) -> None:
-        self._kernels: dict[str, Sequence[Kernel]] = dict(kernels or {})
+    def __init__(self, kernels: Sequence[Kernel] = ()) -> None:
+        self._kernels = kernels
         self.names: set[str] = set()
 
     def run(self, passes: Sequence[Pass]) -> None:
@@ -58,16 +55,9 @@ class Dispatch:
         if torch.compiler.is_compiling():
             Eager().run(passes)  # to be compiled with the rest
             return
-        while passes:
-            device = passes[0].w.device.type
-            mine = [one for one in passes if one.w.device.type == device]
-            passes = [one for one in passes if one.w.device.type != device] if len(mine) < len(passes) else []
-            self._run(device, mine)
-
-    def _run(self, device: str, passes: Sequence[Pass]) -> None:
-        if device not in self._kernels:
-            self._kernels[device] = kernels_of(device)
-        for kernel in self._kernels[device]:
+        if not self._kernels:
+            self._kernels = kernels()
+        for kernel in self._kernels:
             rest = kernel.run(passes)
             if len(rest) < len(passes):
                 self.names.add(kernel.name)

@@ -9,17 +9,22 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from l1prune.pressure.kernels.passes import Correction, Kernel, Pass
+from l1prune.pressure.kernels.passes import Correction, Kernel, Pass, Threshold
 from l1prune.weights.bits import INTEGERS
+
+
+PLAIN = (Tensor, nn.Parameter)
+"""Subclasses may keep their numbers elsewhere."""
 
 
 class Foreach(Kernel):
     """`torch._foreach_*`, for dense weights of 32 and 64 bits; halves it only holds at zero.
 
     >>> w, second = torch.tensor([-3.0, 0.5]), torch.tensor([4.0, 4.0])
-    >>> _ = Foreach().run([Pass(w, Threshold(2.0, second))])
+    >>> Foreach().run([Pass(w, Threshold(2.0, second))])
+    []
     >>> w
     tensor([-2.,  0.])
     """
@@ -50,6 +55,7 @@ def is_able(one: Pass) -> bool:
     wide = w.dtype in (torch.float32, torch.float64)
     return (
         (wide or (not presses(one) and w.element_size() in INTEGERS))
+        and type(w) in PLAIN
         and w.layout is torch.strided
         and (second is None or second.dtype == w.dtype)
         and all(one.shape == w.shape and one.device == w.device for one in others)

@@ -85,7 +85,8 @@ class Fused(Kernel):
 def _is_able(one: Pass) -> bool:
     tensors = [one.w, *(other for other in (one.threshold.second, one.mask) if other is not None)]
     return (
-        one.w.dtype == torch.float32
+        one.w.is_cuda
+        and one.w.dtype == torch.float32
         and one.w.numel() > 0
         and is_able(one)
         and not isinstance(one.threshold.amount, Tensor)

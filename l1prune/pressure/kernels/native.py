@@ -48,7 +48,9 @@ class Native(Kernel):
         self._able: list[bool] = []
         self._places: Any = None
         self._numbers: Any = None
-        self._count = 0
+        self._enter: Any = None
+        self._draws = False
+        self._threads = 1
 
     def __getstate__(self) -> dict[str, Any]:
         return {}  # a copy is of other tensors
@@ -62,68 +64,66 @@ class Native(Kernel):
         return _works()
 
     def run(self, passes: Sequence[Pass]) -> Sequence[Pass]:
-        looks = [_look(one) for one in passes]
+        looks = [_look(*one) for one in passes]
         if looks != self._looks:
             self._bind(passes, looks)
-        if self._places is not None:
+        if False not in self._able:
             self._call(passes)
+            return ()
+        if True in self._able:
+            self._call([one for one, able in zip(passes, self._able, strict=True) if able])
         return [one for one, able in zip(passes, self._able, strict=True) if not able]
 
     def _bind(self, passes: Sequence[Pass], looks: list[Look | None]) -> None:
         """See which of them can be done, and write down where they lie."""
         self._forget()
         self._looks = looks
-        self._able = [look is not None and _can(one) for one, look in zip(passes, looks)]
-        able = [one for one, can in zip(passes, self._able, strict=True) if can]
-        if _overlap([one.w for one in able]):
-            self._able, able = [False] * len(passes), []
-        if able:
-            flat = [number for one in able for number in _place(one)]
-            self._places = (ctypes.c_int64 * len(flat))(*flat)
-            self._numbers = (ctypes.c_double * (3 * len(able)))()
-            self._count = sum(one.w.numel() for one in able)
+        able = [look is not None and _can(one) for one, look in zip(passes, looks, strict=True)]
+        mine = [one for one, can in zip(passes, able, strict=True) if can]
+        if _overlap([one.w for one in mine]):
+            self._able = [False] * len(passes)
+            return
+        self._able = able
+        flat = [number for one in mine for number in _place(one)]
+        self._places = (ctypes.c_int64 * len(flat))(*flat)
+        self._numbers = (ctypes.c_double * (3 * len(mine)))()
+        self._draws = any(one.w.dtype == torch.bfloat16 for one in mine)
+        self._threads = 1 + sum(one.w.numel() for one in mine) // WORTH_A_THREAD
+        self._enter = getattr(library(), "l1prune_passes", None)
 
     def _call(self, passes: Sequence[Pass]) -> None:
-        able = [one for one, can in zip(passes, self._able, strict=True) if can]
         numbers: list[float] = []
-        for _, (amount, second, correction, eps), _, _ in able:
-            numbers += (amount, 1.0 if second is None else 1 / correction, eps)  # type: ignore[arg-type]
+        for _, (amount, _, correction, eps), _, _ in passes:
+            numbers += (amount, 1 / correction, eps)  # type: ignore[operator, list-item]
         self._numbers[:] = numbers
-        chances = _draw(able, self._places)
-        threads = min(torch.get_num_threads(), 1 + self._count // WORTH_A_THREAD)
-        found = library()
-        assert found is not None, "is_there"
-        found.l1prune_passes(self._places, self._numbers, len(able), threads)
+        chances = _draw(passes, self._places) if self._draws else []
+        threads = min(torch.get_num_threads(), self._threads) if self._threads > 1 else 1
+        self._enter(self._places, self._numbers, len(passes), threads)
         del chances
-        torch.autograd.graph.increment_version([one.w for one in able])
+        torch.autograd.graph.increment_version([one[0] for one in passes])
 
 
-def _look(one: Pass) -> Look | None:
-    """All that C has to know of tensors, and all that could make it crash; None: not for C."""
-    w, (amount, second, correction, _), mask, _ = one
-    if type(w) not in PLAIN or isinstance(amount, Tensor) or isinstance(correction, Correction):
+def _look(w: Tensor, threshold: Threshold, mask: Tensor | None, _: int) -> Look | None:
+    """All that may change of tensors between two steps, and that C has to know of; None: no C."""
+    amount, second, correction, _eps = threshold
+    if isinstance(amount, Tensor) or isinstance(correction, Correction):
         return None
-    presses = amount != 0
-    look = (presses, *_shape(w))
-    if presses and second is not None:
-        if type(second) not in PLAIN:
-            return None
-        look += _shape(second)
-    if mask is None:
-        return look
-    return (*look, *_shape(mask), True) if type(mask) in PLAIN else None
-
-
-def _shape(tensor: Tensor) -> Look:
-    if not tensor.is_cpu or tensor.layout is not torch.strided:
-        return (None,)
-    return tensor.data_ptr(), tensor.numel(), tensor.dtype, tensor.is_contiguous()
+    try:
+        look: Look = (type(w), w.dtype, w.data_ptr(), w.numel(), w.is_contiguous(), amount != 0)
+        if second is not None and amount != 0:
+            at, size = second.data_ptr(), second.numel()
+            look += (type(second), second.dtype, at, size, second.is_contiguous())
+        if mask is not None:
+            look += (type(mask), mask.data_ptr(), mask.numel(), mask.is_contiguous())
+    except RuntimeError:  # it has no address
+        return None
+    return look
 
 
 def _can(one: Pass) -> bool:
     """Whether C can do a pass that is looked at for the first time."""
     w, (amount, second, _, _), mask, _ = one
-    if not _lies_flat(w) or w.dtype not in KINDS:
+    if w.dtype not in KINDS or not _lies_flat(w):
         return False
     if amount != 0:
         if w.dtype == torch.float16:
@@ -137,7 +137,8 @@ def _lies_flat(tensor: Tensor) -> bool:
     """Whether its numbers lie one after the other in memory that is there."""
     size = tensor.element_size()
     return (
-        tensor.is_cpu
+        type(tensor) in PLAIN
+        and tensor.is_cpu
         and tensor.layout is torch.strided
         and tensor.is_contiguous()
         and not tensor.is_neg()

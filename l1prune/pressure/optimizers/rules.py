@@ -154,6 +154,6 @@ def _root(squares: Tensor) -> Tensor:
 
 def number(value: Tensor | float) -> float | Tensor:
     """A step count or learning rate; on an accelerator it stays a tensor, to save a wait."""
-    if isinstance(value, Tensor) and value.device.type == "cpu":
-        return float(value)
+    if isinstance(value, Tensor) and value.is_cpu:
+        return float(value.item())
     return value
