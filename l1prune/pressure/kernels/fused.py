@@ -6,8 +6,6 @@ is written anew only if one of them has moved. Nothing waits for the device.
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 import struct
 from collections.abc import Sequence
 from typing import Any
@@ -16,6 +14,7 @@ import torch
 from torch import Tensor
 
 from l1prune.pressure.kernels.foreach import alike, is_able, presses
+from l1prune.pressure.kernels.launch import THERE, press
 from l1prune.pressure.kernels.passes import Correction, Kernel, Pass
 
 BLOCK = 4096
@@ -36,7 +35,7 @@ class Fused(Kernel):
     @staticmethod
     def is_there() -> bool:
         """Whether there is a Triton to compile it."""
-        return importlib.util.find_spec("triton") is not None
+        return THERE
 
     def run(self, passes: Sequence[Pass]) -> Sequence[Pass]:
         able = [one for one in passes if _is_able(one)]
@@ -51,9 +50,8 @@ class Fused(Kernel):
     def _launch(self, passes: Sequence[Pass]) -> None:
         places, blocks = self._table(passes)
         amount, second, correction, eps = passes[0].threshold
-        kernel = importlib.import_module("l1prune.pressure.kernels.launch").press
         with torch.cuda.device_of(passes[0].w):
-            kernel[(len(blocks),)](
+            press[(len(blocks),)](
                 places,
                 blocks,
                 amount,

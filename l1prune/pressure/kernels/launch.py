@@ -1,14 +1,20 @@
-"""Launch: the pass over weights as Triton compiles it; loaded where there is a GPU."""
+"""Launch: the pass over weights as Triton compiles it, which comes with torch for GPUs."""
 
 from __future__ import annotations
 
+import importlib
+import importlib.util
+from collections.abc import Callable
 from typing import Any
 
-import triton
-import triton.language as tl
+THERE = importlib.util.find_spec("triton") is not None
+"""Whether there is a Triton."""
+
+tl: Any = importlib.import_module("triton.language") if THERE else None
+jit: Callable[..., Any] = importlib.import_module("triton").jit if THERE else lambda kernel: kernel
 
 
-@triton.jit
+@jit
 def press(
     places: Any,
     blocks: Any,
