@@ -18,6 +18,8 @@ from l1prune.cuts.plans import Plan
 from l1prune.cuts.thresholds import Threshold, as_threshold
 from l1prune.cuts.units import units_of
 from l1prune.penalties import Penalty
+from l1prune.pressure.kernels.dispatch import Dispatch
+from l1prune.pressure.kernels.passes import Pass
 from l1prune.weights.bits import mask_, pack, unpack
 from l1prune.weights.finite import check_finite
 from l1prune.weights.shards import is_sharded, local, over_shards, part_of, spread
@@ -146,12 +148,25 @@ def cut(
 
 
 @torch.no_grad()
-def hold_(targets: Iterable[Target], masks: Mapping[str, Tensor]) -> None:
-    """Write the zeros into the weights, in place."""
+def hold_(
+    targets: Iterable[Target], masks: Mapping[str, Tensor], dispatch: Dispatch | None = None
+) -> None:
+    """Write the zeros into the weights, in place.
+
+    Args:
+        targets: the weights.
+        masks: by name.
+        dispatch: finds the kernel; one that is kept from step to step saves time.
+    """
+    if not masks:
+        return
+    passes = []
     for target in targets:
         if target.name in masks:
             w = local(target.parameter)
-            mask_(w, local(masks[target.name]).to(w.device))  # a trainer that ends moves the model
+            mask = local(masks[target.name]).to(w.device)  # a trainer that ends moves the model
+            passes.append(Pass(w, mask=mask))
+    (Dispatch() if dispatch is None else dispatch).run(passes)
 
 
 @torch.no_grad()
@@ -201,11 +216,15 @@ def moved(targets: Iterable[Target], masks: Mapping[str, Tensor]) -> list[str]:
 @torch.no_grad()
 def hold_gradients_(targets: Iterable[Target], masks: Mapping[str, Tensor]) -> None:
     """Zero the gradients of removed weights, so that they do not use up the budget of clipping."""
-    for target in targets:
-        grad = target.parameter.grad
-        # A sparse one has entries for the rows that were looked up alone.
-        if target.name in masks and grad is not None and not grad.is_sparse:
-            mask_(local(grad), local(masks[target.name]))
+    gradients = ((target.parameter.grad, masks.get(target.name)) for target in targets)
+    # A sparse one has entries for the rows that were looked up alone.
+    Dispatch().run(
+        [
+            Pass(local(gradient), mask=local(mask))
+            for gradient, mask in gradients
+            if mask is not None and gradient is not None and not gradient.is_sparse
+        ]
+    )
 
 
 def pack_all(masks: Mapping[str, Tensor]) -> dict[str, Tensor]:

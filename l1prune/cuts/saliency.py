@@ -31,7 +31,7 @@ from l1prune.pressure.optimizers import (
     innermost,
     sharded_state_of,
 )
-from l1prune.weights.pieces import widest
+from l1prune.weights.pieces import pieces, widest
 from l1prune.weights.shards import local, over_shards, warn
 from l1prune.weights.targets import Target
 
@@ -191,10 +191,7 @@ def freshness(parameters: Sequence[Tensor], moments: Sequence[Moments]) -> list[
     >>> [round(factor, 3) for factor in freshness([long], [Moments(long, short, memory=0.9)])]
     [3.0]
     """
-    sums = [
-        torch.stack([_wide(mean).square().sum() for mean in (each.long, each.short)])
-        for each in moments
-    ]
+    sums = [torch.stack([_squared(each.long), _squared(each.short)]) for each in moments]
     factors = []
     for each, (long, short) in zip(moments, over_shards(sums, parameters).tolist(), strict=True):
         ratio = short / max(long, 1e-300) * (1 + each.memory) / (1 - each.memory)
@@ -203,8 +200,13 @@ def freshness(parameters: Sequence[Tensor], moments: Sequence[Moments]) -> list[
     return factors
 
 
-def _wide(values: Tensor) -> Tensor:
-    return values.to(widest(values.device))
+def _squared(values: Tensor) -> Tensor:
+    """Σx², summed up in the widest float."""
+    total = torch.zeros((), dtype=widest(values.device), device=values.device)
+    for (piece,) in pieces(values):
+        wide = piece.to(total.dtype).flatten()
+        total += torch.dot(wide, wide)
+    return total
 
 
 @dataclass(frozen=True, eq=False)

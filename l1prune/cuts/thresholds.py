@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from operator import mul
 from typing import Any, Protocol
@@ -165,10 +165,7 @@ class Sparsity(Threshold):
             for rank, score in zip(ranks, scores, strict=True)
         ]
 
-        def chosen(first: list[Tensor | None]) -> list[Tensor]:
-            return largest(ranks, sizes, spare, last, first)
-
-        return _with_floors(scores, floors, chosen)
+        return largest(ranks, sizes, spare, last, _floors_of(scores, floors))
 
     def _floors(self, shapes: list[tuple[int, ...]], sizes: list[int], spare: int) -> list[int]:
         """How many units each layer keeps, whatever they are worth."""
@@ -186,32 +183,12 @@ class Sparsity(Threshold):
         return LAMP() if self.scope is None else self.scope
 
 
-def _with_floors(
-    scores: list[Tensor], floors: list[int], chosen: Callable[[list[Tensor | None]], list[Tensor]]
-) -> list[Tensor]:
-    """What is chosen, if so many of the largest of each layer come first.
-
-    To find a floor is as much work as to choose, and most layers have theirs without.
-
-    Args:
-        scores: of each layer.
-        floors: how many.
-        chosen: masks, given masks of what comes first.
-    """
-    first: list[Tensor | None] = [None] * len(scores)
-    for _ in range(2):
-        keeps = chosen(first)
-        missing = {
-            number: floor
-            for number, floor in _missing_floors(scores, floors, keeps).items()
-            if first[number] is None
-        }
-        if not missing:
-            return keeps
-        for number, floor in missing.items():
-            first[number] = local(floor)
-    # What was given to those has left others without: all at once then.
-    return chosen([local(floor) for floor in largest_of_each(scores, floors)])
+def _floors_of(scores: list[Tensor], floors: list[int]) -> list[Tensor | None]:
+    """So many of the largest of each layer, which come first: they would be chosen in any case."""
+    counts = [min(floor, layer.numel()) for floor, layer in zip(floors, scores, strict=True)]
+    if not any(counts):
+        return [None] * len(scores)
+    return [local(floor) for floor in largest_of_each(scores, counts)]
 
 
 def _missing_floors(

@@ -62,6 +62,15 @@ class L1:
         return w
 
 
+def soft_thresholds(penalty: object) -> bool:
+    """Whether a penalty's proximal map is soft thresholding by t, as one pass can do it.
+
+    >>> soft_thresholds(L1()), soft_thresholds(L2())
+    (True, False)
+    """
+    return getattr(type(penalty), "prox_", None) is L1.prox_  # also of one that inherits it
+
+
 @dataclass(frozen=True)
 class L2:
     """Weight decay: ½‖w‖². Its step divides by 1 + t: weights shrink and never reach zero.

@@ -6,17 +6,18 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
-import torch
 from torch import Tensor
 from torch.optim import Optimizer
 from torch.utils.hooks import RemovableHandle
 
 from l1prune.checks import check_object
 from l1prune.penalties import Penalty
+from l1prune.penalties.convex import soft_thresholds
 from l1prune.penalties.joint import JointPenalty
-from l1prune.pressure.metrics import Euclidean, Metric
+from l1prune.pressure.kernels.eager import rounded
+from l1prune.pressure.metrics import Euclidean, KernelMetric, Metric, Thresholds
 from l1prune.pressure.optimizers import Group, number
-from l1prune.weights.bits import HALVES, round_stochastically
+from l1prune.weights.bits import HALVES
 from l1prune.weights.shards import local
 from l1prune.weights.targets import Target
 
@@ -88,8 +89,22 @@ class JointForm(Form, Protocol):
         ...
 
 
+@runtime_checkable
+class KernelForm(Form, Protocol):
+    """A form that may come to a soft threshold: all weights of a step are then one pass."""
+
+    def thresholds(self, optimizer: Optimizer, penalty: Penalty) -> Thresholds | None:
+        """The soft thresholds of this optimizer's weights; None where they are treated by `after`.
+
+        Args:
+            optimizer: the optimizer.
+            penalty: what presses.
+        """
+        ...
+
+
 @dataclass(frozen=True)
-class Proximal(JointForm):
+class Proximal(KernelForm, JointForm):
     """The proximal map after the step: small weights become exactly zero.
 
     Args:
@@ -104,6 +119,11 @@ class Proximal(JointForm):
     def check(self, optimizer: Optimizer) -> None:
         self.metric.check(optimizer)
 
+    def thresholds(self, optimizer: Optimizer, penalty: Penalty) -> Thresholds | None:
+        if not (soft_thresholds(penalty) and isinstance(self.metric, KernelMetric)):
+            return None
+        return self.metric.thresholds(optimizer)
+
     def after(self, step: Step) -> None:
         w, amount = local(step.parameter), _amount(step)
         if not isinstance(amount, Tensor) and amount == 0:
@@ -116,7 +136,7 @@ class Proximal(JointForm):
         t = self.metric.threshold(*taken)
         if w.dtype in HALVES:
             exact = step.penalty.prox_(w.float(), t.float() if isinstance(t, Tensor) else t)
-            _round_(w, exact, step)
+            w.copy_(rounded(exact, w.dtype, step.seed))
         else:
             step.penalty.prox_(w, t)
 
@@ -132,19 +152,9 @@ class Proximal(JointForm):
             penalty.prox_all_([step.parameter for step in steps], exact, ts)
         for w, moved, step in zip(weights, exact, steps, strict=True):
             if w.dtype in HALVES:
-                _round_(w, moved, step)
+                w.copy_(rounded(moved, w.dtype, step.seed))
 
 
 def _amount(step: Step) -> float | Tensor:
     """lr·λ."""
     return number(step.group["lr"]) * step.strength
-
-
-def _round_(w: Tensor, exact: Tensor, step: Step) -> None:
-    """Round to a type in which lr·λ lies below the resolution: to nearest, nothing would move.
-
-    Seeded by the step, so that the user's random stream is left alone and a resumed run draws what
-    the run that never stopped drew.
-    """
-    generator = torch.Generator(w.device).manual_seed(step.seed)
-    w.copy_(round_stochastically(exact, w.dtype, generator))

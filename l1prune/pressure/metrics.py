@@ -9,15 +9,16 @@ loss + λ·penalty as it is written.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
 from l1prune.checks import is_number
+from l1prune.pressure.kernels.passes import Threshold
 from l1prune.pressure.optimizers import (
     Group,
     UpdateRule,
@@ -59,8 +60,21 @@ class Metric(Protocol):
         yield local(w), self.threshold(optimizer, group, w, amount)
 
 
+Thresholds = Callable[[float | Tensor, Group, Tensor], Threshold]
+"""What a proximal step of `amount` = lr·λ is for a parameter of a group, as kernels take it."""
+
+
+@runtime_checkable
+class KernelMetric(Metric, Protocol):
+    """A metric in which all weights of an optimizer can be pressed in one pass."""
+
+    def thresholds(self, optimizer: Optimizer) -> Thresholds | None:
+        """Its proximal steps; None where they are not of the form that kernels know."""
+        ...
+
+
 @dataclass(frozen=True)
-class Euclidean(Metric):
+class Euclidean(KernelMetric):
     """t = lr·λ: every weight moves alike. Works with any optimizer; one pass over memory."""
 
     def check(self, optimizer: Optimizer) -> None:
@@ -71,9 +85,12 @@ class Euclidean(Metric):
     ) -> float | Tensor:
         return amount
 
+    def thresholds(self, optimizer: Optimizer) -> Thresholds | None:
+        return None if _is_another(self, Euclidean) else _alike
+
 
 @dataclass(frozen=True)
-class OptimizerMetric(Metric):
+class OptimizerMetric(KernelMetric):
     """t_i = lr·λ / d_i, with d_i what the optimizer divides the gradient of weight i by.
 
     d is √v̂ + ε for Adam, AdamW, NAdam and RMSprop, √Σg² + ε for Adagrad and 1 for SGD; RAdam,
@@ -136,6 +153,50 @@ class OptimizerMetric(Metric):
             return t
         most = number(group["lr"]) * relative * self.limit
         return torch.minimum(t, most) if isinstance(most, Tensor) else t.clamp_(max=most)
+
+    def thresholds(self, optimizer: Optimizer) -> Thresholds | None:
+        rule = update_rule(optimizer)
+        # One that says by `divided` what it divides by is asked for that.
+        own = rule is None or type(rule).divided is not UpdateRule.divided
+        if rule is None or own or _is_another(self, OptimizerMetric):
+            return None
+        return _Thresholds(rule, optimizer, self.limit)
+
+
+def _is_another(metric: Metric, known: type[Metric]) -> bool:
+    """Whether a metric that inherits from a known one says itself how long steps are."""
+    names = ("threshold", "in_pieces")
+    return any(getattr(type(metric), name) is not getattr(known, name) for name in names)
+
+
+def _alike(amount: float | Tensor, group: Group, w: Tensor) -> Threshold:
+    """All weights of a parameter alike."""
+    return Threshold(amount)
+
+
+class _Thresholds:
+    """The proximal steps of an optimizer by its rule, as it is called for each weight and step.
+
+    Whether the rule fits what the optimizer remembers is looked at again whenever that is another.
+    """
+
+    def __init__(self, rule: UpdateRule, optimizer: Optimizer, limit: float) -> None:
+        self._rule, self._optimizer = rule, optimizer
+        self._limit = limit if rule.adaptive else math.inf
+        self._fits: dict[int, tuple[object, int, bool]] = {}
+
+    def __call__(self, amount: float | Tensor, group: Group, w: Tensor) -> Threshold:
+        state = self._optimizer.state.get(w) or {}
+        known, size, plain = self._fits.get(id(w), (None, 0, False))
+        if known is not state or size != len(state):
+            _rule(self._optimizer, group, w)
+            plain = not any(type(v) is not Tensor for v in state.values() if isinstance(v, Tensor))
+            self._fits[id(w)] = state, len(state), plain
+        read = state if plain else state_of(self._optimizer, w)
+        by = self._rule.threshold(amount, group, read)
+        return (
+            by if self._limit == math.inf else by._replace(most=number(group["lr"]) * self._limit)
+        )
 
 
 def _rule(optimizer: Optimizer, group: Group, w: Tensor) -> UpdateRule:

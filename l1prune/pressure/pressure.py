@@ -3,18 +3,28 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import torch
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from l1prune.penalties import L1, Penalty, is_separable
 from l1prune.penalties.joint import JointPenalty
-from l1prune.pressure.forms import Form, JointForm, Step
-from l1prune.pressure.gradients import Gradients
-from l1prune.pressure.metrics import UnknownMetricError
-from l1prune.pressure.optimizers import after_steps, check_optimizer, innermost, was_skipped
-from l1prune.pressure.response import Responding, Response, default_form
+from l1prune.pressure.forms import Form, JointForm, KernelForm, Step
+from l1prune.pressure.kernels.dispatch import Dispatch
+from l1prune.pressure.kernels.passes import NOTHING, Pass, Threshold
+from l1prune.pressure.metrics import Thresholds, UnknownMetricError
+from l1prune.pressure.optimizers import (
+    Group,
+    after_steps,
+    check_optimizer,
+    innermost,
+    number,
+    was_skipped,
+)
+from l1prune.pressure.response import DefaultForm
+from l1prune.weights.shards import local
 from l1prune.weights.targets import Target
 
 SEEDS_PER_STEP = 2**20
@@ -35,13 +45,13 @@ class Pressure:
         strength: λ ≥ 0, to be changed at any time by setting `pressure.strength`.
         form: `Proximal()` or `Subgradient()`; by default the proximal map in the optimizer's own
             metric, where λ is that of loss + λ·penalty.
-        gradients: keeps what the default form has seen of gradients, where the optimizer's metric
-            is not known; None: a new one.
-        limit: the most that the default form moves a weight by, as a share of lr: see
-            `OptimizerMetric`.
+        masks: by name, what is held at zero after each step, in the same pass over memory; what is
+            later added to this mapping is held too.
+        default: what the form is where none is given.
 
     Attributes:
         steps: how many steps were pressed.
+        dispatch: does it, and knows by which kernels.
 
     Raises:
         ValueError: negative strength, LBFGS, a form that does not fit the optimizer, or one around
@@ -65,18 +75,18 @@ class Pressure:
         penalty: Penalty | None = None,
         strength: float = 1e-4,
         form: Form | None = None,
-        gradients: Gradients | None = None,
-        limit: float = math.inf,
+        masks: Mapping[str, Tensor] | None = None,
+        default: DefaultForm | None = None,
     ) -> None:
         self.penalty = L1() if penalty is None else penalty
         self.strength = strength
         self._inner = innermost(optimizer)
         for one in self._inner:
             check_optimizer(one)
-        self._gradients = Gradients() if gradients is None else gradients
-        self._gradients.take(targets)
-        self._by_default, self._limit = form is None, limit
-        self.form = form or default_form(optimizer, self._gradients, limit)
+        self._default = default or DefaultForm()
+        self._default.gradients.take(targets)
+        self._by_default = form is None
+        self.form = form or self._default.of(optimizer)
         for one in self._inner:
             self.form.check(one)
         self._joint = isinstance(self.penalty, JointPenalty)
@@ -87,6 +97,10 @@ class Pressure:
             )
         self._separable = is_separable(self.penalty)
         self.steps = 0
+        self.dispatch = Dispatch()
+        self._masks = {} if masks is None else masks
+        self._soft: Form | None = None
+        self._thresholds: dict[int, Thresholds | None] = {}
         self._targets = {id(target.parameter): target for target in targets}
         self._handles = after_steps(optimizer, self._after)
         self._attach()
@@ -111,21 +125,64 @@ class Pressure:
         for handle in self._handles:
             handle.remove()
 
-    @torch.no_grad()
     def _after(self, optimizer: Optimizer) -> None:
         if was_skipped(optimizer):
             return
-        steps = self._pressed(optimizer)
-        for together in [list(steps)] if self._joint else ([step] for step in steps):
+        passes, steps = self._work(optimizer)
+        if steps:
+            self._press(steps)
+        if passes:
+            self.dispatch.run(passes)
+        self.steps += 1
+
+    def _work(self, optimizer: Optimizer) -> tuple[list[Pass], list[Step]]:
+        """What a step leaves to do: for kernels, and for the form where it is more than they do."""
+        passes: list[Pass] = []
+        steps: list[Step] = []
+        strength, targets, masks = self._strength, self._targets, self._masks
+        thresholds = self._thresholds_of(optimizer) if strength else None
+        seed = self.steps * SEEDS_PER_STEP - 1
+        # Groups are looked up at each step: a callback may unfreeze layers into new ones.
+        for group in optimizer.param_groups:
+            rate = number(group["lr"])
+            for w in group["params"]:
+                seed += 1
+                if (target := targets.get(id(w))) is None:
+                    continue
+                by, mask = NOTHING, masks.get(target.name)
+                if strength and target.factor and w.grad is not None:
+                    try:
+                        if thresholds is not None:
+                            by = thresholds(rate * (target.factor * strength), group, w)
+                    except UnknownMetricError:  # which the form says again
+                        thresholds = None
+                    if thresholds is None:
+                        steps.append(self._step(optimizer, group, target, seed))
+                if mask is not None or by is not NOTHING:
+                    passes.append(_pass(w, by, mask, seed))
+        return passes, steps
+
+    def _thresholds_of(self, optimizer: Optimizer) -> Thresholds | None:
+        """The soft thresholds that the form comes to, if it does; asked for once."""
+        if self._soft is not self.form:
+            self._soft, self._thresholds = self.form, {}
+        if id(optimizer) not in self._thresholds:
+            able = isinstance(self.form, KernelForm) and not self._joint
+            found = self.form.thresholds(optimizer, self.penalty) if able else None  # type: ignore[attr-defined]
+            self._thresholds[id(optimizer)] = found
+        return self._thresholds[id(optimizer)]
+
+    @torch.no_grad()
+    def _press(self, steps: Sequence[Step]) -> None:
+        for together in [steps] if self._joint else ([step] for step in steps):
             try:
                 self._enter(together)
             except UnknownMetricError:
                 if not self._by_default:
                     raise
-                self.form = Responding(Response(self._gradients, self._limit))
+                self.form = self._default.responding()
                 self._attach()
                 self._enter(together)
-        self.steps += 1
 
     def _enter(self, steps: Sequence[Step]) -> None:
         if self._joint:
@@ -139,17 +196,28 @@ class Pressure:
         """The parameters that this step moves and that are under pressure."""
         if self.strength == 0:
             return
-        # Groups are looked up at each step: a callback may unfreeze layers into new ones.
         moved = ((group, w) for group in optimizer.param_groups for w in group["params"])
-        for index, (group, w) in enumerate(moved):
+        for index, (group, w) in enumerate(moved, self.steps * SEEDS_PER_STEP):
             target = self._targets.get(id(w))
             if target is not None and target.factor and w.grad is not None:
-                yield Step(
-                    optimizer=optimizer,
-                    group=group,
-                    target=target,
-                    penalty=self.penalty,
-                    strength=target.factor * self.strength,
-                    separable=self._separable,
-                    seed=self.steps * SEEDS_PER_STEP + index,
-                )
+                yield self._step(optimizer, group, target, index)
+
+    def _step(self, optimizer: Optimizer, group: Group, target: Target, seed: int) -> Step:
+        return Step(
+            optimizer=optimizer,
+            group=group,
+            target=target,
+            penalty=self.penalty,
+            strength=target.factor * self.strength,
+            separable=self._separable,
+            seed=seed,
+        )
+
+
+def _pass(w: nn.Parameter, by: Threshold, mask: Tensor | None, seed: int) -> Pass:
+    if type(w) is nn.Parameter and (
+        mask is None or (type(mask) is Tensor and mask.device == w.device)
+    ):
+        return Pass(w, by, mask, seed)
+    part = local(w.detach())
+    return Pass(part, by, None if mask is None else local(mask).to(part.device), seed)

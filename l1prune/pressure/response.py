@@ -133,23 +133,32 @@ class Responding(Proximal):
         return before_steps(optimizer, look)
 
 
-def default_form(optimizer: Optimizer, gradients: Gradients, limit: float = math.inf) -> Proximal:
+class DefaultForm:
     """The proximal map in the optimizer's own metric, or by its response where that is unknown.
 
     Either way the strength is the λ of loss + λ·penalty, whatever the optimizer: one default serves
     all of them. A step may still find that the optimizer remembers too little for its metric, and
-    raise UnknownMetricError: `Responding` is the form to go on with.
+    raise UnknownMetricError: `responding` gives the form to go on with.
 
     Args:
-        optimizer: that moves the weights.
-        gradients: keeps what has been seen of them, if that is needed.
+        gradients: keeps what has been seen of them, if that is needed; None: a new one.
         limit: the most that a weight moves, as a share of lr: see `OptimizerMetric`.
     """
-    known = all(
-        is_known(one, group, w) and not gradients.has(w)
-        for one in innermost(optimizer)
-        for group in one.param_groups
-        for w in group["params"]
-    )
-    metric = OptimizerMetric(limit)
-    return Proximal(metric) if known else Responding(Response(gradients, limit))
+
+    def __init__(self, gradients: Gradients | None = None, limit: float = math.inf) -> None:
+        self.gradients = Gradients() if gradients is None else gradients
+        self._limit = limit
+
+    def of(self, optimizer: Optimizer) -> Proximal:
+        """The form of an optimizer that moves the weights."""
+        known = all(
+            is_known(one, group, w) and not self.gradients.has(w)
+            for one in innermost(optimizer)
+            for group in one.param_groups
+            for w in group["params"]
+        )
+        return Proximal(OptimizerMetric(self._limit)) if known else self.responding()
+
+    def responding(self) -> Responding:
+        """The form that goes by what is seen of an optimizer's steps."""
+        return Responding(Response(self.gradients, self._limit))

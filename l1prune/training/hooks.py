@@ -12,16 +12,16 @@ from torch.optim import Optimizer
 
 from l1prune.cuts.masks import hold_, hold_gradients_
 from l1prune.pressure.closures import Arguments, Closure, with_closure
+from l1prune.pressure.kernels.dispatch import Dispatch
 from l1prune.pressure.optimizers import after_steps, hooked
 from l1prune.pressure.pressure import Pressure
 from l1prune.weights.targets import Target
 
 
-class Hold:
-    """Holds masks against an optimizer: after each of its steps, removed weights are zero again.
+class HoldWithin:
+    """Holds masks within an optimizer's step, where it evaluates the model several times.
 
-    An optimizer that evaluates the model several times within a step, at weights that it has moved,
-    sees them without what was removed each time.
+    At weights that it has moved it sees the model without what was removed each time.
 
     Args:
         optimizer: the optimizer that moves the weights.
@@ -35,10 +35,7 @@ class Hold:
         moved = {id(w) for group in optimizer.param_groups for w in group["params"]}
         self._targets = [target for target in targets if id(target.parameter) in moved]
         self._masks = masks
-        self._handles = [
-            *(one.register_step_pre_hook(self._before) for one in hooked(optimizer)),
-            *after_steps(optimizer, self._after),
-        ]
+        self._handles = [one.register_step_pre_hook(self._before) for one in hooked(optimizer)]
 
     def remove(self) -> None:
         """Let the optimizer go."""
@@ -61,8 +58,27 @@ class Hold:
 
         return evaluate
 
+
+class Hold(HoldWithin):
+    """Holds masks against an optimizer: after each of its steps, removed weights are zero again.
+
+    Within its steps too. Where there is pressure on an optimizer, that holds them in the same pass.
+
+    Args:
+        optimizer: the optimizer that moves the weights.
+        targets: the masked weights.
+        masks: by name; what is later added to this mapping is held too.
+    """
+
+    def __init__(
+        self, optimizer: Optimizer, targets: Sequence[Target], masks: Mapping[str, Tensor]
+    ) -> None:
+        super().__init__(optimizer, targets, masks)
+        self._dispatch = Dispatch()
+        self._handles += after_steps(optimizer, self._after)
+
     def _after(self, optimizer: Optimizer) -> None:
-        hold_(self._targets, self._masks)
+        hold_(self._targets, self._masks, self._dispatch)
 
 
 class HoldGradients:
@@ -115,12 +131,12 @@ class OptimizerHooks:
         steps: Sequence[int] = (),
     ) -> None:
         self._pressures: list[Pressure] = []
-        self._holds: list[Hold] = []
+        self._holds: list[HoldWithin] = []
         for optimizer, pressed in zip(optimizers, chain(steps, repeat(0)), strict=False):
             pressure = press(optimizer)
             pressure.steps = pressed
             self._pressures.append(pressure)
-            self._holds.append(Hold(optimizer, targets, masks))
+            self._holds.append(HoldWithin(optimizer, targets, masks))
 
     @classmethod
     def none(cls) -> OptimizerHooks:
@@ -134,6 +150,11 @@ class OptimizerHooks:
     def steps(self) -> list[int]:
         """How many steps of each optimizer were pressed."""
         return [pressure.steps for pressure in self._pressures]
+
+    @property
+    def kernels(self) -> set[str]:
+        """The names of those that have pressed and held weights."""
+        return {name for pressure in self._pressures for name in pressure.dispatch.names}
 
     def press(self, strength: float) -> None:
         """Say how strongly the coming steps are pressed."""

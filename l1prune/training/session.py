@@ -11,6 +11,7 @@ from torch import nn
 from l1prune.cuts import masks
 from l1prune.cuts.plans import told
 from l1prune.pressure.pressure import Pressure
+from l1prune.pressure.response import DefaultForm
 from l1prune.training.cut import cut_, remark_on
 from l1prune.training.hooks import OptimizerHooks
 from l1prune.training.loop import Choices, Loop, Removable
@@ -100,8 +101,8 @@ class Session:
             penalty=self._known.penalty,
             strength=0.0,
             form=run.strength.form(recipe.form),
-            gradients=run.gradients,
-            limit=run.strength.limit,
+            masks=run.masks,
+            default=DefaultForm(run.gradients, run.strength.limit),
         )
         hooks = OptimizerHooks(loop.optimizers, self.targets, press, run.masks, run.steps)
         self._attached = hooks

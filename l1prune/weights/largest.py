@@ -1,6 +1,7 @@
 """Selection: the largest of many units, exactly, without sorting them.
 
-A radix select: the limit is found digit by digit, from histograms. They are small and add up, so
+Where one process holds all units, and each takes up as much room, it is an order statistic: see
+`l1prune.weights.flat`. Elsewhere a radix select: the limit is found digit by digit, from histograms. They are small and add up, so
 that it works alike on one process and on weights that are spread over many. There may be one
 contest for the whole network, or one for each layer; small layers are counted together, so that it
 matters how many units there are, but not how many layers.
@@ -18,9 +19,15 @@ import torch
 from torch import Tensor
 
 from l1prune.weights.blocks import Block, blocks_of, joined, split
+from l1prune.weights.flat import (
+    INTEGERS,
+    NARROW,
+    Masks,
+    is_here,
+    largest_here,
+    largest_of_each_here,
+)
 from l1prune.weights.shards import holders_of_parts, local, over_shards, part_of
-
-Masks = Sequence[Tensor | None]
 
 
 def largest(
@@ -42,6 +49,8 @@ def largest(
     >>> largest([torch.tensor([0.1, 0.4]), torch.tensor([0.2, 0.4, 0.2])], [1, 1], room=3)
     [tensor([False,  True]), tensor([False,  True,  True])]
     """
+    if is_here(values) and len(set(sizes)) == 1:
+        return largest_here(values, room // sizes[0], last, first)
     fields = [
         _Field(block, sizes[block.layers[0]], torch.zeros_like(block.starts[:1]), None)
         for block in blocks_of(values, sizes)
@@ -55,6 +64,8 @@ def largest_of_each(values: Sequence[Tensor], counts: Sequence[int]) -> list[Ten
     >>> largest_of_each([torch.tensor([0.1, 0.4]), torch.tensor([0.2, 0.4, 0.2])], [1, 2])
     [tensor([False,  True]), tensor([False,  True,  True])]
     """
+    if is_here(values):
+        return largest_of_each_here(values, counts)
     fields = [
         _Field(block, 1, torch.tensor(block.layers, device=block.values.device), block.owners())
         for block in blocks_of(values, [1] * len(values))
@@ -94,9 +105,6 @@ class _Field:
             infinite = torch.tensor(math.inf, dtype=dtype).view(INTEGERS[dtype])
             keys.masked_fill_(self.first[piece], int(infinite) + 1)
         return keys
-
-
-INTEGERS = {torch.float32: torch.int32, torch.float64: torch.int64}
 
 
 @dataclass(frozen=True, eq=False)
@@ -150,10 +158,6 @@ def _selected(
         mask[tie] = some.keys > some.limits(lowest)
     parts = split(blocks, masks, values)
     return [part_of(part, layer) for part, layer in zip(parts, values, strict=True)]
-
-
-NARROW = (torch.float16, torch.bfloat16, torch.float32)
-"""What float32 holds exactly."""
 
 
 def _limits(

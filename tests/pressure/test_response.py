@@ -20,7 +20,7 @@ from l1prune.pressure.forms import Proximal
 from l1prune.pressure.gradients import Gradients
 from l1prune.pressure.metrics import OptimizerMetric
 from l1prune.pressure.pressure import Pressure
-from l1prune.pressure.response import Responding, Response, default_form
+from l1prune.pressure.response import DefaultForm, Responding, Response
 from l1prune.weights.targets import find_targets
 
 
@@ -72,7 +72,7 @@ class OwnMomentum(Unknown):
 @pytest.mark.parametrize("make", [SGD, Adam, AdamW, RMSprop, Adagrad])
 def test_the_default_is_the_optimizers_own_metric(make: Any) -> None:
     optimizer = make(model().parameters(), lr=0.1)
-    assert default_form(optimizer, Gradients()) == Proximal(OptimizerMetric())
+    assert DefaultForm().of(optimizer) == Proximal(OptimizerMetric())
 
 
 @pytest.mark.parametrize("make", [Lion, Rprop])
@@ -92,7 +92,8 @@ def test_an_adam_that_is_not_known_is_pressed_as_one_that_is(strength: float, li
     nets = [model(), model()]
     for make, net in zip((Adam, OwnAdam), nets, strict=True):
         optimizer = make(net.parameters(), lr=0.01)
-        Pressure(optimizer, find_targets(net), strength=strength, limit=limit)
+        default = DefaultForm(limit=limit)
+        Pressure(optimizer, find_targets(net), strength=strength, default=default)
         train(net, optimizer, 30)
     for known, unknown in zip(*(net.parameters() for net in nets), strict=True):
         torch.testing.assert_close(unknown, known, rtol=1e-3, atol=1e-5)

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from l1prune import L1, Pressure, Proximal, find_targets
+from l1prune import Pressure, Proximal, find_targets
 from l1prune.training.hooks import Around, OptimizerHooks
 
 
@@ -29,8 +29,9 @@ def test_each_optimizer_is_pressed_and_held_until_it_is_let_go() -> None:
     mask = torch.ones(4, 4, dtype=torch.bool)
     mask[0] = False
     targets = find_targets(net)
-    press = partial(Pressure, targets=targets, penalty=L1(), strength=0.0, form=Proximal())
-    attached = OptimizerHooks(optimizers, targets, press, {"1.weight": mask}, steps=[3])
+    masks = {"1.weight": mask}
+    press = partial(Pressure, targets=targets, strength=0.0, form=Proximal(), masks=masks)
+    attached = OptimizerHooks(optimizers, targets, press, masks, steps=[3])
     attached.press(1e6)
     step(net, optimizers[0])
     assert not net[0].weight.any()

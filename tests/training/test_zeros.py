@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -19,6 +19,8 @@ from torch import Tensor, optim
 
 from l1prune import Follow, L1Pruning, Proximal, Sparsity, once
 from l1prune.cuts import masks
+from l1prune.pressure.kernels.dispatch import Dispatch
+from l1prune.pressure.kernels.passes import Pass
 from l1prune.pressure.schedules import Constant
 
 EPOCHS, BATCHES = 4, 5
@@ -225,9 +227,9 @@ def interrupts() -> Iterator[None]:
 def test_a_file_saved_on_an_exception_holds_its_zeros_and_goes_on(
     where: str, error: type[BaseException], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pruning, mask_ = pruned(), masks.mask_
+    pruning = pruned()
 
-    class Stopping(Counting):
+    class Broken(Counting):
         def training_step(self, batch: list[Tensor], batch_idx: int) -> Tensor | None:
             if where == "forward" and len(self.broken) == 3:
                 raise error
@@ -243,16 +245,17 @@ def test_a_file_saved_on_an_exception_holds_its_zeros_and_goes_on(
             if where == "step" and len(self.broken) == 3:
                 raise error
 
-    def stopping_mask_(w: Tensor, mask: Tensor) -> Tensor:
-        mask_(w, mask)
-        monkeypatch.setattr(masks, "mask_", mask_)  # only the first weight: then it goes on
-        raise error
+    class Stopping(Dispatch):
+        def run(self, passes: Sequence[Pass]) -> None:
+            super().run(passes[:1])
+            monkeypatch.setattr(masks, "Dispatch", Dispatch)  # only the first: then it goes on
+            raise error
 
     if where == "cut":
-        monkeypatch.setattr(masks, "mask_", stopping_mask_)
+        monkeypatch.setattr(masks, "Dispatch", Stopping)
     saves = ModelCheckpoint(tmp_path, "stopped", every_n_train_steps=100, save_on_exception=True)
     with pytest.raises(SystemExit if error is KeyboardInterrupt else error):
-        train(Stopping(pruning), saves)
+        train(Broken(pruning), saves)
     (path,) = tmp_path.iterdir()
     assert broken(weights(path), pruning.masks) == 0
     resumed = Counting(pruned(), optim.AdamW)

@@ -19,6 +19,7 @@ from torch.optim import (
     RMSprop,
 )
 
+from l1prune.pressure.kernels.passes import Correction, Threshold
 from l1prune.pressure.optimizers.rules import (
     Group,
     Mean,
@@ -102,8 +103,8 @@ class SGDRule(UpdateRule):
         # A subclass may keep a momentum of its own, and call it otherwise.
         return not group.get("momentum") or isinstance(state.get("momentum_buffer"), Tensor)
 
-    def divided(self, amount: float | Tensor, group: Group, state: State) -> float | Tensor:
-        return amount * gain(group.get("momentum", 0.0), group.get("dampening", 0.0))
+    def threshold(self, amount: float | Tensor, group: Group, state: State) -> Threshold:
+        return Threshold(amount * gain(group.get("momentum", 0.0), group.get("dampening", 0.0)))
 
 
 class AdamRule(UpdateRule):
@@ -119,10 +120,12 @@ class AdamRule(UpdateRule):
         known = {"betas", "eps"} <= group.keys() and len(group["betas"]) == 2
         return known and has_moments(w, state, "exp_avg", "exp_avg_sq", *most)
 
-    def divided(self, amount: float | Tensor, group: Group, state: State) -> float | Tensor:
+    def threshold(self, amount: float | Tensor, group: Group, state: State) -> Threshold:
         second = state["max_exp_avg_sq"] if group.get("amsgrad") else state["exp_avg_sq"]
-        correction = 1 - group["betas"][1] ** number(state["step"])
-        return over_root(amount, second, correction**0.5, group["eps"])
+        beta, steps = float(group["betas"][1]), number(state["step"])
+        if isinstance(steps, Tensor):
+            return Threshold(amount, second, Correction(beta, steps), group["eps"])
+        return Threshold(amount, second, (1 - beta**steps) ** 0.5, group["eps"])
 
     def squares(self, group: Group, state: State) -> Squares:
         return forgetting(state["exp_avg_sq"], group["betas"][1], state["step"])
@@ -243,11 +246,11 @@ class RMSpropRule(UpdateRule):
         mean = ["grad_avg"] if group.get("centered") else []
         return {"alpha", "eps"} <= group.keys() and has_moments(w, state, "square_avg", *mean)
 
-    def divided(self, amount: float | Tensor, group: Group, state: State) -> Tensor:
+    def threshold(self, amount: float | Tensor, group: Group, state: State) -> Threshold:
         second = state["square_avg"]
         if group.get("centered"):
             second = second.addcmul(state["grad_avg"], state["grad_avg"], value=-1).clamp_(min=0)
-        return over_root(amount * gain(group.get("momentum", 0.0)), second, 1.0, group["eps"])
+        return Threshold(amount * gain(group.get("momentum", 0.0)), second, eps=group["eps"])
 
     def squares(self, group: Group, state: State) -> Squares:
         return forgetting(state["square_avg"], group["alpha"], state["step"])
@@ -270,9 +273,9 @@ class AdagradRule(UpdateRule):
         settings = {"lr_decay", "eps", "initial_accumulator_value"}
         return settings <= group.keys() and has_moments(w, state, "sum")
 
-    def divided(self, amount: float | Tensor, group: Group, state: State) -> Tensor:
+    def threshold(self, amount: float | Tensor, group: Group, state: State) -> Threshold:
         decay = 1 + (number(state["step"]) - 1) * group["lr_decay"]
-        return over_root(amount / decay, state["sum"], 1.0, group["eps"])
+        return Threshold(amount / decay, state["sum"], eps=group["eps"])
 
     def squares(self, group: Group, state: State) -> Squares:
         total = state["sum"] - group["initial_accumulator_value"]

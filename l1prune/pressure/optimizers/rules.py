@@ -6,8 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor
 
+from l1prune.pressure.kernels.passes import Correction, Threshold
 from l1prune.weights.pieces import pieces, precise
 
 Group = dict[str, Any]
@@ -64,12 +66,20 @@ class UpdateRule:
         """
         return True
 
-    def divided(self, amount: float | Tensor, group: Group, state: State) -> float | Tensor:
-        """`amount` over what a gradient is divided by: a fresh tensor, or a number.
+    def threshold(self, amount: float | Tensor, group: Group, state: State) -> Threshold:
+        """`amount` over what a gradient is divided by, as kernels take it.
 
         With momentum it is what a gradient that stays as it is moves the weight by, step by step.
+        A rule that cannot say it in this form says it by `divided`.
         """
-        return amount
+        return Threshold(amount)
+
+    def divided(self, amount: float | Tensor, group: Group, state: State) -> float | Tensor:
+        """The same: a fresh tensor, or a number."""
+        by = self.threshold(amount, group, state)
+        if by.second is None:
+            return by.amount
+        return over_root(by.amount, by.second, by.correction, by.eps)
 
     def relative_step(
         self, w: Tensor, gradient: Tensor, group: Group, state: State
@@ -113,7 +123,7 @@ def gain(momentum: float, dampening: float = 0.0) -> float:
 
 
 def over_root(
-    amount: float | Tensor, second: Tensor, correction: float | Tensor, eps: float
+    amount: float | Tensor, second: Tensor, correction: float | Tensor | Correction, eps: float
 ) -> Tensor:
     """`amount` / (√second/correction + eps), a fresh tensor.
 
@@ -123,14 +133,27 @@ def over_root(
     >>> over_root(1.0, Tensor([4.0, 0.0]), correction=0.5, eps=1.0)
     tensor([0.2000, 1.0000])
     """
-    result = second.sqrt()
-    for (t,) in pieces(result):
-        t.mul_(1 / correction).add_(eps).reciprocal_().mul_(amount)
+    result = torch.empty_like(second)
+    factor = 1 / (correction.value() if isinstance(correction, Correction) else correction)
+    for t, some in pieces(result, second):
+        t.copy_(_root(some)).mul_(factor).add_(eps).reciprocal_().mul_(amount)
     return result
+
+
+def _root(squares: Tensor) -> Tensor:
+    """√v, rounded to nearest as IEEE 754 asks for, which torch's vector library on a CPU may not.
+
+    So the bits are those of any other machine, and of compiled code. The root of a float32 is never
+    so near the middle between two of them that an error in the last place of a float64 counts.
+    """
+    exact = squares.device.type != "cpu" or squares.dtype != torch.float32
+    if exact or torch.compiler.is_compiling():
+        return squares.sqrt()
+    return squares.double().sqrt_()
 
 
 def number(value: Tensor | float) -> float | Tensor:
     """A step count or learning rate; on an accelerator it stays a tensor, to save a wait."""
-    if isinstance(value, Tensor) and value.device.type == "cpu":
-        return float(value)
+    if isinstance(value, Tensor) and value.is_cpu:
+        return float(value.item())
     return value

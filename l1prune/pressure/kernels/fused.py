@@ -1,0 +1,121 @@
+"""Fused: all weights of a step in one launch on a GPU, by Triton, which comes with torch there.
+
+A launch walks through a table of where weights, squares and masks lie. It stays on the device, and
+is written anew only if one of them has moved. Nothing waits for the device.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from l1prune.pressure.kernels.foreach import alike, is_able, presses
+from l1prune.pressure.kernels.launch import THERE, press
+from l1prune.pressure.kernels.passes import Correction, Kernel, Pass
+
+BLOCK = 4096
+"""Weights of a program."""
+
+
+class Fused(Kernel):
+    """One launch for all passes of weights in float32 that share λ, rate, β and ε."""
+
+    name = "Triton"
+
+    def __init__(self) -> None:
+        self._tables: dict[object, tuple[list[tuple[int, ...]], Tensor, Tensor]] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"_tables": {}}  # a copy is of other tensors
+
+    @staticmethod
+    def is_there() -> bool:
+        """Whether there is a Triton to compile it."""
+        return THERE
+
+    def run(self, passes: Sequence[Pass]) -> Sequence[Pass]:
+        able = [one for one in passes if _is_able(one)]
+        kinds = alike(able, _kind)
+        for some in kinds:
+            self._launch(some)
+        if able:
+            torch.autograd.graph.increment_version([one.w for one in able])
+        self._tables = {kind: self._tables[kind] for kind in [_kind(some[0]) for some in kinds]}
+        return [one for one in passes if not _is_able(one)]
+
+    def _launch(self, passes: Sequence[Pass]) -> None:
+        places, blocks = self._table(passes)
+        amount, second, correction, eps, most = passes[0].threshold
+        with torch.cuda.device_of(passes[0].w):
+            press[(len(blocks),)](
+                places,
+                blocks,
+                amount,
+                1.0 if isinstance(correction, Correction) else 1 / correction,
+                float(eps),
+                most,
+                PRESSES=presses(passes[0]),
+                ROOT=second is not None,
+                KNOWN=not isinstance(correction, Correction),
+                SIZE=BLOCK,
+                enable_fp_fusion=False,  # each operation is rounded by itself, as elsewhere
+            )
+
+    def _table(self, passes: Sequence[Pass]) -> tuple[Tensor, Tensor]:
+        """Where all lies, and which block is of which pass; as it was, if nothing has moved."""
+        kind, places = _kind(passes[0]), [_place(one) for one in passes]
+        if kind not in self._tables or self._tables[kind][0] != places:
+            device = passes[0].w.device
+            blocks = [
+                (number, at)
+                for number, one in enumerate(passes)
+                for at in range(0, one.w.numel(), BLOCK)
+            ]
+            tables = (torch.tensor(rows, dtype=torch.int64) for rows in (places, blocks))
+            self._tables[kind] = (places, *(one.to(device, non_blocking=True) for one in tables))
+        _, table, blocks_there = self._tables[kind]
+        return table, blocks_there
+
+
+def _is_able(one: Pass) -> bool:
+    tensors = [one.w, *(other for other in (one.threshold.second, one.mask) if other is not None)]
+    return (
+        one.w.is_cuda
+        and one.w.dtype == torch.float32
+        and one.w.numel() > 0
+        and is_able(one)
+        and not isinstance(one.threshold.amount, Tensor)
+        and _counts_in_float32(one.threshold.correction)
+        and all(tensor.is_contiguous() for tensor in tensors)
+    )
+
+
+def _counts_in_float32(correction: float | Correction) -> bool:
+    return not isinstance(correction, Correction) or correction.steps.dtype == torch.float32
+
+
+def _kind(one: Pass) -> object:
+    """What is the same for all weights of a launch."""
+    amount, second, correction, eps, most = one.threshold
+    if not presses(one):
+        return one.w.device
+    known = None if isinstance(correction, Correction) else correction
+    return one.w.device, amount, second is None, known, eps, most
+
+
+def _place(one: Pass) -> tuple[int, ...]:
+    second, correction, mask = one.threshold.second, one.threshold.correction, one.mask
+    counts = isinstance(correction, Correction)
+    (beta,) = struct.unpack("q", struct.pack("d", correction.memory if counts else 0.0))
+    return (
+        one.w.data_ptr(),
+        0 if second is None else second.data_ptr(),
+        0 if mask is None else mask.data_ptr(),
+        correction.steps.data_ptr() if counts else 0,
+        beta,
+        one.w.numel(),
+    )

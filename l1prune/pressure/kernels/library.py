@@ -1,0 +1,121 @@
+"""Library: C, compiled for this machine at first use, and kept for the next time.
+
+A user's cache holds it, by the hash of source, compiler and flags, so that it is compiled once and
+never mistaken. Where there is no compiler, none that works, or no place to keep it, there is no
+library, and nobody is told: eager torch does the same.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import hashlib
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+SOURCE = Path(__file__).with_name("passes.c")
+
+FLAGS = (
+    "-O3",
+    "-std=gnu11",
+    "-shared",
+    "-fPIC",
+    "-pthread",
+    "-ffp-contract=off",
+    "-fno-math-errno",
+)
+"""Each operation is rounded by itself: no sum of products in one, nothing of -ffast-math."""
+
+KINDS = (("-fno-trapping-math", "-DCLONES"), ())
+"""Tried in turn: for several generations of a processor in one file; what any compiler takes."""
+
+SECONDS = 60
+"""That a compiler is waited for."""
+
+CACHE = "L1PRUNE_CACHE"
+"""The environment variable that says where compiled code is kept."""
+
+
+@functools.cache
+def library() -> ctypes.CDLL | None:
+    """The compiled source; None where it cannot be had. Compiled or loaded once a process."""
+    compiler = _compiler()
+    if compiler is None:
+        return None
+    try:
+        folder = cache_folder()
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        return next((found for kind in KINDS if (found := _built(compiler, kind, folder))), None)
+    except (OSError, RuntimeError):  # no home, or none to write to
+        return None
+
+
+def cache_folder() -> Path:
+    """Where compiled code is kept: `L1PRUNE_CACHE`, or what is usual on the platform."""
+    home = Path.home()
+    if given := os.environ.get(CACHE):
+        return Path(given)
+    if sys.platform == "win32":
+        base = Path(os.environ.get("LOCALAPPDATA") or home / "AppData" / "Local")
+    elif sys.platform == "darwin":
+        base = home / "Library" / "Caches"
+    else:
+        base = Path(os.environ.get("XDG_CACHE_HOME") or home / ".cache")
+    return base / "l1prune"
+
+
+def _compiler() -> Path | None:
+    """The compiler of this system, as make would find it."""
+    asked = (os.environ.get("CC", ""), "cc", "gcc", "clang")
+    found = next((path for name in asked if name and (path := shutil.which(name))), None)
+    return None if found is None else Path(found).resolve()
+
+
+def _built(compiler: Path, kind: Sequence[str], folder: Path) -> ctypes.CDLL | None:
+    """The library as this kind of it, from the cache if it is there; None if it does not work."""
+    file = folder / f"passes-{_key(compiler, kind)}.so"
+    try:
+        if not file.exists():
+            _compile([os.fspath(compiler), *FLAGS, *kind], file)
+        if hasattr(os, "getuid") and file.stat().st_uid != os.getuid():
+            return None  # what others have put there is not run
+        return _loaded(file)
+    except (OSError, AttributeError, subprocess.SubprocessError):
+        return None
+
+
+def _key(compiler: Path, kind: Sequence[str]) -> str:
+    about = compiler.stat()
+    made_by = (compiler, about.st_size, about.st_mtime_ns, *FLAGS, *kind)
+    words = [platform.system(), platform.machine(), *map(str, made_by)]
+    return hashlib.sha256(SOURCE.read_bytes() + "\0".join(words).encode()).hexdigest()[:32]
+
+
+def _compile(command: Sequence[str], file: Path) -> None:
+    """Compile beside it, then rename: of several processes at once each sees a whole file."""
+    handle, made = tempfile.mkstemp(".so", f".{file.stem}-", file.parent)
+    os.close(handle)
+    try:
+        subprocess.run(
+            [*command, "-o", made, os.fspath(SOURCE), "-lm"],
+            check=True,
+            capture_output=True,
+            timeout=SECONDS,
+        )
+        os.replace(made, file)
+    finally:
+        Path(made).unlink(missing_ok=True)
+
+
+def _loaded(file: Path) -> ctypes.CDLL:
+    found = ctypes.CDLL(os.fspath(file))
+    found.l1prune_passes.restype = None
+    addresses = (ctypes.c_void_p, ctypes.c_void_p)
+    found.l1prune_passes.argtypes = (*addresses, ctypes.c_int64, ctypes.c_int64)
+    return found

@@ -1,0 +1,166 @@
+"""Flat: selection among units that this process holds, all layers end to end.
+
+The limit is an order statistic of whole numbers in the order of the values, on a CPU among those
+that share its upper bits. Nothing waits for an accelerator. Units that are spread over processes, or take up different room, are selected by
+histograms: see `l1prune.weights.largest`.
+Source: Hoare, "Algorithm 65: find", Communications of the ACM 1961.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import accumulate
+
+import torch
+from torch import Tensor
+
+from l1prune.weights.shards import SHARDED
+
+SMALL = 2**14
+"""How many units a layer has at most whose limit is found together with others'."""
+
+LONG = 2**22
+"""How many units of several layers are looked at together."""
+
+INTEGERS = {torch.float32: torch.int32, torch.float64: torch.int64}
+NARROW = (torch.float16, torch.bfloat16, torch.float32)
+"""What float32 holds exactly."""
+
+Masks = Sequence[Tensor | None]
+
+
+def is_here(layers: Sequence[Tensor]) -> bool:
+    """Whether there are units, all of them on one device, and none elsewhere."""
+    devices = {layer.device for layer in layers}
+    return len(devices) == 1 and not any(isinstance(layer, SHARDED) for layer in layers)
+
+
+def largest_here(layers: Sequence[Tensor], count: int, last: Masks, first: Masks) -> list[Tensor]:
+    """Masks of so many of the largest units of all layers; of equals the last ones.
+
+    Args:
+        layers: negative units count as equals, smaller than all others.
+        count: how many.
+        last: masks of units that count as negative; None for a layer without any.
+        first: masks of units that count as infinite, those of `last` too.
+
+    >>> largest_here([torch.tensor([0.1, 0.4]), torch.tensor([0.2, 0.4, 0.2])], 3, (), ())
+    [tensor([False,  True]), tensor([False,  True,  True])]
+    """
+    keys = _keys(layers, last, first)
+    kept = _kept(keys, count)
+    return _apart(kept, layers)
+
+
+def largest_of_each_here(layers: Sequence[Tensor], counts: Sequence[int]) -> list[Tensor]:
+    """Masks of so many of the largest units of each layer; of equals the last ones.
+
+    >>> largest_of_each_here([torch.tensor([0.1, 0.4]), torch.tensor([0.2, 0.4, 0.2])], [1, 2])
+    [tensor([False,  True]), tensor([False,  True,  True])]
+    """
+    keys = _keys(layers, (), ())
+    kept = torch.empty_like(keys, dtype=torch.bool)
+    ends = [0, *accumulate(layer.numel() for layer in layers)]
+    for some in _together(layers):
+        piece = slice(ends[some.start], ends[some.stop])
+        if len(some) == 1:
+            kept[piece] = _kept(keys[piece], counts[some.start])
+        else:
+            sizes = [layers[number].numel() for number in some]
+            kept[piece] = _kept_of_each(keys[piece], sizes, [counts[n] for n in some])
+    return _apart(kept, layers)
+
+
+def _together(layers: Sequence[Tensor]) -> Iterator[range]:
+    """Neighbours that are small, so many at a time; a large one, or one on a GPU, by itself."""
+    begin, size = 0, 0
+    for number, layer in enumerate(layers):
+        count = layer.numel()
+        alone = count > SMALL or not layer.is_cpu
+        if number > begin and (alone or size + count > LONG):
+            yield range(begin, number)
+            begin, size = number, 0
+        size += count
+        if alone:
+            yield range(begin, number + 1)
+            begin, size = number + 1, 0
+    if begin < len(layers):
+        yield range(begin, len(layers))
+
+
+def _keys(layers: Sequence[Tensor], last: Masks, first: Masks) -> Tensor:
+    """Whole numbers in the order of the values, 0 for negative ones: bits of floats are so ordered.
+
+    Positive infinity is the largest.
+    """
+    narrow = all(layer.dtype in NARROW for layer in layers)
+    dtype = torch.float32 if narrow else torch.float64
+    flat = torch.cat([layer.detach().reshape(-1).to(dtype) for layer in layers])
+    keys = flat.view(INTEGERS[dtype]).add_(1).clamp_(min=0)
+    if any(mask is not None for mask in last):
+        keys.masked_fill_(_end_to_end(last, layers), 0)
+    if any(mask is not None for mask in first):
+        infinite = torch.tensor(torch.inf, dtype=dtype).view(INTEGERS[dtype])
+        keys.masked_fill_(_end_to_end(first, layers), int(infinite) + 1)
+    return keys
+
+
+def _end_to_end(masks: Masks, layers: Sequence[Tensor]) -> Tensor:
+    return torch.cat(
+        [
+            layer.new_zeros(layer.numel(), dtype=torch.bool) if mask is None else mask.reshape(-1)
+            for mask, layer in zip(masks, layers, strict=True)
+        ]
+    )
+
+
+def _kept(keys: Tensor, count: int) -> Tensor:
+    """Where the so many largest are."""
+    if count >= len(keys):
+        return torch.ones_like(keys, dtype=torch.bool)
+    if count <= 0:
+        return torch.zeros_like(keys, dtype=torch.bool)
+    limit = _limit(keys, count) if count > 1 else keys.max()
+    kept = keys > limit
+    if keys.is_cpu:
+        ties = (keys == limit).nonzero().squeeze(1)
+        left = count - int(kept.count_nonzero())
+        kept[ties[len(ties) - left :]] = True
+        return kept
+    ties = keys == limit
+    behind = ties.flip(0).cumsum(0, dtype=torch.int32).flip(0)  # equals from here on
+    return kept | (ties & (behind <= count - kept.sum()))
+
+
+def _limit(keys: Tensor, count: int) -> Tensor:
+    """The largest key of which not all units are among the so many largest."""
+    if not keys.is_cpu:
+        return torch.kthvalue(keys, len(keys) - count).values
+    shift = torch.iinfo(keys.dtype).bits - 16  # by the upper bits first: equals cannot slow it down
+    upper = keys >> shift
+    counts = torch.bincount(upper, minlength=2**15)
+    with_larger = counts.flip(0).cumsum(0).flip(0)
+    at = int((with_larger > count).sum()) - 1
+    left = count - int(with_larger[at] - counts[at])
+    some = keys[upper == at]
+    return torch.kthvalue(some, len(some) - left).values
+
+
+def _kept_of_each(keys: Tensor, sizes: Sequence[int], counts: Sequence[int]) -> Tensor:
+    """Where the so many largest of each of several small layers are."""
+    size, count = torch.tensor(sizes), torch.tensor(counts)
+    count = count.clamp(min=0).minimum(size)
+    owners = torch.arange(len(sizes)).repeat_interleave(size)
+    # By layer, then by key, then by place: a stable sort keeps the last of equals last.
+    order = keys.sort(stable=True).indices
+    order = order[owners[order].sort(stable=True).indices]
+    ends = size.cumsum(0)
+    kept = torch.empty_like(keys, dtype=torch.bool)
+    kept[order] = torch.arange(len(keys)) >= (ends - count).repeat_interleave(size)
+    return kept
+
+
+def _apart(flat: Tensor, layers: Sequence[Tensor]) -> list[Tensor]:
+    """A flat tensor as one of the shape of each layer."""
+    parts = flat.split([layer.numel() for layer in layers])
+    return [part.view(layer.shape) for part, layer in zip(parts, layers, strict=True)]
