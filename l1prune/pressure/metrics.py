@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 from torch import Tensor
 from torch.optim import Optimizer
@@ -121,7 +121,6 @@ class OptimizerMetric(KernelMetric):
             some = {**state, **dict(zip(moments, parts, strict=True))}
             yield piece, rule.divided(amount, group, some)
 
-
     def thresholds(self, optimizer: Optimizer) -> Thresholds | None:
         rule = update_rule(optimizer)
         # One that says by `divided` what it divides by is asked for that.
@@ -150,7 +149,7 @@ class _Thresholds:
 
     def __init__(self, rule: UpdateRule, optimizer: Optimizer) -> None:
         self._rule, self._optimizer = rule, optimizer
-        self._fits: dict[int, tuple[object, int, bool]] = {}
+        self._fits: dict[int, tuple[Any, int, bool]] = {}
 
     def __call__(self, amount: float | Tensor, group: Group, w: Tensor) -> Threshold:
         state = self._optimizer.state.get(w) or {}

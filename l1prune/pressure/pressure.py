@@ -217,7 +217,9 @@ class Pressure:
 
 
 def _pass(w: nn.Parameter, by: Threshold, mask: Tensor | None, seed: int) -> Pass:
-    if type(w) is nn.Parameter and (mask is None or type(mask) is Tensor and mask.device == w.device):
+    if type(w) is nn.Parameter and (
+        mask is None or (type(mask) is Tensor and mask.device == w.device)
+    ):
         return Pass(w, by, mask, seed)
     part = local(w.detach())
     return Pass(part, by, None if mask is None else local(mask).to(part.device), seed)

@@ -11,9 +11,8 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
-from l1prune.pressure.kernels.passes import Correction, Kernel, Pass, Threshold
+from l1prune.pressure.kernels.passes import Correction, Kernel, Pass
 from l1prune.weights.bits import INTEGERS
-
 
 PLAIN = (Tensor, nn.Parameter)
 """Subclasses may keep their numbers elsewhere."""
@@ -106,7 +105,7 @@ def _times_(tensors: list[Tensor], factors: Sequence[float | Tensor]) -> None:
         for tensor, factor in zip(tensors, factors, strict=True):
             tensor.mul_(factor)
     else:
-        torch._foreach_mul_(tensors, factors)
+        torch._foreach_mul_(tensors, factors)  # type: ignore[arg-type]
 
 
 def _hold(passes: Sequence[Pass]) -> None:

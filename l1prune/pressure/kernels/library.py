@@ -21,7 +21,15 @@ from pathlib import Path
 
 SOURCE = Path(__file__).with_name("passes.c")
 
-FLAGS = ("-O3", "-std=gnu11", "-shared", "-fPIC", "-pthread", "-ffp-contract=off", "-fno-math-errno")
+FLAGS = (
+    "-O3",
+    "-std=gnu11",
+    "-shared",
+    "-fPIC",
+    "-pthread",
+    "-ffp-contract=off",
+    "-fno-math-errno",
+)
 """Each operation is rounded by itself: no sum of products in one, nothing of -ffast-math."""
 
 KINDS = (("-fno-trapping-math", "-DCLONES"), ())

@@ -94,7 +94,7 @@ class Native(Kernel):
     def _call(self, passes: Sequence[Pass]) -> None:
         numbers: list[float] = []
         for _, (amount, _, correction, eps), _, _ in passes:
-            numbers += (amount, 1 / correction, eps)  # type: ignore[operator, list-item]
+            numbers += (amount, 1 / correction, eps)  # type: ignore[operator, arg-type]
         self._numbers[:] = numbers
         chances = _draw(passes, self._places) if self._draws else []
         threads = min(torch.get_num_threads(), self._threads) if self._threads > 1 else 1
@@ -144,8 +144,7 @@ def _lies_flat(tensor: Tensor) -> bool:
         and not tensor.is_neg()
         and tensor.data_ptr() % size == 0
         and (tensor.numel() == 0 or tensor.data_ptr() != 0)
-        and tensor.untyped_storage().nbytes()
-        >= (tensor.storage_offset() + tensor.numel()) * size
+        and tensor.untyped_storage().nbytes() >= (tensor.storage_offset() + tensor.numel()) * size
     )
 
 

@@ -47,9 +47,7 @@ def same_bits(a: Tensor, b: Tensor) -> bool:
     return bool(((a.view(bits) == b.view(bits)) | (a == b) | (a.isnan() & b.isnan())).all())
 
 
-THRESHOLDS = list(
-    itertools.product((1e-6, 0.3, float("inf"), 1e300), (0.0, 1e-8), (1.0, 0.0316))
-)
+THRESHOLDS = list(itertools.product((1e-6, 0.3, float("inf"), 1e300), (0.0, 1e-8), (1.0, 0.0316)))
 
 
 @pytest.mark.parametrize("masked", [False, True])
