@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -183,7 +183,7 @@ class _Thresholds:
     def __init__(self, rule: UpdateRule, optimizer: Optimizer, limit: float) -> None:
         self._rule, self._optimizer = rule, optimizer
         self._limit = limit if rule.adaptive else math.inf
-        self._fits: dict[int, tuple[object, int, bool]] = {}
+        self._fits: dict[int, tuple[Any, int, bool]] = {}
 
     def __call__(self, amount: float | Tensor, group: Group, w: Tensor) -> Threshold:
         state = self._optimizer.state.get(w) or {}
@@ -194,9 +194,9 @@ class _Thresholds:
             self._fits[id(w)] = state, len(state), plain
         read = state if plain else state_of(self._optimizer, w)
         by = self._rule.threshold(amount, group, read)
-        return (
-            by if self._limit == math.inf else by._replace(most=number(group["lr"]) * self._limit)
-        )
+        if self._limit == math.inf:
+            return by
+        return by._replace(most=number(group["lr"]) * self._limit)
 
 
 def _rule(optimizer: Optimizer, group: Group, w: Tensor) -> UpdateRule:

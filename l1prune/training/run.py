@@ -39,6 +39,7 @@ class Run:
         chosen: the names of the targets.
         randomness: the random generators of each process.
         validations: what each has come to.
+        kernels: the names of those that have pressed and held weights.
     """
 
     rounds: int = field(metadata={"saved": False})
@@ -54,6 +55,7 @@ class Run:
     chosen: list[str] = field(default_factory=list)
     randomness: Generators = field(default_factory=Generators)
     validations: Validations = field(default_factory=Validations)
+    kernels: list[str] = field(default_factory=list)
 
     @classmethod
     def of(cls, recipe: Recipe, clock: Clock) -> Run:
@@ -106,6 +108,18 @@ class Run:
         """Forget what was learned of gradients: those that come are of another network."""
         self.criterion.reset()
         self.gradients.clear()
+
+    def note_kernels(self, names: set[str]) -> str:
+        """Take note of what presses and holds weights now; what is to be said if that is new."""
+        new = names.difference(self.kernels)
+        before, self.kernels = self.kernels, sorted({*self.kernels, *names})
+        if not (new and before):
+            return ""
+        return (
+            f"the run's weights were pressed and held by {', '.join(before)}, and are by "
+            f"{', '.join(sorted(new))} from here on: bits may differ from those of a run that was "
+            "not stopped, in their last place"
+        )
 
     def rename(self, names: Mapping[str, str]) -> None:
         """Weights have other names now: by those that they had."""

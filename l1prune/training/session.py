@@ -51,6 +51,7 @@ class Session:
         self._shown: Removable | None = None
         self._rewind = recipe.rewind or AfterEachCut(0.0)  # where stages begin the schedule anew
         self._peak = 0.0  # of the rates, which are long
+        self._noted = False  # by what weights are pressed and held
 
     @property
     def targets(self) -> Targets:
@@ -149,6 +150,10 @@ class Session:
         """Count."""
         self._run.clock.end_batch()
         self._run.steps = self._attached.steps
+        if not self._noted and (names := self._attached.kernels):
+            self._noted = True  # what a fit begins with it goes on with
+            if said := self._run.note_kernels(names):
+                warn(said)
 
     def after_backward(self, loop: Loop) -> None:
         """Keep removed weights out of what is clipped."""
@@ -284,7 +289,8 @@ class Session:
 
     def count(self, module: nn.Module) -> SparsityReport:
         """What is left of the model as it is now."""
-        return SparsityReport.of(module, self.targets, str(self._run.criterion))
+        run = self._run
+        return SparsityReport.of(module, self.targets, str(run.criterion), ", ".join(run.kernels))
 
     def conclude(self, loop: Loop) -> SparsityReport:
         """All others are done too: what is left in the end, told to who watches."""

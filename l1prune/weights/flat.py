@@ -1,8 +1,8 @@
 """Flat: selection among units that this process holds, all layers end to end.
 
 The limit is an order statistic of whole numbers in the order of the values, on a CPU among those
-that share its upper bits. Nothing waits for an accelerator. Units that are spread over processes, or take up different room, are selected by
-histograms: see `l1prune.weights.largest`.
+that share its upper bits. Nothing waits for an accelerator. Units that are spread over processes,
+or take up different room, are selected by histograms: see `l1prune.weights.largest`.
 Source: Hoare, "Algorithm 65: find", Communications of the ACM 1961.
 """
 
@@ -162,5 +162,5 @@ def _kept_of_each(keys: Tensor, sizes: Sequence[int], counts: Sequence[int]) -> 
 
 def _apart(flat: Tensor, layers: Sequence[Tensor]) -> list[Tensor]:
     """A flat tensor as one of the shape of each layer."""
-    parts = flat.split([layer.numel() for layer in layers])
+    parts = torch.split(flat, [layer.numel() for layer in layers])
     return [part.view(layer.shape) for part, layer in zip(parts, layers, strict=True)]

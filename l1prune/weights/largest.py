@@ -1,10 +1,10 @@
 """Selection: the largest of many units, exactly, without sorting them.
 
 Where one process holds all units, and each takes up as much room, it is an order statistic: see
-`l1prune.weights.flat`. Elsewhere a radix select: the limit is found digit by digit, from histograms. They are small and add up, so
-that it works alike on one process and on weights that are spread over many. There may be one
-contest for the whole network, or one for each layer; small layers are counted together, so that it
-matters how many units there are, but not how many layers.
+`l1prune.weights.flat`. Elsewhere a radix select: the limit is found digit by digit, from
+histograms. They are small and add up, so that it works alike on one process and on weights that are
+spread over many. There may be one contest for the whole network, or one for each layer; small
+layers are counted together, so that it matters how many units there are, but not how many layers.
 Source: Knuth, "The Art of Computer Programming", vol. 3, §5.2.5 and §5.3.3.
 """
 

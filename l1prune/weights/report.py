@@ -56,6 +56,7 @@ class SparsityReport:
         total: all parameters of the model, prunable or not.
         others: those that are not prunable.
         criterion: what the weights were weighed by; empty where nothing was cut.
+        kernel: what pressed and held them: C, Triton, foreach or eager torch; empty where unknown.
 
     >>> layer = nn.Linear(4, 2)
     >>> _ = layer.weight.data.fill_(1.0)[0].zero_()
@@ -70,10 +71,15 @@ class SparsityReport:
     total: int
     others: tuple[Skipped, ...] = ()
     criterion: str = ""
+    kernel: str = ""
 
     @classmethod
     def of(
-        cls, model: nn.Module, targets: Sequence[Target] | None = None, criterion: str = ""
+        cls,
+        model: nn.Module,
+        targets: Sequence[Target] | None = None,
+        criterion: str = "",
+        kernel: str = "",
     ) -> SparsityReport:
         """Count the model as it is now; the default targets are `find_targets(model)`."""
         targets = find_targets(model) if targets is None else targets
@@ -82,7 +88,7 @@ class SparsityReport:
         others = tuple(Skipped(n, sizes.get(n, 0), reason) for n, reason in skipped.items())
         counts = count_nonzero([target.parameter for target in targets])
         layers = (_layer(target, count) for target, count in zip(targets, counts, strict=True))
-        return cls(tuple(layers), sum(sizes.values()), others, criterion)
+        return cls(tuple(layers), sum(sizes.values()), others, criterion, kernel)
 
     @property
     def prunable(self) -> int:
@@ -187,6 +193,8 @@ class SparsityReport:
                 f"{self.compression:.1f}× fewer prunable weights{by}, "
                 f"{self.total_compression:.1f}× fewer parameters in all"
             )
+        if self.kernel:
+            yield f"weights pressed and held by {self.kernel}"
         alone = self.total - self.prunable
         if alone > self.prunable:
             largest = max(self.others, key=lambda one: one.total, default=None)

@@ -1,4 +1,4 @@
-"""Dispatch: each pass to the kernel of its device and dtype, and what none can do to eager torch."""
+"""Dispatch: each pass to the kernel of its device and dtype, or to eager torch."""
 
 from __future__ import annotations
 

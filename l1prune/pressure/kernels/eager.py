@@ -65,9 +65,7 @@ def _lengths(threshold: Threshold, second: Tensor) -> Tensor:
     """tᵢ of weights with these squares."""
     amount, _, correction, eps, most = threshold
     t = over_root(amount, second, correction, eps)
-    if isinstance(most, Tensor):
-        return torch.minimum(t, most.to(t.dtype))
-    return t if most == math.inf else t.clamp_(max=most)
+    return t.clamp_(max=most) if isinstance(most, Tensor) or most != math.inf else t
 
 
 def rounded(exact: Tensor, dtype: torch.dtype, seed: int) -> Tensor:

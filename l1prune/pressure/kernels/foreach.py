@@ -108,18 +108,16 @@ def _times_(tensors: list[Tensor], factors: Sequence[float | Tensor]) -> None:
         for tensor, factor in zip(tensors, factors, strict=True):
             tensor.mul_(factor)
     else:
-        torch._foreach_mul_(tensors, factors)
+        torch._foreach_mul_(tensors, factors)  # type: ignore[arg-type]
 
 
 def _limit_(ts: list[Tensor], most: Sequence[float | Tensor]) -> None:
     """Each to no more than that, as `_times_` goes by what a device alone knows."""
     if any(isinstance(one, Tensor) for one in most):
         for t, one in zip(ts, most, strict=True):
-            t.clamp_(max=one) if not isinstance(one, Tensor) else torch.minimum(
-                t, one.to(t.dtype), out=t
-            )
+            t.clamp_(max=one)
     elif any(one != math.inf for one in most):
-        torch._foreach_clamp_max_(ts, most)
+        torch._foreach_clamp_max_(ts, [float(one) for one in most])
 
 
 def _hold(passes: Sequence[Pass]) -> None:

@@ -50,7 +50,7 @@ class Fused(Kernel):
     def _launch(self, passes: Sequence[Pass]) -> None:
         places, blocks = self._table(passes)
         amount, second, correction, eps, most = passes[0].threshold
-        with torch.cuda.device_of(passes[0].w):
+        with torch.cuda.device(passes[0].w.device):
             press[(len(blocks),)](
                 places,
                 blocks,
@@ -58,10 +58,10 @@ class Fused(Kernel):
                 1.0 if isinstance(correction, Correction) else 1 / correction,
                 float(eps),
                 most,
-                PRESSES=presses(passes[0]),
-                ROOT=second is not None,
-                KNOWN=not isinstance(correction, Correction),
-                SIZE=BLOCK,
+                presses=presses(passes[0]),
+                rooted=second is not None,
+                known=not isinstance(correction, Correction),
+                size=BLOCK,
                 enable_fp_fusion=False,  # each operation is rounded by itself, as elsewhere
             )
 
@@ -75,8 +75,11 @@ class Fused(Kernel):
                 for number, one in enumerate(passes)
                 for at in range(0, one.w.numel(), BLOCK)
             ]
-            tables = (torch.tensor(rows, dtype=torch.int64) for rows in (places, blocks))
-            self._tables[kind] = (places, *(one.to(device, non_blocking=True) for one in tables))
+            table, starts = (
+                torch.tensor(rows, dtype=torch.int64).to(device, non_blocking=True)
+                for rows in (places, blocks)
+            )
+            self._tables[kind] = places, table, starts
         _, table, blocks_there = self._tables[kind]
         return table, blocks_there
 
@@ -109,13 +112,13 @@ def _kind(one: Pass) -> object:
 
 def _place(one: Pass) -> tuple[int, ...]:
     second, correction, mask = one.threshold.second, one.threshold.correction, one.mask
-    counts = isinstance(correction, Correction)
-    (beta,) = struct.unpack("q", struct.pack("d", correction.memory if counts else 0.0))
+    counts = correction if isinstance(correction, Correction) else None
+    (beta,) = struct.unpack("q", struct.pack("d", 0.0 if counts is None else counts.memory))
     return (
         one.w.data_ptr(),
         0 if second is None else second.data_ptr(),
         0 if mask is None else mask.data_ptr(),
-        correction.steps.data_ptr() if counts else 0,
+        0 if counts is None else counts.steps.data_ptr(),
         beta,
         one.w.numel(),
     )

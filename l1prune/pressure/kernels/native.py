@@ -94,7 +94,7 @@ class Native(Kernel):
     def _call(self, passes: Sequence[Pass]) -> None:
         numbers: list[float] = []
         for _, (amount, _, correction, eps, most), _, _ in passes:
-            numbers += (amount, 1 / correction, eps, most)  # type: ignore[operator, list-item]
+            numbers += (amount, 1 / correction, eps, most)  # type: ignore[operator, arg-type]
         self._numbers[:] = numbers
         chances = _draw(passes, self._places) if self._draws else []
         threads = min(torch.get_num_threads(), self._threads) if self._threads > 1 else 1

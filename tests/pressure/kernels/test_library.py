@@ -1,0 +1,68 @@
+"""The compiled library: made once, whole or not at all."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from l1prune.pressure.kernels import library as rooms
+from l1prune.pressure.kernels.library import CACHE, cache_folder, library
+
+COMPILER = any(map(shutil.which, ("cc", "gcc", "clang")))
+
+
+@pytest.fixture(autouse=True)
+def _afresh() -> Iterator[None]:
+    library.cache_clear()
+    yield
+    library.cache_clear()
+
+
+@pytest.mark.skipif(not COMPILER, reason="no C compiler")
+def test_it_is_compiled_once_and_found_the_next_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(CACHE, str(tmp_path / "cache"))
+    assert library() is not None
+    (file,) = (tmp_path / "cache").iterdir()
+    library.cache_clear()
+    monkeypatch.setattr(rooms, "_compile", lambda *_: pytest.fail("it is there"))
+    assert library() is not None
+    assert [*(tmp_path / "cache").iterdir()] == [file]
+
+
+def test_without_a_compiler_there_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.delenv("CC", raising=False)
+    assert library() is None
+
+
+def test_a_compiler_that_fails_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken = tmp_path / "cc"
+    broken.write_text("#!/bin/sh\nexit 1\n")
+    broken.chmod(0o755)
+    monkeypatch.setenv("CC", str(broken))
+    monkeypatch.setenv(CACHE, str(tmp_path / "cache"))
+    assert library() is None
+    assert not [*(tmp_path / "cache").iterdir()]
+
+
+@pytest.mark.skipif(not COMPILER, reason="no C compiler")
+def test_where_nothing_can_be_kept_there_is_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv(CACHE, str(tmp_path / "file" / "cache"))
+    assert library() is None
+
+
+def test_the_cache_is_where_the_user_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(CACHE, "/somewhere")
+    assert cache_folder() == Path("/somewhere")
+    monkeypatch.delenv(CACHE)
+    assert cache_folder().name == "l1prune"
