@@ -136,3 +136,11 @@ def test_two_runs_share_nothing() -> None:
     for name in saved_fields():
         value = getattr(one, name)
         assert isinstance(value, int | float) or value is not getattr(other, name)
+
+
+def test_a_run_that_goes_on_with_another_kernel_says_so_once() -> None:
+    run = L1Pruning().run
+    assert run.note_kernels({"C"}) == "" and run.kernels == ["C"]
+    assert run.note_kernels({"C"}) == ""
+    assert "by C, and are by eager" in run.note_kernels({"eager"})
+    assert run.note_kernels({"eager"}) == "" and run.state_dict()["kernels"] == ["C", "eager"]

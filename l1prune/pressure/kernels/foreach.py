@@ -22,6 +22,7 @@ PLAIN = (Tensor, nn.Parameter)
 class Foreach(Kernel):
     """`torch._foreach_*`, for dense weights of 32 and 64 bits; halves it only holds at zero.
 
+    >>> from l1prune.pressure.kernels.passes import Threshold
     >>> w, second = torch.tensor([-3.0, 0.5]), torch.tensor([4.0, 4.0])
     >>> Foreach().run([Pass(w, Threshold(2.0, second))])
     []
