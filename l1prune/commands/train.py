@@ -123,8 +123,8 @@ def resolved(config: DictConfig) -> Any:
         chosen: Any = HydraConfig.get().runtime.choices
         raise ValueError(
             f"model={chosen.model} needs another kind of data than data={chosen.data}: "
-            f"{str(error).splitlines()[0]}; model=gpt learns from data=shakespeare, the others of "
-            "the zoo from images; a module of your own needs nothing"
+            f"{str(error).splitlines()[0]}; model=gpt learns from data=shakespeare, "
+            "model=tabular_mlp from tables, the others of the zoo from images; a module of your own needs nothing"
         ) from error
 
 
@@ -167,7 +167,7 @@ def build(config: DictConfig, folder: RunFolder, identity: RunIdentity) -> Run:
     L.seed_everything(config.seed, workers=True, verbose=False)
     data = make_data(config.data)
     L.seed_everything(config.seed, workers=True, verbose=False)  # whatever the data have drawn
-    model = make_model(config.model)
+    model = make_model(config.model, data)
     monitor = find_monitor(config, model, data)
     OmegaConf.update(config, "monitor", {"name": monitor.name, "mode": monitor.mode})
     pruning = instantiate(config.get("prune"))

@@ -1,0 +1,64 @@
+"""The study of claims about L1 and L2: what pressure does to networks, and on what it depends."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+from benchmarks.battery.data import Sources
+from benchmarks.claims.answers import Found, gains, looks
+from benchmarks.claims.data import CONDITIONS
+from benchmarks.claims.runs import KINDS, TASKS, Trial, trials
+from benchmarks.claims.runs import run as train
+from benchmarks.frontier import count, numbers
+
+USUAL = tuple(name for name in TASKS if name != "mnist5000")
+"""The tasks that half an hour is enough for."""
+
+
+def add_arguments(command: argparse.ArgumentParser) -> None:
+    """The options of `benchmark.py claims`."""
+    command.add_argument(
+        "--only", type=names, default=USUAL, help=f"of {','.join(TASKS)} (all but mnist5000)"
+    )
+    command.add_argument("--seeds", type=numbers, default=(0, 1, 2), help="default: 0,1,2")
+    command.add_argument("--folder", type=Path, default=Path("multirun/claims"), help="of figures")
+    command.add_argument("--jobs", type=count, default=1, help="runs at once (default: 1)")
+    command.add_argument("--mnist", type=Path, help="a folder with MNIST; without it, the Hub's")
+
+
+def names(text: str) -> tuple[str, ...]:
+    """Tasks by name."""
+    given = tuple(name.strip() for name in text.split(","))
+    if unknown := [name for name in given if name not in TASKS]:
+        raise argparse.ArgumentTypeError(f"no task {unknown[0]!r}; there are {', '.join(TASKS)}")
+    return given
+
+
+def run(options: argparse.Namespace) -> int:
+    """Run what is missing, seed by seed, and print the tables."""
+    todo = [
+        trial
+        for seed in options.seeds
+        for trial in trials(options.only, tuple(CONDITIONS), tuple(KINDS), seed)
+    ]
+    missing = sum(trial.figures(options.folder) is None for trial in todo)
+    print(f"{len(todo)} runs, {len(todo) - missing} finished already", file=sys.stderr)
+    found: Found = dict(zip(todo, _run(todo, options), strict=True))
+    for task in options.only:
+        print(f"### {task}\n\n{gains(found, task)}\n\n{looks(found, task)}\n")
+    return 0
+
+
+def _run(todo: Sequence[Trial], options: argparse.Namespace) -> Iterable[dict[str, Any]]:
+    work = partial(train, folder=options.folder, sources=Sources(options.mnist))
+    if options.jobs == 1:
+        return [work(trial) for trial in todo]
+    with ProcessPoolExecutor(options.jobs, mp_context=get_context("spawn")) as pool:
+        return [*pool.map(work, todo, chunksize=8)]

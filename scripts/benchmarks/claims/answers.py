@@ -1,0 +1,127 @@
+"""Answers of the study of claims: each pressure at the λ that validates best, beside none."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import combinations
+from statistics import fmean
+from typing import Any
+
+from benchmarks.battery.comparison import Difference
+from benchmarks.claims.data import CONDITIONS
+from benchmarks.claims.runs import KINDS, Trial
+
+Found = dict[Trial, Mapping[str, Any]]
+"""What each network came to."""
+
+NONE = "none"
+
+
+def chosen(found: Found, task: str, condition: str, kind: str) -> dict[int, Trial]:
+    """By seed, the network of the λ that validates best; of equals that of the least."""
+    best: dict[int, Trial] = {}
+    for trial in sorted(_of(found, task, condition, kind), key=lambda one: one.strength):
+        before = best.get(trial.seed)
+        if before is None or found[trial]["val"] > found[before]["val"]:
+            best[trial.seed] = trial
+    return best
+
+
+def gain(found: Found, task: str, condition: str, kind: str, figure: str = "test") -> Difference:
+    """What a pressure adds to a figure, paired by seed, at the λ that validates best."""
+    mine, base = (chosen(found, task, condition, one) for one in (kind, NONE))
+    seeds = sorted(mine.keys() & base.keys())
+    return Difference.of([found[mine[s]][figure] - found[base[s]][figure] for s in seeds])
+
+
+def gains(found: Found, task: str) -> str:
+    """Markdown: test scores without pressure, and what each pressure adds, by condition."""
+    conditions = [one for one in CONDITIONS if chosen(found, task, one, NONE)]
+    lines = [
+        "| test score, % | " + " | ".join(conditions) + " |",
+        "| --- |" + " ---: |" * len(conditions),
+    ]
+    for kind, about in KINDS.items():
+        cells = [_cell(found, task, condition, kind) for condition in conditions]
+        lines.append(f"| {about.words} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def _cell(found: Found, task: str, condition: str, kind: str) -> str:
+    best = chosen(found, task, condition, kind)
+    if not best:
+        return "–"
+    if kind == NONE:
+        return f"{_mean(found, best.values(), 'test'):.1f}"
+    one = gain(found, task, condition, kind)
+    error = f" ± {one.error:.1f}" if one.seeds > 1 else ""
+    return f"{one.mean:+.1f}{error}"
+
+
+def looks(found: Found, task: str) -> str:
+    """Markdown: the networks themselves, trained on clean data, at the λ that validates best."""
+    lines = [
+        "| clean | λ | gap | zeros | of them still | < 1e-3 | inputs left | same top "
+        "| inputs off | weights off | worst λ | step |",
+        "| --- | ---: |" + " ---: |" * 10,
+    ]
+    base = chosen(found, task, "clean", NONE)
+    for kind, about in KINDS.items():
+        best = [*chosen(found, task, "clean", kind).values()]
+        if best and base:
+            cells = _look(found, best, [*base.values()])
+            lines.append(f"| {about.words} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def _look(found: Found, best: Sequence[Trial], base: Sequence[Trial]) -> list[str]:
+    test = _mean(found, best, "test")
+    worst = [min(one["test"] for one in _like(found, trial)) for trial in best]
+    step = _mean(found, best, "step") / _mean(found, base, "step")
+    return [
+        _range(trial.strength for trial in best),
+        f"{_mean(found, best, 'train') - test:.1f}",
+        f"{_mean(found, best, 'zeros'):.0f} %",
+        f"{_mean(found, best, 'zeros_still'):.0f} %",
+        f"{_mean(found, best, 'small'):.0f} %",
+        f"{_mean(found, best, 'inputs_left'):.0f} of {_mean(found, best, 'inputs'):.0f}",
+        _percent(overlap([found[trial]["top"] for trial in best])),
+        f"{_mean(found, best, 'test_inputs_off') - test:+.1f}",
+        f"{_mean(found, best, 'test_weights_off') - test:+.1f}",
+        f"{fmean(worst) - test:+.1f}",
+        f"{step:.2f} ×",
+    ]
+
+
+def overlap(tops: Sequence[Sequence[int]]) -> float | None:
+    """The mean share that two seeds have in common; None of a single seed.
+
+    >>> overlap([[1, 2], [2, 3], [2, 1]])
+    0.666...
+    """
+    pairs = [len({*a} & {*b}) / len(a) for a, b in combinations(tops, 2)]
+    return fmean(pairs) if pairs else None
+
+
+def _like(found: Found, trial: Trial) -> list[Mapping[str, Any]]:
+    """All λ of a pressure, in the same seed."""
+    every = _of(found, trial.task, trial.condition, trial.kind)
+    return [found[one] for one in every if one.seed == trial.seed]
+
+
+def _of(found: Found, task: str, condition: str, kind: str) -> list[Trial]:
+    wanted = (task, condition, kind)
+    return [one for one in found if (one.task, one.condition, one.kind) == wanted]
+
+
+def _mean(found: Found, some: Iterable[Trial], figure: str) -> float:
+    return fmean(found[trial][figure] for trial in some)
+
+
+def _range(strengths: Iterable[float]) -> str:
+    low, *rest = sorted({*strengths})
+    return f"{low:g}" if not rest else f"{low:g} – {rest[-1]:g}"
+
+
+def _percent(share: float | None) -> str:
+    return "–" if share is None else f"{100 * share:.0f} %"
