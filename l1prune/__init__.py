@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from l1prune.channels.cost import Cost as Cost
     from l1prune.channels.penalty import ChannelL1 as ChannelL1
+    from l1prune.cuts.counts import Count as Count
     from l1prune.cuts.criteria import Criterion as Criterion
     from l1prune.cuts.criteria import Size as Size
     from l1prune.cuts.masks import Cut as Cut
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from l1prune.cuts.wanda import Wanda as Wanda
     from l1prune.deploy.execution import SparseExecution as SparseExecution
     from l1prune.deploy.execution import sparse as sparse
+    from l1prune.features.callback import FeaturePath as FeaturePath
     from l1prune.penalties.convex import L1 as L1
     from l1prune.penalties.convex import L2 as L2
     from l1prune.penalties.convex import ElasticNet as ElasticNet
@@ -77,6 +79,7 @@ if TYPE_CHECKING:
     from l1prune.weights.rules import ByRegex as ByRegex
     from l1prune.weights.rules import ByType as ByType
     from l1prune.weights.rules import Except as Except
+    from l1prune.weights.rules import First as First
     from l1prune.weights.targets import find_targets as find_targets
 
     __version__: str
@@ -84,6 +87,7 @@ if TYPE_CHECKING:
 ROOMS = {
     "channels.cost": "Cost",
     "channels.penalty": "ChannelL1",
+    "cuts.counts": "Count",
     "cuts.criteria": "Criterion Size",
     "cuts.masks": "Cut",
     "cuts.plans": "Budget Plan SparsityPath",
@@ -94,6 +98,7 @@ ROOMS = {
     "cuts.thresholds": "Magnitude Sparsity Threshold",
     "cuts.wanda": "Wanda",
     "deploy.execution": "SparseExecution sparse",
+    "features.callback": "FeaturePath",
     "penalties.convex": "ElasticNet L1 L2",
     "penalties.group": "GroupL1",
     "penalties.nonconvex": "LogSum MCP TransformedL1",
@@ -116,7 +121,7 @@ ROOMS = {
     "training.resume.loader": "ResumableLoader Shuffle",
     "training.resume.randomness": "StepSeed",
     "weights.report": "SparsityReport",
-    "weights.rules": "ByName ByRegex ByType Except",
+    "weights.rules": "ByName ByRegex ByType Except First",
     "weights.targets": "find_targets",
 }
 """Where the public names live, as a test compares with the imports above."""
