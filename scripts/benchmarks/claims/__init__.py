@@ -27,6 +27,15 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--only", type=names, default=USUAL, help=f"of {','.join(TASKS)} (all but mnist5000)"
     )
+    command.add_argument(
+        "--conditions",
+        type=conditions,
+        default=(*CONDITIONS,),
+        help=f"of {','.join(CONDITIONS)} (all)",
+    )
+    command.add_argument(
+        "--finished", action="store_true", help="run nothing, show what has been run"
+    )
     command.add_argument("--seeds", type=numbers, default=(0, 1, 2), help="default: 0,1,2")
     command.add_argument("--folder", type=Path, default=Path("multirun/claims"), help="of figures")
     command.add_argument("--jobs", type=count, default=1, help="runs at once (default: 1)")
@@ -35,9 +44,18 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 def names(text: str) -> tuple[str, ...]:
     """Tasks by name."""
+    return _among(text, TASKS, "task")
+
+
+def conditions(text: str) -> tuple[str, ...]:
+    """Conditions by name."""
+    return _among(text, CONDITIONS, "condition")
+
+
+def _among(text: str, known: Iterable[str], what: str) -> tuple[str, ...]:
     given = tuple(name.strip() for name in text.split(","))
-    if unknown := [name for name in given if name not in TASKS]:
-        raise argparse.ArgumentTypeError(f"no task {unknown[0]!r}; there are {', '.join(TASKS)}")
+    if unknown := [name for name in given if name not in known]:
+        raise argparse.ArgumentTypeError(f"no {what} {unknown[0]!r}; there are {', '.join(known)}")
     return given
 
 
@@ -46,11 +64,13 @@ def run(options: argparse.Namespace) -> int:
     todo = [
         trial
         for seed in options.seeds
-        for trial in trials(options.only, tuple(CONDITIONS), tuple(KINDS), seed)
+        for trial in trials(options.only, options.conditions, tuple(KINDS), seed)
     ]
-    missing = sum(trial.figures(options.folder) is None for trial in todo)
-    print(f"{len(todo)} runs, {len(todo) - missing} finished already", file=sys.stderr)
-    found: Found = dict(zip(todo, _run(todo, options), strict=True))
+    known = {trial: trial.figures(options.folder) for trial in todo}
+    found: Found = {trial: figures for trial, figures in known.items() if figures is not None}
+    print(f"{len(todo)} runs, {len(found)} finished already", file=sys.stderr)
+    if not options.finished:
+        found = dict(zip(todo, _run(todo, options), strict=True))
     for task in options.only:
         print(f"### {task}\n\n{gains(found, task)}\n\n{looks(found, task)}\n")
     return 0

@@ -18,13 +18,18 @@ NONE = "none"
 
 
 def chosen(found: Found, task: str, condition: str, kind: str) -> dict[int, Trial]:
-    """By seed, the network of the λ that validates best; of equals that of the least."""
-    best: dict[int, Trial] = {}
+    """By seed, the network of the λ that validates best; of equals that of the least.
+
+    A seed of which some λ have not been run has none.
+    """
+    by_seed: dict[int, list[Trial]] = {}
     for trial in sorted(_of(found, task, condition, kind), key=lambda one: one.strength):
-        before = best.get(trial.seed)
-        if before is None or found[trial]["val"] > found[before]["val"]:
-            best[trial.seed] = trial
-    return best
+        by_seed.setdefault(trial.seed, []).append(trial)
+    return {
+        seed: max(every, key=lambda one: found[one]["val"])  # the first of equals
+        for seed, every in by_seed.items()
+        if len(every) == len(KINDS[kind].strengths)
+    }
 
 
 def gain(found: Found, task: str, condition: str, kind: str, figure: str = "test") -> Difference:
@@ -55,7 +60,7 @@ def _cell(found: Found, task: str, condition: str, kind: str) -> str:
         return f"{_mean(found, best.values(), 'test'):.1f}"
     one = gain(found, task, condition, kind)
     error = f" ± {one.error:.1f}" if one.seeds > 1 else ""
-    return f"{one.mean:+.1f}{error}"
+    return f"{one.mean:+.1f}{error} ({one.seeds})"
 
 
 def looks(found: Found, task: str) -> str:
