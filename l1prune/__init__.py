@@ -37,7 +37,11 @@ if TYPE_CHECKING:
     from l1prune.penalties.convex import L2 as L2
     from l1prune.penalties.convex import ElasticNet as ElasticNet
     from l1prune.penalties.group import GroupL1 as GroupL1
+    from l1prune.penalties.group_nonconvex import GroupLogSum as GroupLogSum
+    from l1prune.penalties.group_nonconvex import GroupMCP as GroupMCP
+    from l1prune.penalties.group_nonconvex import GroupSCAD as GroupSCAD
     from l1prune.penalties.nonconvex import MCP as MCP
+    from l1prune.penalties.nonconvex import SCAD as SCAD
     from l1prune.penalties.nonconvex import LogSum as LogSum
     from l1prune.penalties.nonconvex import TransformedL1 as TransformedL1
     from l1prune.penalties.penalty import Penalty as Penalty
@@ -96,7 +100,8 @@ ROOMS = {
     "deploy.execution": "SparseExecution sparse",
     "penalties.convex": "ElasticNet L1 L2",
     "penalties.group": "GroupL1",
-    "penalties.nonconvex": "LogSum MCP TransformedL1",
+    "penalties.group_nonconvex": "GroupLogSum GroupMCP GroupSCAD",
+    "penalties.nonconvex": "LogSum MCP SCAD TransformedL1",
     "penalties.penalty": "Penalty",
     "pressure.forms": "Form Proximal",
     "pressure.metrics": "Euclidean Metric OptimizerMetric",
