@@ -1,8 +1,8 @@
 """Units: whole rows, columns, filters, channels or heads become zero, by a penalty of their size.
 
 A unit of m weights whose root mean square is ρ costs m·p(ρ), with p what a single weight costs:
-`L1`, or one that leaves large weights alone. It shrinks towards zero along a straight line, as far as a single
-weight of size ρ does, so that strengths compare between units and between penalties.
+`L1`, or one that leaves large weights alone. It shrinks towards zero along a straight line, as far
+as a single weight of size ρ does, so that strengths compare between units and between penalties.
 """
 
 from __future__ import annotations

@@ -32,6 +32,7 @@ class GroupLogSum(GroupPenalty):
     layer: Luo and Halabi, "Sparse-input neural network using group concave regularization",
     arXiv 2307.00344.
 
+    >>> import torch
     >>> GroupLogSum(dim=1).prox_(torch.tensor([[3.0, 0.1], [3.0, -0.1]]), 0.2)
     tensor([[2.9967, 0.0000],
             [2.9967, 0.0000]])
@@ -61,6 +62,7 @@ class GroupMCP(GroupPenalty):
     Source: Breheny and Huang, "Group descent algorithms for nonconvex penalized linear and logistic
     regression models with grouped predictors", Stat. Comput. 25, 2015.
 
+    >>> import torch
     >>> GroupMCP(dim=1).prox_(torch.tensor([[3.0, 0.1], [3.0, -0.1]]), 0.2)
     tensor([[3., 0.],
             [3., 0.]])
@@ -90,6 +92,7 @@ class GroupSCAD(GroupPenalty):
 
     Source: Breheny and Huang, 2015, as `GroupMCP`.
 
+    >>> import torch
     >>> GroupSCAD(dim=1).prox_(torch.tensor([[3.0, 0.1], [3.0, -0.1]]), 0.2)
     tensor([[3., 0.],
             [3., 0.]])
