@@ -33,6 +33,10 @@ if TYPE_CHECKING:
     from l1prune.cuts.wanda import Wanda as Wanda
     from l1prune.deploy.execution import SparseExecution as SparseExecution
     from l1prune.deploy.execution import sparse as sparse
+    from l1prune.features.estimators import L1NetClassifier as L1NetClassifier
+    from l1prune.features.estimators import L1NetRegressor as L1NetRegressor
+    from l1prune.features.penalty import FeaturePenalty as FeaturePenalty
+    from l1prune.features.selector import L1FeatureSelector as L1FeatureSelector
     from l1prune.penalties.convex import L1 as L1
     from l1prune.penalties.convex import L2 as L2
     from l1prune.penalties.convex import ElasticNet as ElasticNet
@@ -98,6 +102,9 @@ ROOMS = {
     "cuts.thresholds": "Magnitude Sparsity Threshold",
     "cuts.wanda": "Wanda",
     "deploy.execution": "SparseExecution sparse",
+    "features.estimators": "L1NetClassifier L1NetRegressor",
+    "features.penalty": "FeaturePenalty",
+    "features.selector": "L1FeatureSelector",
     "penalties.convex": "ElasticNet L1 L2",
     "penalties.group": "GroupL1",
     "penalties.group_nonconvex": "GroupLogSum GroupMCP GroupSCAD",

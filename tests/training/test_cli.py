@@ -111,6 +111,9 @@ CASES = {
     "ElasticNet": pruning(penalty=a("l1prune.ElasticNet", l1_ratio=0.7)),
     "Euclidean": pruning(form=a("l1prune.Proximal", metric=a("l1prune.Euclidean"))),
     "Except": pruning(targets=a("l1prune.Except", rule="head.*")),
+    "FeaturePenalty": pruning(
+        penalty=a("l1prune.FeaturePenalty", penalty=a("l1prune.MCP"), layer=["layer"])
+    ),
     "Follow": pruning(strength=a("l1prune.Follow", slack=0.1)),
     "Global": scoped("l1prune.Global"),
     "GroupL1": pruning(penalty=a("l1prune.GroupL1", dim=1)),
@@ -162,6 +165,8 @@ NO_CASE = {
     *("Pruning", "PruningRun", "push_to_hub"),
     # of a data module
     *("ResumableLoader", "Shuffle"),
+    # in the place of a trainer
+    *("L1FeatureSelector", "L1NetClassifier", "L1NetRegressor"),
     "__version__",
 }
 
