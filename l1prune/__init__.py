@@ -35,11 +35,19 @@ if TYPE_CHECKING:
     from l1prune.deploy.execution import SparseExecution as SparseExecution
     from l1prune.deploy.execution import sparse as sparse
     from l1prune.features.callback import FeaturePath as FeaturePath
+    from l1prune.features.estimators import L1NetClassifier as L1NetClassifier
+    from l1prune.features.estimators import L1NetRegressor as L1NetRegressor
+    from l1prune.features.penalty import FeaturePenalty as FeaturePenalty
+    from l1prune.features.selector import L1FeatureSelector as L1FeatureSelector
     from l1prune.penalties.convex import L1 as L1
     from l1prune.penalties.convex import L2 as L2
     from l1prune.penalties.convex import ElasticNet as ElasticNet
     from l1prune.penalties.group import GroupL1 as GroupL1
+    from l1prune.penalties.group_nonconvex import GroupLogSum as GroupLogSum
+    from l1prune.penalties.group_nonconvex import GroupMCP as GroupMCP
+    from l1prune.penalties.group_nonconvex import GroupSCAD as GroupSCAD
     from l1prune.penalties.nonconvex import MCP as MCP
+    from l1prune.penalties.nonconvex import SCAD as SCAD
     from l1prune.penalties.nonconvex import LogSum as LogSum
     from l1prune.penalties.nonconvex import TransformedL1 as TransformedL1
     from l1prune.penalties.penalty import Penalty as Penalty
@@ -99,9 +107,13 @@ ROOMS = {
     "cuts.wanda": "Wanda",
     "deploy.execution": "SparseExecution sparse",
     "features.callback": "FeaturePath",
+    "features.estimators": "L1NetClassifier L1NetRegressor",
+    "features.penalty": "FeaturePenalty",
+    "features.selector": "L1FeatureSelector",
     "penalties.convex": "ElasticNet L1 L2",
     "penalties.group": "GroupL1",
-    "penalties.nonconvex": "LogSum MCP TransformedL1",
+    "penalties.group_nonconvex": "GroupLogSum GroupMCP GroupSCAD",
+    "penalties.nonconvex": "LogSum MCP SCAD TransformedL1",
     "penalties.penalty": "Penalty",
     "pressure.forms": "Form Proximal",
     "pressure.metrics": "Euclidean Metric OptimizerMetric",
