@@ -12,6 +12,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 
 from l1prune.deploy.copies import copied, shell
+from l1prune.deploy.inputs import Arguments
 from l1prune.deploy.proof import TOLERANCE, difference, exact_outputs, outputs
 from l1prune.deploy.refusals import check_plain
 
@@ -76,7 +77,7 @@ def select_inputs(model: nn.Module, example_input: Tensor) -> InputSelection:
     ((2, 3), Linear(in_features=2, out_features=8, bias=True))
     """
     check_plain(model)
-    if not isinstance(example_input, Tensor) or example_input.ndim < 2:
+    if getattr(example_input, "ndim", 0) < 2:
         raise ValueError("example_input: give one tensor with a batch, as torch.rand(2, columns)")
     sight = _seen(model, example_input)
     kept = [*_read(model, sight)]
@@ -185,7 +186,7 @@ def _differences(model: nn.Module, selection: InputSelection, example: Tensor) -
     for batch in BATCHES:
         shape = (batch, *example.shape[1:])
         x = torch.randn(shape, generator=source, dtype=torch.double).to(example)
-        given = ((selection.columns(x),), {})
+        given: Arguments = ((selection.columns(x),), {})
         try:
             found = exact_outputs(shell(selection.model), given)
         except (RuntimeError, ValueError, IndexError) as error:
