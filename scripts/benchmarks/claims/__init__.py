@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.battery.data import Sources
+from benchmarks.claims import cost
 from benchmarks.claims.answers import Found, gains, looks
 from benchmarks.claims.data import CONDITIONS
 from benchmarks.claims.runs import KINDS, TASKS, Trial, trials
@@ -35,6 +36,9 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     )
     command.add_argument(
         "--finished", action="store_true", help="run nothing, show what has been run"
+    )
+    command.add_argument(
+        "--cost", action="store_true", help="train nothing, measure a step under each pressure"
     )
     command.add_argument("--seeds", type=numbers, default=(0, 1, 2), help="default: 0,1,2")
     command.add_argument("--folder", type=Path, default=Path("multirun/claims"), help="of figures")
@@ -61,6 +65,9 @@ def _among(text: str, known: Iterable[str], what: str) -> tuple[str, ...]:
 
 def run(options: argparse.Namespace) -> int:
     """Run what is missing, seed by seed, and print the tables."""
+    if options.cost:
+        print(cost.table())
+        return 0
     todo = [
         trial
         for seed in options.seeds
@@ -73,6 +80,8 @@ def run(options: argparse.Namespace) -> int:
         found = dict(zip(todo, _run(todo, options), strict=True))
     for task in options.only:
         print(f"### {task}\n\n{gains(found, task)}\n\n{looks(found, task)}\n")
+        if task in ("digits", "xor5"):
+            print(f"{looks(found, task, 'noise')}\n")
     return 0
 
 

@@ -8,7 +8,7 @@ from statistics import fmean
 from typing import Any
 
 from benchmarks.battery.comparison import Difference
-from benchmarks.claims.data import CONDITIONS
+from benchmarks.claims.data import CONDITIONS, matters
 from benchmarks.claims.runs import KINDS, Trial
 
 Found = dict[Trial, Mapping[str, Any]]
@@ -63,26 +63,28 @@ def _cell(found: Found, task: str, condition: str, kind: str) -> str:
     return f"{one.mean:+.1f}{error} ({one.seeds})"
 
 
-def looks(found: Found, task: str) -> str:
-    """Markdown: the networks themselves, trained on clean data, at the λ that validates best."""
+def looks(found: Found, task: str, condition: str = "clean") -> str:
+    """Markdown: the networks themselves, at the λ that validates best; scores in points.
+
+    The gap is between training and test. The top inputs are those with the largest weights: which
+    share of them matter, where that is known, else which share two seeds have in common.
+    """
     lines = [
-        "| clean | λ | gap | zeros | of them still | < 1e-3 | inputs left | same top "
-        "| inputs off | weights off | worst λ | step |",
-        "| --- | ---: |" + " ---: |" * 10,
+        f"| {condition} | λ | gap | zeros | of constant inputs | < 1e-3 | inputs left | top inputs "
+        "| inputs off | weights off | worst λ |",
+        "| --- | ---: |" + " ---: |" * 9,
     ]
-    base = chosen(found, task, "clean", NONE)
     for kind, about in KINDS.items():
-        best = [*chosen(found, task, "clean", kind).values()]
-        if best and base:
-            cells = _look(found, best, [*base.values()])
+        best = [*chosen(found, task, condition, kind).values()]
+        if best:
+            cells = _look(found, best)
             lines.append(f"| {about.words} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
 
-def _look(found: Found, best: Sequence[Trial], base: Sequence[Trial]) -> list[str]:
+def _look(found: Found, best: Sequence[Trial]) -> list[str]:
     test = _mean(found, best, "test")
     worst = [min(one["test"] for one in _like(found, trial)) for trial in best]
-    step = _mean(found, best, "step") / _mean(found, base, "step")
     return [
         _range(trial.strength for trial in best),
         f"{_mean(found, best, 'train') - test:.1f}",
@@ -90,12 +92,23 @@ def _look(found: Found, best: Sequence[Trial], base: Sequence[Trial]) -> list[st
         f"{_mean(found, best, 'zeros_still'):.0f} %",
         f"{_mean(found, best, 'small'):.0f} %",
         f"{_mean(found, best, 'inputs_left'):.0f} of {_mean(found, best, 'inputs'):.0f}",
-        _percent(overlap([found[trial]["top"] for trial in best])),
+        _percent(_right(found, best)),
         f"{_mean(found, best, 'test_inputs_off') - test:+.1f}",
         f"{_mean(found, best, 'test_weights_off') - test:+.1f}",
         f"{fmean(worst) - test:+.1f}",
-        f"{step:.2f} ×",
     ]
+
+
+def _right(found: Found, best: Sequence[Trial]) -> float | None:
+    """Which share of the top inputs matter; unknown, which share two seeds have in common."""
+    known = [matters(trial.task, trial.seed) for trial in best]
+    tops: list[list[int]] = [found[trial]["top"] for trial in best]
+    shares = [
+        len({*top} & {*right}) / len(right)
+        for top, right in zip(tops, known, strict=True)
+        if right is not None
+    ]
+    return fmean(shares) if shares else overlap(tops)
 
 
 def overlap(tops: Sequence[Sequence[int]]) -> float | None:

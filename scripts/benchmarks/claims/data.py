@@ -57,6 +57,14 @@ def xor5(sources: Sources, seed: int) -> Split:
     return _rows(Examples(x, y.long()), 1750, 250)
 
 
+def matters(task: str, seed: int) -> list[int] | None:
+    """The columns that a task's answer depends on, where these are some of many."""
+    if task == "xor5":
+        chosen: list[int] = torch.randperm(500, generator=_source(seed + 1))[:10].tolist()
+        return chosen
+    return [*range(5)] if task == "waves" else None
+
+
 def dense(sources: Sources, seed: int) -> Split:
     """All of 100 columns matter: the answer of a random network of 30 units to each row."""
     source = _source(seed + 1)

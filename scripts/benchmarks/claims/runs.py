@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -18,7 +17,17 @@ from torch.optim import Optimizer
 
 from benchmarks.battery.data import Sources, Split
 from benchmarks.claims.data import Judge, data_of
-from l1prune import L1, L2, ElasticNet, Euclidean, GroupL1, Proximal, Subgradient, find_targets
+from l1prune import (
+    L1,
+    L2,
+    ElasticNet,
+    Euclidean,
+    GroupL1,
+    GroupLogSum,
+    Proximal,
+    Subgradient,
+    find_targets,
+)
 from l1prune.pressure.pressure import Pressure
 
 VERSION = 1
@@ -77,6 +86,7 @@ class Kind:
         strengths: the path of λ, from least to most.
         made: puts λ on an optimizer, whose targets it is given; None: the optimizer has it itself.
         decay: whether λ is the weight decay of AdamW.
+        first: whether it is on the first layer alone, whatever the task.
         conditions: in which it is tried; None: in all.
     """
 
@@ -84,6 +94,7 @@ class Kind:
     strengths: tuple[float, ...]
     made: Callable[..., Any] | None = None
     decay: bool = False
+    first: bool = False
     conditions: tuple[str, ...] | None = None
 
 
@@ -109,7 +120,17 @@ KINDS: Mapping[str, Kind] = {
     "decay": Kind("L2, weight decay of AdamW", (0.3, 1.0, 3.0, 10.0), decay=True),
     "elastic": Kind("half L1, half L2", FINE, _pressed(ElasticNet())),
     "columns": Kind(
-        "group L1 of the inputs", COARSE, _pressed(GroupL1(dim=1), Proximal(Euclidean()))
+        "group L1 of the inputs",
+        COARSE,
+        _pressed(GroupL1(dim=1), Proximal(Euclidean())),
+        first=True,
+    ),
+    "columns-log": Kind(
+        "group LogSum of the inputs",
+        COARSE,
+        _pressed(GroupLogSum(dim=1), Proximal(Euclidean())),
+        first=True,
+        conditions=("clean", "noise"),
     ),
 }
 
@@ -172,43 +193,46 @@ def run(trial: Trial, folder: Path, sources: Sources) -> dict[str, Any]:
 def train(trial: Trial, split: Split) -> dict[str, Any]:
     """Train one network, and look at it from all sides."""
     torch.set_num_threads(1)
-    task, kind = TASKS[trial.task], KINDS[trial.kind]
+    task = TASKS[trial.task]
     torch.manual_seed(trial.seed)
     network = task.network(split.train.inputs.shape[1])
-    first = [*network.modules()][1]
-    assert isinstance(first, nn.Linear)
-    decay = {"weight_decay": trial.strength if kind.decay else 0.0}
-    some = [first.weight] if task.first or trial.kind == "columns" else _matrices(network)
+    optimizer, some = prepared(trial.task, trial.kind, trial.strength, network)
+    _fit(task, network, optimizer, split, trial.seed)
+    return _seen(task, network, split, some)
+
+
+def prepared(
+    task: str, kind: str, strength: float, network: nn.Sequential
+) -> tuple[Optimizer, list[nn.Parameter]]:
+    """The optimizer of a network with its pressure on, and the weights that are pressed."""
+    first, about = network[0].weight, KINDS[kind]
+    assert isinstance(first, nn.Parameter)
+    some = [first] if TASKS[task].first or about.first else _matrices(network)
     rest = [p for p in network.parameters() if all(p is not one for one in some)]
-    groups = [{"params": some, **decay}, {"params": rest, "weight_decay": 0.0}]
-    optimizer = torch.optim.AdamW(groups, lr=task.rate, fused=True)
-    if kind.made is not None:
+    decay = strength if about.decay else 0.0
+    groups = [{"params": some, "weight_decay": decay}, {"params": rest, "weight_decay": 0.0}]
+    optimizer = torch.optim.AdamW(groups, lr=TASKS[task].rate, fused=True)
+    if about.made is not None:
         chosen = [t for t in find_targets(network) if any(t.parameter is one for one in some)]
-        kind.made(optimizer, chosen, trial.strength)
-    seconds = _fit(task, network, optimizer, split, trial.seed)
-    return {**_seen(task, network, split, some), "step": 1000 * seconds / task.steps}
+        about.made(optimizer, chosen, strength)
+    return optimizer, some
 
 
 def _matrices(network: nn.Module) -> list[nn.Parameter]:
     return [p for p in network.parameters() if p.ndim > 1]
 
 
-def _fit(task: Task, network: nn.Module, optimizer: Optimizer, split: Split, seed: int) -> float:
-    """Train; returns the seconds of the processor that it took, drawing of batches left out."""
+def _fit(task: Task, network: nn.Module, optimizer: Optimizer, split: Split, seed: int) -> None:
     judge, source = Judge(task.regression), torch.Generator().manual_seed(seed)
     order = torch.empty(0, dtype=torch.int64)
-    spent = 0.0
     for _ in range(task.steps):
         if len(order) < task.batch:
             order = torch.randperm(len(split.train), generator=source)
         rows, order = order[: task.batch], order[task.batch :]
         x, y = split.train.inputs[rows], split.train.labels[rows]
-        began = time.process_time()
         optimizer.zero_grad()
         judge.loss(network(x), y).backward()
         optimizer.step()
-        spent += time.process_time() - began
-    return spent
 
 
 @torch.no_grad()
