@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import combinations
-from statistics import fmean
+from statistics import fmean, stdev
 from typing import Any
 
 from benchmarks.battery.comparison import Difference
@@ -67,12 +67,13 @@ def looks(found: Found, task: str, condition: str = "clean") -> str:
     """Markdown: the networks themselves, at the λ that validates best; scores in points.
 
     The gap is between training and test. The top inputs are those with the largest weights: which
-    share of them matter, where that is known, else which share two seeds have in common.
+    share of them matter, where that is known, else which share two seeds have in common. Inputs or
+    weights are off by noise of half a deviation, or a tenth. Seeds: the deviation of test scores.
     """
     lines = [
         f"| {condition} | λ | gap | zeros | of constant inputs | < 1e-3 | inputs left | top inputs "
-        "| inputs off | weights off | worst λ |",
-        "| --- | ---: |" + " ---: |" * 9,
+        "| inputs off | weights off | seeds | worst λ |",
+        "| --- | ---: |" + " ---: |" * 10,
     ]
     for kind, about in KINDS.items():
         best = [*chosen(found, task, condition, kind).values()]
@@ -95,6 +96,7 @@ def _look(found: Found, best: Sequence[Trial]) -> list[str]:
         _percent(_right(found, best)),
         f"{_mean(found, best, 'test_inputs_off') - test:+.1f}",
         f"{_mean(found, best, 'test_weights_off') - test:+.1f}",
+        "–" if len(best) == 1 else f"± {stdev(found[trial]['test'] for trial in best):.1f}",
         f"{fmean(worst) - test:+.1f}",
     ]
 
@@ -104,7 +106,7 @@ def _right(found: Found, best: Sequence[Trial]) -> float | None:
     known = [matters(trial.task, trial.seed) for trial in best]
     tops: list[list[int]] = [found[trial]["top"] for trial in best]
     shares = [
-        len({*top} & {*right}) / len(right)
+        len({*top} & {*right}) / len(top)
         for top, right in zip(tops, known, strict=True)
         if right is not None
     ]

@@ -62,7 +62,8 @@ def matters(task: str, seed: int) -> list[int] | None:
     if task == "xor5":
         chosen: list[int] = torch.randperm(500, generator=_source(seed + 1))[:10].tolist()
         return chosen
-    return [*range(5)] if task == "waves" else None
+    known = {"waves": 5, "waves-absolute": 5, "dense": 100}
+    return [*range(known[task])] if task in known else None
 
 
 def dense(sources: Sources, seed: int) -> Split:
@@ -92,6 +93,7 @@ DATA: Mapping[str, Callable[[Sources, int], Split]] = {
     "xor5": xor5,
     "dense": dense,
     "waves": waves,
+    "waves-absolute": waves,
 }
 
 
@@ -156,13 +158,20 @@ def data_of(task: str, condition: str, seed: int, sources: Sources) -> Split:
 
 @dataclass(frozen=True)
 class Judge:
-    """What is learned by, and judged by, in per cent."""
+    """What is learned by, and judged by, in per cent.
+
+    Args:
+        regression: whether the answer is a number.
+        absolute: whether that is learned by its absolute error, not by its square.
+    """
 
     regression: bool
+    absolute: bool = False
 
     def loss(self, answers: Tensor, labels: Tensor) -> Tensor:
         if self.regression:
-            return F.mse_loss(answers.squeeze(1), labels)
+            error = F.l1_loss if self.absolute else F.mse_loss
+            return error(answers.squeeze(1), labels)
         return F.cross_entropy(answers, labels)
 
     def score(self, answers: Tensor, labels: Tensor) -> float:

@@ -45,6 +45,7 @@ class Task:
         top: how many columns are told apart as the most important ones.
         first: whether the first layer alone is pressed, or all weights.
         regression: whether the answer is a number.
+        absolute: whether that is learned by its absolute error, not by its square.
         conditions: in which it is learned; None: in all.
     """
 
@@ -54,6 +55,7 @@ class Task:
     top: int
     first: bool = False
     regression: bool = False
+    absolute: bool = False
     conditions: tuple[str, ...] | None = None
     batch: int = 32
     rate: float = 2e-3
@@ -74,6 +76,13 @@ TASKS: Mapping[str, Task] = {
     "xor5": Task((100,), 2, 1680, 10, first=True, batch=128, rate=3e-3),
     "dense": Task((100,), 2, 840, 10, first=True, batch=128, rate=3e-3),
     "waves": Task((64, 64), 1, 600, 5, first=True, regression=True),
+    "waves-absolute": Task(
+        *((64, 64), 1, 600, 5),
+        first=True,
+        regression=True,
+        absolute=True,
+        conditions=("clean", "wrong"),
+    ),
 }
 
 
@@ -223,7 +232,7 @@ def _matrices(network: nn.Module) -> list[nn.Parameter]:
 
 
 def _fit(task: Task, network: nn.Module, optimizer: Optimizer, split: Split, seed: int) -> None:
-    judge, source = Judge(task.regression), torch.Generator().manual_seed(seed)
+    judge, source = Judge(task.regression, task.absolute), torch.Generator().manual_seed(seed)
     order = torch.empty(0, dtype=torch.int64)
     for _ in range(task.steps):
         if len(order) < task.batch:
@@ -239,7 +248,7 @@ def _fit(task: Task, network: nn.Module, optimizer: Optimizer, split: Split, see
 def _seen(
     task: Task, network: nn.Sequential, split: Split, some: Sequence[Tensor]
 ) -> dict[str, Any]:
-    judge, first = Judge(task.regression), network[0].weight
+    judge, first = Judge(task.regression, task.absolute), network[0].weight
     assert isinstance(first, Tensor)
     parts = {"train": split.train, "val": split.val, "test": split.test}
     scores = {n: judge.score(network(part.inputs), part.labels) for n, part in parts.items()}
@@ -261,7 +270,7 @@ def _seen(
 
 def _shaken(task: Task, network: nn.Sequential, split: Split) -> dict[str, float]:
     """The test score where inputs, or weights, are a little off: half a deviation, a tenth."""
-    judge, source = Judge(task.regression), torch.Generator().manual_seed(0)
+    judge, source = Judge(task.regression, task.absolute), torch.Generator().manual_seed(0)
     x, y = split.test.inputs, split.test.labels
     off = judge.score(network(x + 0.5 * torch.randn(x.shape, generator=source)), y)
     for weight in _matrices(network):
