@@ -162,13 +162,16 @@ class L1NetClassifier(ClassifierMixin, _L1Net):  # type: ignore[misc]
     def fit(self, X: Any, y: Any) -> L1NetClassifier:  # noqa: N803  # scikit-learn's name
         """Select columns, and train on them; see `L1FeatureSelector.fit`."""
         super().fit(X, y)
-        self.classes_ = self._said.classes
+        said: Any = self._said
+        self.classes_ = said.classes
         return self
 
     def predict_proba(self, X: Any) -> NDArray[Any]:  # noqa: N803  # scikit-learn's name
         """Of each class, or of each label: `(rows, classes)`."""
         outputs = self._outputs(X)
-        return self._said.probabilities(outputs)
+        said: Any = self._said
+        found: NDArray[Any] = said.probabilities(outputs)
+        return found
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
