@@ -34,7 +34,8 @@ def owners_of(inputs: int, groups: Groups | None) -> Tensor:
                 raise ValueError(f"groups: {one} {twice}; give lists of different columns")
             first[int(one)] = int(min(group))
     leaders = torch.tensor([first.get(one, one) for one in range(inputs)], dtype=torch.int64)
-    return torch.unique(leaders, return_inverse=True)[1]
+    owners: Tensor = torch.unique(leaders, return_inverse=True)[1]
+    return owners
 
 
 class Entries:

@@ -22,7 +22,7 @@ from l1prune.penalties.penalty import Penalty
 
 with needing("features", "L1NetClassifier"):
     from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
-    from sklearn.utils import check_random_state
+    from sklearn.utils import check_random_state, column_or_1d
     from sklearn.utils.validation import check_is_fitted, validate_data
 
 
@@ -77,7 +77,8 @@ class _L1Net(BaseEstimator):  # type: ignore[misc]
             y_numeric=self._task == "regression",
             ensure_min_samples=2,
         )
-        y = column_or_table(y)
+        if self._task == "classification" and y.ndim == 2 and y.shape[1] == 1:
+            y = column_or_1d(y, warn=True)
         generator = np.random.RandomState(check_random_state(self.random_state).randint(SEEDS))
         self.selector_ = self._selector(int(generator.randint(SEEDS))).fit(X, y)
         self.support_ = self.selector_.support_
@@ -106,7 +107,8 @@ class _L1Net(BaseEstimator):  # type: ignore[misc]
             model = built(self.network, self.hidden_layer_sizes, x.shape[1], task)
             how = Refit() if self.refit is None else self.refit
             self.n_iter_ = refit(model, task.losses, train, check, how, generator)
-        self.module_, self._scale, self._said = model.eval(), Scale(x), task
+        # In float64 a row is predicted the same, whatever the others beside it.
+        self.module_, self._scale, self._said = model.double().eval(), Scale(x), task
         task.y = task.y[:0]  # what was learnt is kept, not what from
 
     @torch.no_grad()
@@ -115,11 +117,12 @@ class _L1Net(BaseEstimator):  # type: ignore[misc]
         x = validate_data(self, X, reset=False, dtype=[np.float64, np.float32])
         step = max(1, AT_ONCE // x.shape[1])
         parts = (x[at : at + step, self.support_] for at in range(0, len(x), step))
-        return torch.cat([self.module_(self._scale(part)) for part in parts])
+        return torch.cat([self.module_(self._scale(part).double()) for part in parts])
 
     def predict(self, X: Any) -> NDArray[Any]:  # noqa: N803  # scikit-learn's name
         """What the targets of rows are: `(rows,)`, or `(rows, outputs)`."""
-        return self._said.predictions(self._outputs(X))
+        outputs = self._outputs(X)
+        return self._said.predictions(outputs)
 
 
 class L1NetClassifier(ClassifierMixin, _L1Net):  # type: ignore[misc]
@@ -159,13 +162,16 @@ class L1NetClassifier(ClassifierMixin, _L1Net):  # type: ignore[misc]
     def fit(self, X: Any, y: Any) -> L1NetClassifier:  # noqa: N803  # scikit-learn's name
         """Select columns, and train on them; see `L1FeatureSelector.fit`."""
         super().fit(X, y)
-        self.classes_ = self._said.classes
+        said: Any = self._said
+        self.classes_ = said.classes
         return self
 
     def predict_proba(self, X: Any) -> NDArray[Any]:  # noqa: N803  # scikit-learn's name
         """Of each class, or of each label: `(rows, classes)`."""
         outputs = self._outputs(X)
-        return self._said.probabilities(outputs)
+        said: Any = self._said
+        found: NDArray[Any] = said.probabilities(outputs)
+        return found
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -210,8 +216,3 @@ class L1NetRegressor(RegressorMixin, _L1Net):  # type: ignore[misc]
         tags = super().__sklearn_tags__()
         tags.target_tags.multi_output = True
         return tags
-
-
-def column_or_table(y: NDArray[Any]) -> NDArray[Any]:
-    """Targets of one column as a vector, with scikit-learn's warning."""
-    return y

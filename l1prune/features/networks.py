@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 
 from torch import nn
 
@@ -22,6 +23,6 @@ def perceptron(inputs: int, outputs: int, hidden: Sequence[int] = (100,)) -> nn.
     """
     widths = [inputs, *hidden, outputs]
     layers: list[nn.Module] = []
-    for wide, next_wide in zip(widths, widths[1:], strict=False):
+    for wide, next_wide in pairwise(widths):
         layers += [nn.Linear(wide, next_wide), nn.ReLU()]
     return nn.Sequential(*layers[:-1])

@@ -60,7 +60,8 @@ class Recipe:
         >>> [Recipe(start=0.01, stop=1.0).strength(p) for p in (0.0, 0.5, 1.0)]
         [0.01, 0.1, 1.0]
         """
-        return self.stop * (self.start / self.stop) ** (1 - progress)
+        shrunk: float = (self.start / self.stop) ** (1 - progress)
+        return self.stop * shrunk
 
     def batch_size(self, rows: int) -> int:
         """How many rows a step is of."""
@@ -166,7 +167,7 @@ def walk(  # noqa: PLR0913  # each is of another kind
         pressure.strength = recipe.strength((step + 1) / steps)
         x, y = train.batch(rows)
         optimizer.zero_grad()
-        losses(model(x), y).mean().backward()
+        torch.autograd.backward(losses(model(x), y).mean())
         optimizer.step()
         order.note(step, joined.sizes())
         if (step + 1) % (steps // recipe.epochs) == 0:

@@ -27,25 +27,25 @@ class _Alone:
 
     def score(self, w: Tensor) -> Tensor:
         """Root mean square of each column."""
-        return _Columns(self.penalty).score(w)
+        return _Columns(of=self.penalty).score(w)
 
     def value(self, w: Tensor) -> Tensor:
         """What the columns cost, 0-d."""
-        return _Columns(self.penalty).value(w)
+        return _Columns(of=self.penalty).value(w)
 
     def prox_(self, w: Tensor, t: float | Tensor) -> Tensor:
         """Shrink each column towards zero in place."""
-        return _Columns(self.penalty).prox_(w, t)
+        return _Columns(of=self.penalty).prox_(w, t)
 
 
+@dataclass(frozen=True)
 class _Columns(GroupPenalty):
-    def __init__(self, single: Penalty) -> None:
-        super().__init__(dim=1)
-        object.__setattr__(self, "_single", single)
+    dim: int = 1
+    of: Penalty = field(default_factory=LogSum)
 
     @property
     def single(self) -> Penalty:
-        return self._single
+        return self.of
 
 
 @dataclass(frozen=True)
@@ -139,7 +139,7 @@ class JoinedFeaturePenalty(_Alone):
         weights: Sequence[Tensor],
         steps: Sequence[float | Tensor],
     ) -> None:
-        """Shrink each feature towards zero in place, exactly, as far as it lies in these weights."""
+        """Shrink each feature towards zero in place, as far as it lies in these weights."""
         numbers = [self._numbers[id(parameter)] for parameter in parameters]
         numerous = any(isinstance(t, Tensor) and t.numel() > 1 for t in steps)
         if numerous or len({float(t) for t in steps}) > 1:
@@ -164,7 +164,7 @@ class JoinedFeaturePenalty(_Alone):
             ts.append(t.expand_as(w).flatten())
         by = Members(torch.cat(whose), self._entries.count)
         found = nearest(torch.cat(ws), torch.cat(ts), by, self.penalty)
-        for w, x in zip(weights, found.split([w.numel() for w in weights]), strict=True):
+        for w, x in zip(weights, torch.split(found, [w.numel() for w in weights]), strict=True):
             w.copy_(x.view_as(w))
 
 

@@ -55,7 +55,7 @@ def refit(
         for _ in range(steps):
             x, y = train.batch(next(rows))
             optimizer.zero_grad()
-            losses(model(x), y).mean().backward()
+            torch.autograd.backward(losses(model(x), y).mean())
             optimizer.step()
         loss, _ = validated(model, losses, check)
         if loss < least:

@@ -101,7 +101,7 @@ class L1FeatureSelector(SelectorMixin, BaseEstimator):  # type: ignore[misc]
         """Select columns.
 
         Args:
-            X: `(rows, columns)`, an array, a data frame, or a memory map that is larger than memory.
+            X: `(rows, columns)`, an array, a data frame, or a memory map larger than memory.
             y: `(rows,)` or `(rows, outputs)`: numbers, or classes of any type.
 
         Raises:
@@ -209,7 +209,8 @@ class L1FeatureSelector(SelectorMixin, BaseEstimator):  # type: ignore[misc]
 
     def _get_support_mask(self) -> NDArray[np.bool_]:
         check_is_fitted(self)
-        return self.support_
+        found: NDArray[np.bool_] = self.support_
+        return found
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

@@ -70,7 +70,8 @@ class Classes(Task):
         return F.cross_entropy(output, y, reduction="none")
 
     def predictions(self, output: Tensor) -> NDArray[Any]:
-        return self.classes[self.probabilities(output).argmax(1)]
+        found: NDArray[Any] = self.classes[self.probabilities(output).argmax(1)]
+        return found
 
     def probabilities(self, output: Tensor) -> NDArray[Any]:
         """Of each class, `(rows, classes)`."""
