@@ -240,8 +240,8 @@ def target_of(name: str, cells: Sequence[str], regression: bool | None = None) -
 def _is_measure(variable: Variable) -> bool:
     if not isinstance(variable, Number):
         return False
-    values = variable.values.unique()
-    return len(values) > FEW or bool((values != values.round()).any())
+    values = {*variable.values.tolist()}
+    return len(values) > FEW or any(value != round(value) for value in values)
 
 
 class BreastCancer(TableData):
