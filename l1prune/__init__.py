@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from l1prune.channels.cost import Cost as Cost
     from l1prune.channels.penalty import ChannelL1 as ChannelL1
+    from l1prune.cuts.counts import Count as Count
     from l1prune.cuts.criteria import Criterion as Criterion
     from l1prune.cuts.criteria import Size as Size
     from l1prune.cuts.masks import Cut as Cut
@@ -33,11 +34,20 @@ if TYPE_CHECKING:
     from l1prune.cuts.wanda import Wanda as Wanda
     from l1prune.deploy.execution import SparseExecution as SparseExecution
     from l1prune.deploy.execution import sparse as sparse
+    from l1prune.features.callback import FeaturePath as FeaturePath
+    from l1prune.features.estimators import L1NetClassifier as L1NetClassifier
+    from l1prune.features.estimators import L1NetRegressor as L1NetRegressor
+    from l1prune.features.penalty import FeaturePenalty as FeaturePenalty
+    from l1prune.features.selector import L1FeatureSelector as L1FeatureSelector
     from l1prune.penalties.convex import L1 as L1
     from l1prune.penalties.convex import L2 as L2
     from l1prune.penalties.convex import ElasticNet as ElasticNet
     from l1prune.penalties.group import GroupL1 as GroupL1
+    from l1prune.penalties.group_nonconvex import GroupLogSum as GroupLogSum
+    from l1prune.penalties.group_nonconvex import GroupMCP as GroupMCP
+    from l1prune.penalties.group_nonconvex import GroupSCAD as GroupSCAD
     from l1prune.penalties.nonconvex import MCP as MCP
+    from l1prune.penalties.nonconvex import SCAD as SCAD
     from l1prune.penalties.nonconvex import LogSum as LogSum
     from l1prune.penalties.nonconvex import TransformedL1 as TransformedL1
     from l1prune.penalties.penalty import Penalty as Penalty
@@ -77,6 +87,7 @@ if TYPE_CHECKING:
     from l1prune.weights.rules import ByRegex as ByRegex
     from l1prune.weights.rules import ByType as ByType
     from l1prune.weights.rules import Except as Except
+    from l1prune.weights.rules import First as First
     from l1prune.weights.targets import find_targets as find_targets
 
     __version__: str
@@ -84,6 +95,7 @@ if TYPE_CHECKING:
 ROOMS = {
     "channels.cost": "Cost",
     "channels.penalty": "ChannelL1",
+    "cuts.counts": "Count",
     "cuts.criteria": "Criterion Size",
     "cuts.masks": "Cut",
     "cuts.plans": "Budget Plan SparsityPath",
@@ -94,9 +106,14 @@ ROOMS = {
     "cuts.thresholds": "Magnitude Sparsity Threshold",
     "cuts.wanda": "Wanda",
     "deploy.execution": "SparseExecution sparse",
+    "features.callback": "FeaturePath",
+    "features.estimators": "L1NetClassifier L1NetRegressor",
+    "features.penalty": "FeaturePenalty",
+    "features.selector": "L1FeatureSelector",
     "penalties.convex": "ElasticNet L1 L2",
     "penalties.group": "GroupL1",
-    "penalties.nonconvex": "LogSum MCP TransformedL1",
+    "penalties.group_nonconvex": "GroupLogSum GroupMCP GroupSCAD",
+    "penalties.nonconvex": "LogSum MCP SCAD TransformedL1",
     "penalties.penalty": "Penalty",
     "pressure.forms": "Form Proximal",
     "pressure.metrics": "Euclidean Metric OptimizerMetric",
@@ -116,7 +133,7 @@ ROOMS = {
     "training.resume.loader": "ResumableLoader Shuffle",
     "training.resume.randomness": "StepSeed",
     "weights.report": "SparsityReport",
-    "weights.rules": "ByName ByRegex ByType Except",
+    "weights.rules": "ByName ByRegex ByType Except First",
     "weights.targets": "find_targets",
 }
 """Where the public names live, as a test compares with the imports above."""

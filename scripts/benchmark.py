@@ -4,6 +4,8 @@ python scripts/benchmark.py pressure    ratios of work with and without it, in t
 python scripts/benchmark.py deploy      how small and fast deployment makes pruned networks
 python scripts/benchmark.py faults      runs that are killed, cut off and torn, and started again
 python scripts/benchmark.py battery     the default beside gradual pruning, on many small tasks
+python scripts/benchmark.py claims      what L1 and L2 do to networks, claim by claim
+python scripts/benchmark.py features    which columns matter, by us and by rivals: accuracy, cost
 python scripts/benchmark.py frontier    accuracy at equal sparsity and training, rivals beside it
 """
 
@@ -24,7 +26,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # the profiler's own chatter
 
 import torch
-from benchmarks import battery, deploy, faults, frontier, pressure
+from benchmarks import battery, claims, deploy, faults, features, frontier, pressure
 from benchmarks.measure import Row
 
 
@@ -79,6 +81,12 @@ def read(arguments: Sequence[str] | None) -> argparse.Namespace:
     command = commands.add_parser("battery", help="the default beside gradual pruning")
     battery.add_arguments(command)
     command.set_defaults(run=battery.run)
+    command = commands.add_parser("claims", help="what L1 and L2 do to networks, claim by claim")
+    claims.add_arguments(command)
+    command.set_defaults(run=claims.run)
+    command = commands.add_parser("features", help="select columns, rivals beside it")
+    features.add_arguments(command)
+    command.set_defaults(run=features.run)
     command = commands.add_parser("frontier", help="train rivals alike, and compare the accuracy")
     frontier.add_arguments(command)
     command.set_defaults(run=frontier.run)

@@ -5,7 +5,20 @@ from __future__ import annotations
 import pytest
 import torch
 
-from l1prune.penalties import L1, L2, MCP, ElasticNet, GroupL1, LogSum, Penalty, TransformedL1
+from l1prune.penalties import (
+    L1,
+    L2,
+    MCP,
+    SCAD,
+    ElasticNet,
+    GroupL1,
+    GroupLogSum,
+    GroupMCP,
+    GroupSCAD,
+    LogSum,
+    Penalty,
+    TransformedL1,
+)
 
 SEPARABLE: list[Penalty] = [
     L1(),
@@ -14,8 +27,17 @@ SEPARABLE: list[Penalty] = [
     LogSum(),
     TransformedL1(),
     MCP(),
+    SCAD(),
 ]
-GROUPED = [GroupL1(), GroupL1(dim=-1, block=2), GroupL1(dim=1, block=2, parts=2)]
+GROUPED: list[Penalty] = [
+    GroupL1(),
+    GroupL1(dim=-1, block=2),
+    GroupL1(dim=1, block=2, parts=2),
+    GroupLogSum(dim=1, eps=10.0),
+    GroupLogSum(eps=1.0),
+    GroupMCP(dim=1, block=2, gamma=5.0),
+    GroupSCAD(knee=0.5),
+]
 PENALTIES = SEPARABLE + GROUPED
 STEPS = [1e-3, 0.1, 0.7, 30.0]  # below, around and beyond every penalty's own scale
 

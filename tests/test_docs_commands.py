@@ -19,7 +19,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 
-from l1prune.commands import compare, deploy
+from l1prune.commands import compare, deploy, features
 from l1prune.runs.overrides import spelled_out
 from l1prune.runs.search import Space
 
@@ -169,7 +169,13 @@ def called(name: str, arguments: Sequence[str], own: Path) -> None:
     elif name == "benchmark":
         benchmark(arguments)
     else:
-        read = {"compare": compare.read, "deploy": deploy.read, "export": deploy.read}[name]
+        read = {
+            "compare": compare.read,
+            "deploy": deploy.read,
+            "export": deploy.read,
+            "select": features.read,
+            "select_features": features.read,
+        }[name]
         assert read(list(arguments) or ["outputs/"])
 
 

@@ -24,11 +24,12 @@ BELOW = {
     "deploy": {"checks", "weights", "penalties", "pressure", "cuts"},
     "channels": {"checks", "weights", "penalties", "pressure", "cuts", "deploy"},
     "training": {"checks", "weights", "penalties", "pressure", "cuts"},
+    "features": {"checks", "weights", "penalties", "pressure", "cuts", "training"},
     "runs": {"checks", "weights", "penalties", "pressure", "cuts", "deploy", "training"},
     "zoo": {"checks", "weights", "penalties", "pressure", "cuts", "training", "runs"},
     "commands": {
         *("checks", "weights", "penalties", "pressure", "cuts"),
-        *("deploy", "training", "runs", "zoo"),
+        *("deploy", "training", "features", "runs", "zoo"),
     },
 }
 """What each wing may import, besides itself."""

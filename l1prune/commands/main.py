@@ -14,6 +14,7 @@ COMMANDS = {
     "train": ("train", "train a network, dense or pruned"),
     "compare": ("compare", "compare runs: a table, and a page to look around in"),
     "search": ("search", "let Optuna look for recipes"),
+    "select": ("features", "say which columns of a table matter to its target"),
     "deploy": ("deploy", "make the network of a run smaller, in several files, and measure each"),
     "export": ("deploy", "the same"),
 }

@@ -50,10 +50,11 @@ def make_data(config: DictConfig | None) -> L.LightningDataModule | None:
     return data
 
 
-def make_model(config: DictConfig) -> L.LightningModule:
+def make_model(config: DictConfig, data: L.LightningDataModule | None = None) -> L.LightningModule:
     """The module, with the weights from the file `pretrained`, where one is given.
 
-    A class that takes `pretrained` itself is given it instead.
+    A class that takes `pretrained` itself is given it instead. One that needs `data`, and is not
+    told what, is given the data module: it may be as wide as what it learns.
 
     Raises:
         ValueError: it is no LightningModule, or the weights are of another.
@@ -61,7 +62,9 @@ def make_model(config: DictConfig) -> L.LightningModule:
     """
     given = config.get("pretrained")
     theirs = given is not None and _takes(config.get("_target_"), "pretrained")
-    model = instantiate(config if theirs else without(config, "pretrained"))
+    needs = "data" not in config and _takes(config.get("_target_"), "data", needed=True)
+    made = instantiate(config if theirs else without(config, "pretrained"), _partial_=needs)
+    model = made(data=data) if needs else made
     if not isinstance(model, L.LightningModule):
         raise ValueError(
             f"model._target_ makes a {type(model).__name__}, and must make a LightningModule"
@@ -80,8 +83,10 @@ def without(config: DictConfig, *names: str) -> DictConfig:
     return rest
 
 
-def _takes(target: Any, argument: str) -> bool:
-    return argument in inspect.signature(get_object(str(target))).parameters
+def _takes(target: Any, argument: str, needed: bool = False) -> bool:
+    """Whether a class or function has an argument, or, if asked, one that must be given."""
+    known = inspect.signature(get_object(str(target))).parameters.get(argument)
+    return known is not None and not (needed and known.default is not known.empty)
 
 
 def make_callbacks(config: Any) -> list[L.Callback]:

@@ -88,7 +88,8 @@ class Source:
             if not isinstance(self.config[role], DictConfig | None):
                 raise ValueError(f"what {self.weights} is of cannot be made: {role} names nothing")
         try:
-            return make_model(without(self.config.model, PRETRAINED)), make_data(self.config.data)
+            data = make_data(self.config.data)
+            return make_model(without(self.config.model, PRETRAINED), data), data
         except (InstantiationException, OmegaConfBaseException, ValueError) as error:
             cause: BaseException = error
             while isinstance(cause, InstantiationException) and cause.__cause__:

@@ -40,6 +40,7 @@ from l1prune.commands.place import CONF, program, trusted
 from l1prune.commands.refusals import failing, refusing, resumable, unless_refused
 from l1prune.deploy.inputs import Arguments, first_call
 from l1prune.deploy.outlook import outlook
+from l1prune.features.callback import KEPT, kept_by
 from l1prune.runs import sweep, wandb
 from l1prune.runs.baseline import Baseline
 from l1prune.runs.best import BestCheckpoint
@@ -123,8 +124,9 @@ def resolved(config: DictConfig) -> Any:
         chosen: Any = HydraConfig.get().runtime.choices
         raise ValueError(
             f"model={chosen.model} needs another kind of data than data={chosen.data}: "
-            f"{str(error).splitlines()[0]}; model=gpt learns from data=shakespeare, the others of "
-            "the zoo from images; a module of your own needs nothing"
+            f"{str(error).splitlines()[0]}; model=gpt learns from data=shakespeare, "
+            "model=tabular_mlp from tables, the others of the zoo from images; a module of your "
+            "own needs nothing"
         ) from error
 
 
@@ -167,7 +169,7 @@ def build(config: DictConfig, folder: RunFolder, identity: RunIdentity) -> Run:
     L.seed_everything(config.seed, workers=True, verbose=False)
     data = make_data(config.data)
     L.seed_everything(config.seed, workers=True, verbose=False)  # whatever the data have drawn
-    model = make_model(config.model)
+    model = make_model(config.model, data)
     monitor = find_monitor(config, model, data)
     OmegaConf.update(config, "monitor", {"name": monitor.name, "mode": monitor.mode})
     pruning = instantiate(config.get("prune"))
@@ -203,6 +205,7 @@ def finish(run: Run, folder: RunFolder, seed: int) -> None:
     figures, calls = evaluated(run, network, folder.path)
     report = (run.pruning and run.pruning.report) or SparsityReport.of(run.model)
     summary = summary_of(figures, report, monitor, seed, run.timer.time_elapsed("train"))
+    summary |= kept_by(trainer)
     run.identity.check_place(trainer)
     folder.keep(network, report)
     tested = (report.nonzero, summary[monitor.test]) if monitor.test in summary else None
@@ -215,6 +218,8 @@ def finish(run: Run, folder: RunFolder, seed: int) -> None:
     folder.end(summary)
     if is_first():
         print(f"\n{folder.path} has everything this run leaves.\n\n{report}\n{in_words(summary)}")
+        if kept := summary.get(KEPT):
+            print(f"features left, the largest first: {', '.join(kept)}")
         if run.pruning and calls:
             command = shlex.join([*program("deploy"), str(folder.path), *trusted()])
             print(f"deploy: {outlook(network, calls[0])}; {command} writes it")

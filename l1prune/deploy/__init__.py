@@ -1,5 +1,7 @@
 """Deploy: networks made smaller, stored, and run elsewhere. Needs no Lightning."""
 
+from l1prune.deploy.columns import InputSelection as InputSelection
+from l1prune.deploy.columns import select_inputs as select_inputs
 from l1prune.deploy.compact import Compaction as Compaction
 from l1prune.deploy.compact import compact as compact
 from l1prune.deploy.encodings import Exact as Exact

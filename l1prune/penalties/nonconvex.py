@@ -180,3 +180,66 @@ class MCP:
         room = (self.gamma - t).clamp(min=torch.finfo(size.dtype).tiny)
         delta = (self.gamma - size).clamp(min=0) / room * t
         return (size - delta).clamp_(min=0).mul_(size.gt_(threshold))
+
+
+@dataclass(frozen=True)
+class SCAD:
+    """Smoothly clipped absolute deviation: the pressure is whole up to κ, gone from a·κ on.
+
+    The cost is |w| up to the knee κ; from there its slope falls in a straight line,
+    (aκ − |w|)/(aκ − κ), to zero at aκ, beyond which the cost is κ(a + 1)/2 for all.
+    prox(w, t) = sign(w)·(|w| − δ), for t < (a − 1)κ with δ = t up to |w| = κ + t, and
+    δ = t·(aκ − |w|)₊/((a − 1)κ − t) beyond; for larger t, *soft* thresholding or none, whichever
+    costs less.
+
+    Args:
+        knee: The size κ up to which a weight is pressed as by `L1`. In units of a weight, whatever
+            the strength: in the paper it is the strength itself.
+        a: How many times the knee a weight has to be to be left alone, above 1; the paper's 3.7.
+
+    Raises:
+        ValueError: ``knee`` is not positive and finite, or ``a`` not a finite number above 1.
+
+    Source: Fan and Li, "Variable selection via nonconcave penalized likelihood and its oracle
+    properties", J. Am. Stat. Assoc. 96, 2001.
+
+    >>> SCAD(knee=0.1, a=3.0).prox_(torch.tensor([-1.0, 0.2, 0.1, 0.01]), 0.02)
+    tensor([-1.0000,  0.1889,  0.0800,  0.0000])
+    """
+
+    knee: float = 0.1
+    a: float = 3.7
+
+    def __post_init__(self) -> None:
+        _check_scale(self, "knee", self.knee)
+        if not is_number(self.a, 1) or self.a == 1:
+            raise ValueError(
+                f"SCAD(a={self.a}): must be a finite number above 1, such as 3.7: how many times "
+                "the knee a weight has to be to be left alone."
+            )
+
+    def score(self, w: Tensor) -> Tensor:
+        """|w|, of the shape of ``w``."""
+        return w.abs()
+
+    def value(self, w: Tensor) -> Tensor:
+        """Σ of |w| to the knee, and of a parabola from there to its top; 0-d."""
+        return self._cost(_sizes(w)).sum()
+
+    @torch.no_grad()
+    def prox_(self, w: Tensor, t: float | Tensor) -> Tensor:
+        """The global minimiser, in place; see `Penalty.prox_`."""
+        return shrink_(w, t, self._shrunk)
+
+    def _cost(self, size: Tensor) -> Tensor:
+        over = (size.clamp(max=self.a * self.knee) - self.knee).clamp(min=0)
+        return size.clamp(max=self.knee) + over - over.square() / (2 * (self.a - 1) * self.knee)
+
+    def _shrunk(self, size: Tensor, t: Tensor) -> Tensor:
+        knee, gone = self.knee, self.a * self.knee
+        room = gone - knee - t
+        bent = (gone - size).clamp(min=0) / room.clamp(min=torch.finfo(size.dtype).tiny) * t
+        convex = (size - torch.where(size <= knee + t, t, bent)).clamp_(min=0)
+        soft = (size - t).clamp(0, knee)
+        cheaper = t * self._cost(soft) + (size - soft).square() / 2 < t * self._cost(size)
+        return torch.where(room > 0, convex, torch.where(cheaper, soft, size))

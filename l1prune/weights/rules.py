@@ -86,6 +86,32 @@ class Except:
 
 
 @dataclass(frozen=True)
+class First:
+    """The first weight, in the model's order, of those that a rule chooses; of all by default.
+
+    Args:
+        rule: a shell pattern, a module class, or another rule.
+        factor: of its strength.
+
+    >>> from l1prune import find_targets
+    >>> model = nn.Sequential(nn.BatchNorm1d(4), nn.Linear(4, 3), nn.Linear(3, 2))
+    >>> [target.name for target in find_targets(model, First())]
+    ['1.weight']
+    """
+
+    rule: str | Rule | type = "*"
+    factor: float = 1.0
+    most: int = field(default=1, init=False)
+
+    def __post_init__(self) -> None:
+        as_rule(self.rule)  # refuses what is none
+        _check_factor(self.factor)
+
+    def matches(self, name: str, module: nn.Module) -> bool:
+        return as_rule(self.rule).matches(name, module)
+
+
+@dataclass(frozen=True)
 class ByRegex:
     r"""Weights in whose full name the regular expression is found.
 
@@ -190,7 +216,7 @@ def as_rule(rule: object) -> Rule:
     if isinstance(rule, Rule):
         return rule
     raise ValueError(
-        f"targets: {rule!r} is no pattern, module class, ByName, ByRegex, ByType or Except"
+        f"targets: {rule!r} is no pattern, module class, ByName, ByRegex, ByType, First or Except"
     )
 
 

@@ -111,8 +111,8 @@ def find_targets(
     Args:
         model: the module whose parameters are looked through.
         rules: narrows the default. A list of shell patterns, module classes, `ByName`, `ByRegex`,
-            `ByType` or `Except`, or a mapping from shell pattern to factor, None to leave out. The
-            first rule that fits a weight decides its factor; see `as_rules` for the order.
+            `ByType`, `First` or `Except`, or a mapping from shell pattern to factor, None to leave
+            out. The first rule that fits a weight decides its factor; see `as_rules` for the order.
         kept: the names of weights that are chosen whatever speaks against them, as they were.
         thawed: whether what is frozen is chosen too, since it will not stay so.
 
@@ -266,7 +266,7 @@ def _fitting(
     if not allowed:
         reasons = {name: refusals.get(name) for name in owners}
         raise ValueError(_nothing_fits(rule, reasons, matched))
-    return allowed
+    return allowed[: getattr(rule, "most", None)]
 
 
 def _matches(rule: Rule, name: str, uses: list[_Use]) -> bool:

@@ -43,7 +43,7 @@ from l1prune import (
     Wanda,
 )
 from l1prune.commands import deploy
-from l1prune.commands.parts import make_model
+from l1prune.commands.parts import make_data, make_model
 from l1prune.commands.train import as_node, chosen_objects
 from l1prune.deploy import compact, variants
 from l1prune.deploy.latency import Latency
@@ -87,12 +87,20 @@ def test_every_choice_explains_itself_in_its_file_and_in_the_help(path: Path) ->
     assert path.stem == "default" or path.stem in help_text
 
 
-@pytest.mark.parametrize("name", sorted({*choices("model")} - {"gpt", "class"}))
+@pytest.mark.parametrize("name", sorted({*choices("model")} - {"gpt", "class", "tabular_mlp"}))
 def test_every_image_model_fits_itself_to_the_data(
     composed: Callable[..., DictConfig], name: str
 ) -> None:
     config = composed(f"model={name}", "data=mnist")
     assert make_model(config.model)(torch.rand(2, 1, 28, 28)).shape == (2, 10)
+
+
+def test_the_model_for_tables_fits_itself_to_the_table(
+    composed: Callable[..., DictConfig],
+) -> None:
+    config = composed("model=tabular_mlp", "data=breast_cancer")
+    model = make_model(config.model, make_data(config.data))
+    assert model(torch.rand(5, 30)).shape == (5, 2)
 
 
 def test_the_gpt_fits_itself_to_the_text(composed: Callable[..., DictConfig]) -> None:

@@ -6,7 +6,7 @@ import pytest
 import torch
 from penalty_samples import weights
 
-from l1prune.penalties import L1, MCP, LogSum, TransformedL1
+from l1prune.penalties import L1, MCP, SCAD, LogSum, TransformedL1
 
 NONCONVEX = [
     LogSum(),
@@ -18,6 +18,9 @@ NONCONVEX = [
     MCP(),
     MCP(gamma=1e-3),
     MCP(gamma=3.0),
+    SCAD(),
+    SCAD(knee=1e-3, a=1.5),
+    SCAD(knee=3.0),
 ]
 every_nonconvex = pytest.mark.parametrize("penalty", NONCONVEX, ids=repr)
 STEPS = [1e-6, 1e-3, 0.02, 0.15, 0.5, 3.0, 1e6]
@@ -75,14 +78,14 @@ def test_tiny_steps_do_not_drown_in_rounding(penalty):
 
 @every_nonconvex
 def test_large_weights_are_left_alone(penalty):
-    (scale,) = vars(penalty).values()
+    scale = max(vars(penalty).values()) * vars(penalty).get("knee", 1)
     w = torch.tensor([50 * scale], dtype=torch.float64)
     t = scale / 10
     assert w - penalty.prox_(w.clone(), t) < 0.03 * t
     assert w - L1().prox_(w.clone(), t) > 0.99 * t
 
 
-@pytest.mark.parametrize("family", [LogSum, TransformedL1, MCP])
+@pytest.mark.parametrize("family", [LogSum, TransformedL1, MCP, SCAD])
 def test_a_wide_penalty_is_l1(family):
     w = weights(100)
     wide = family(1e9)
@@ -104,9 +107,22 @@ def test_mcp_is_firm_below_its_scale_and_hard_above():
     assert MCP(gamma=0.5).prox_(w.clone(), 4.0).tolist() == [0.0, 1.5, 3.0]  # √(γt) = 1.41
 
 
+def test_scad_is_soft_up_to_the_knee_and_nothing_at_its_end():
+    w = torch.tensor([0.5, 1.5, 3.5, 5.0], dtype=torch.float64)
+    assert SCAD(knee=1.0, a=4.0).prox_(w.clone(), 1.0).tolist() == [0.0, 0.5, 3.25, 5.0]
+    # Beyond a step of (a − 1)·knee there is nothing between: zero below √(2t·value), w above.
+    assert SCAD(knee=1.0, a=4.0).prox_(w.clone(), 4.5).tolist() == [0.0, 0.0, 0.0, 5.0]
+
+
+@pytest.mark.parametrize("a", [1.0, 0.5, math.inf])
+def test_scad_falls_beyond_its_knee(a):
+    with pytest.raises(ValueError, match=rf"SCAD\(a={a}\): .*above 1"):
+        SCAD(a=a)
+
+
 @pytest.mark.parametrize("value", [0.0, -0.1, math.inf, math.nan])
 @pytest.mark.parametrize(
-    ("family", "name"), [(LogSum, "eps"), (TransformedL1, "a"), (MCP, "gamma")]
+    ("family", "name"), [(LogSum, "eps"), (TransformedL1, "a"), (MCP, "gamma"), (SCAD, "knee")]
 )
 def test_a_scale_is_positive_and_finite(family, name, value):
     with pytest.raises(ValueError, match=rf"{family.__name__}\({name}={value}\): .*positive"):

@@ -111,9 +111,15 @@ CASES = {
     "ElasticNet": pruning(penalty=a("l1prune.ElasticNet", l1_ratio=0.7)),
     "Euclidean": pruning(form=a("l1prune.Proximal", metric=a("l1prune.Euclidean"))),
     "Except": pruning(targets=a("l1prune.Except", rule="head.*")),
+    "FeaturePenalty": pruning(
+        penalty=a("l1prune.FeaturePenalty", penalty=a("l1prune.MCP"), layer=["layer"])
+    ),
     "Follow": pruning(strength=a("l1prune.Follow", slack=0.1)),
     "Global": scoped("l1prune.Global"),
     "GroupL1": pruning(penalty=a("l1prune.GroupL1", dim=1)),
+    "GroupLogSum": pruning(penalty=a("l1prune.GroupLogSum", dim=1)),
+    "GroupMCP": pruning(penalty=a("l1prune.GroupMCP", dim=1)),
+    "GroupSCAD": pruning(penalty=a("l1prune.GroupSCAD", dim=1)),
     "HoldPeak": pruning(rewind=a("l1prune.HoldPeak")),
     "Join": pruning(strength=a("l1prune.Join", schedules=[CONSTANT] * 2, boundaries=[0.5])),
     "L1": pruning(penalty=a("l1prune.L1")),
@@ -134,6 +140,7 @@ CASES = {
     "Relative": scoped("l1prune.Relative"),
     "RunRecord": a("l1prune.RunRecord", folder="run", monitor="val/loss"),
     "Saliency": pruning(criterion=a("l1prune.Saliency", least=0.2)),
+    "SCAD": pruning(penalty=a("l1prune.SCAD")),
     "SemiStructured": pruning(threshold=a("l1prune.SemiStructured", n=2, m=4)),
     "Size": pruning(criterion=a("l1prune.Size")),
     "Sparsity": pruning(threshold=a("l1prune.Sparsity", sparsity=0.9)),
@@ -158,6 +165,8 @@ NO_CASE = {
     *("Pruning", "PruningRun", "push_to_hub"),
     # of a data module
     *("ResumableLoader", "Shuffle"),
+    # in the place of a trainer
+    *("L1FeatureSelector", "L1NetClassifier", "L1NetRegressor"),
     "__version__",
 }
 

@@ -187,17 +187,3 @@ def test_a_loop_of_ones_own_with_scaled_gradients() -> None:
                 scaler.update()
                 optimizer.zero_grad()
     assert run.report.sparsity == 0.9 and sum(zeros(net)) == 270
-
-
-def test_a_network_that_lies_on_two_devices() -> None:
-    net = Task().net
-    net[0].cuda()
-    net[0].register_forward_hook(lambda module, inputs, output: output.cpu())
-    optimizer = torch.optim.AdamW(net.parameters(), lr=0.01)
-    x, y = torch.randn(64, 8), torch.randn(64, 2)
-    with Pruning(threshold=Sparsity(0.9)).attached(net, optimizer, steps=60) as run:
-        for _ in range(60):
-            (net(x.cuda()) - y).square().mean().backward()
-            optimizer.step()
-            optimizer.zero_grad()
-    assert run.report.sparsity == 0.9 and sum(zeros(net)) == 270

@@ -15,13 +15,13 @@ jit: Callable[..., Any] = importlib.import_module("triton").jit if THERE else la
 
 
 @jit
-def press(  # noqa: PLR0913  # as Triton is called
-    places: Any,
-    blocks: Any,
-    amount: Any,
-    factor: Any,
-    eps: Any,
-    most: Any,
+def press(  # type: ignore[no-untyped-def]  # noqa: PLR0913  # Triton takes other types for code
+    places,
+    blocks,
+    amount,
+    factor,
+    eps,
+    most,
     presses: tl.constexpr,
     rooted: tl.constexpr,
     known: tl.constexpr,

@@ -1,0 +1,242 @@
+"""Select: which columns of a table matter to its target, from one command.
+
+Its room is not called `select`: Lightning starts a file beside it, which would then have this one
+for the module of that name in Python's own library.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import re
+import sys
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from l1prune.checks import needing
+from l1prune.runs.escapes import LINE, printable, show
+from l1prune.weights.files import write_whole
+from l1prune.zoo.columns import Category
+from l1prune.zoo.tables import TEST, CsvTable, Table, held_out
+
+COLUMNS = ("rank", "column", "selected", "size")
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a column is worth.
+
+    Attributes:
+        rank: 1 is the best.
+        column: its name.
+        selected: whether it is among those that matter.
+        size: of its weights, their root mean square; 0 where it is not.
+    """
+
+    rank: int
+    column: str
+    selected: bool
+    size: float
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Print the names and the ranking; 2 where there is no such table, or nothing to learn from."""
+    options = read(arguments)
+    torch.set_num_threads(1)
+    try:
+        with warnings.catch_warnings(record=True) as told:
+            warnings.simplefilter("always", UserWarning)
+            data = CsvTable(
+                options.table,
+                options.target,
+                regression=options.regression,
+                categories=options.categories,
+                leave_out=options.leave_out,
+            )
+            table = data.table
+        for one in told:
+            show(printable(str(one.message), LINE), sys.stderr)
+        found, judged = select(table, options.k, options.seed)
+        if options.output:
+            write(found, options.output)
+    except (ImportError, OSError, ValueError) as error:
+        show(f"select: {printable(as_options(str(error)), LINE)}", sys.stderr)
+        return 2
+    show(answer(found, judged, data))
+    return 0
+
+
+def read(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        prog="l1prune select",
+        description="Say which columns of a table matter to its target: a network learns it under "
+        "a pressure that takes whole columns away. Texts are categories, missing cells are fine.",
+    )
+    parser.add_argument("table", metavar="DATA.csv", help="its first line names the columns")
+    parser.add_argument("--target", required=True, metavar="COLUMN", help="what is to be known")
+    parser.add_argument(
+        "--k",
+        type=as_count,
+        default="auto",
+        metavar="K",
+        help="how many columns, or which share of them (0.1); left alone, the fewest that are as "
+        "good as any number, within a standard error on rows held back",
+    )
+    kind = parser.add_mutually_exclusive_group()
+    kind.add_argument(
+        "--regression",
+        action="store_const",
+        const=True,
+        help="the target is a number to be met (found from it otherwise)",
+    )
+    kind.add_argument(
+        "--labels", dest="regression", action="store_const", const=False, help="it is a label"
+    )
+    parser.add_argument(
+        "--categories", nargs="+", default=(), metavar="COLUMN", help="no numbers, though they look"
+    )
+    parser.add_argument(
+        "--leave-out", nargs="+", default=(), metavar="COLUMN", help="not to be learned from"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="the same seed, the same columns")
+    parser.add_argument("--output", type=Path, metavar="FILE.csv", help="the ranking as a table")
+    return parser.parse_args(arguments)
+
+
+def as_count(text: str) -> int | float | str:
+    """A number of columns, a share of them, or `auto`."""
+    if text == "auto":
+        return text
+    try:
+        return int(text) if text.isdecimal() else float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"give a whole number, a share as 0.1, or auto, not {text}"
+        ) from None
+
+
+def select(
+    table: Table, k: int | float | str = "auto", seed: int = 0
+) -> tuple[list[Verdict], dict[str, float]]:
+    """Rank the columns on four fifths of the rows, and judge the choice on the others.
+
+    Args:
+        table: of at least some ten rows.
+        k: how many columns, which share of them, or `"auto"`.
+        seed: of the network and of its batches.
+
+    Returns:
+        The columns by rank; and what extra trees get right on the rows that were held out: of the
+        chosen columns, of all, and what is right by always saying the same (R² of a regression).
+
+    Raises:
+        ImportError: scikit-learn is missing.
+        ValueError: there are too few rows, or `k` makes no sense.
+    """
+    with needing("features", "selecting columns"):
+        from l1prune.features.selector import L1FeatureSelector
+    target = table.target
+    is_label = isinstance(target, Category)
+    order = target.codes if isinstance(target, Category) else target.values
+    kept, held = held_out(torch.arange(len(order)), order, TEST, seed)
+    if len(held) < 2:
+        raise ValueError(f"{len(order)} rows are too few to learn from")
+    x = torch.cat([one.encoded(kept) for one in table.variables], 1).numpy()
+    y = order.numpy()
+    selector = L1FeatureSelector(
+        k,
+        task="classification" if is_label else "regression",
+        groups=[list(columns) for columns in table.features.values()],
+        random_state=seed,
+    )
+    selector.fit(x[kept], y[kept])
+    support = selector.support_
+    judged = {
+        "chosen": judge(x[:, support], y, kept, held, is_label),
+        "all": judge(x, y, kept, held, is_label),
+        "none": float((y[held] == torch.from_numpy(y[kept]).mode()[0].item()).mean())
+        if is_label
+        else 0.0,
+    }
+    return verdicts(table, selector), judged
+
+
+def verdicts(table: Table, selector: Any) -> list[Verdict]:
+    """The columns of a table, by rank, as a selector that was fitted to its inputs has them."""
+    firsts = {name: columns[0] for name, columns in table.features.items()}
+
+    def order(name: str) -> tuple[float, float]:
+        at = firsts[name]
+        return float(selector.ranking_[at]), -float(selector.feature_importances_[at])
+
+    return [
+        Verdict(
+            rank,
+            name,
+            bool(selector.support_[firsts[name]]),
+            float(selector.feature_importances_[firsts[name]]),
+        )
+        for rank, name in enumerate(sorted(firsts, key=order), 1)
+    ]
+
+
+def judge(x: Any, y: Any, kept: Any, held: Any, is_label: bool) -> float:
+    """What extra trees that learn from some rows get right on others."""
+    from sklearn.ensemble import ExtraTreesClassifier, ExtraTreesRegressor
+
+    trees = ExtraTreesClassifier if is_label else ExtraTreesRegressor
+    return float(trees(100, random_state=0).fit(x[kept], y[kept]).score(x[held], y[held]))
+
+
+def answer(found: Sequence[Verdict], judged: dict[str, float], data: CsvTable) -> str:
+    """What is printed: the names of the columns that matter, the others by rank, and how good."""
+    chosen = [one for one in found if one.selected]
+    width = max(len(one.column) for one in found)
+    lines = [f"{len(chosen)} of {len(found)} columns matter to {data.target}:", ""]
+    lines += [
+        f"{one.rank:4}  {printable(one.column, LINE):{width}}  {one.size:.3f}" for one in chosen
+    ]
+    rest = ", ".join(printable(one.column, LINE) for one in found if not one.selected)
+    lines += ["", f"The others, the best first: {rest or 'none'}.", ""]
+    word = "of the variance" if data.classes is None else "right"
+    lines.append(
+        f"Trees on the fifth of the rows that was held out: {100 * judged['chosen']:.1f} % {word} "
+        f"with these columns, {100 * judged['all']:.1f} % with all; {100 * judged['none']:.1f} % "
+        f"by always saying {'the mean' if data.classes is None else 'the most common label'}."
+    )
+    return "\n".join(lines)
+
+
+def write(found: Sequence[Verdict], file: Path) -> None:
+    """Write the ranking as a table."""
+
+    def table(part: Path) -> None:
+        with open(part, "w", newline="", encoding="utf-8") as opened:
+            rows = [(one.rank, one.column, int(one.selected), one.size) for one in found]
+            csv.writer(opened).writerows([COLUMNS, *rows])
+
+    file.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(file, table)
+
+
+def as_options(message: str) -> str:
+    """A sentence about settings of `train`, in the options of this command.
+
+    >>> as_options("data.path=a.csv: is empty; or give data.leave_out=[id]")
+    'a.csv: is empty; or give --leave-out id'
+    """
+    message = re.sub(r"data\.path=", "", message)
+    return re.sub(
+        r"data\.(\w+)(?:=\[([^]]*)\]|=)?",
+        lambda found: (
+            f"--{found[1].replace('_', '-')} {found[2] or ''}".rstrip()
+            + (" " if found[0].endswith("=") else "")
+        ),
+        message,
+    )

@@ -1,0 +1,1 @@
+"""Features: which inputs of a network matter."""

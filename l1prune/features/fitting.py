@@ -1,0 +1,159 @@
+"""Fitting: from what scikit-learn gives, and asks for, to what a network is trained with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from l1prune.checks import is_whole, needing
+from l1prune.features.entries import Groups
+from l1prune.features.networks import Network, perceptron
+from l1prune.features.rows import Rows, Scale
+from l1prune.features.tasks import Classes, Labels, Regression, Task
+
+with needing("features", "feature selection as in scikit-learn"):
+    from sklearn.preprocessing import OneHotEncoder
+    from sklearn.utils.multiclass import check_classification_targets, type_of_target
+
+SEEDS = 2**31 - 1
+"""Seeds are below this."""
+
+MANY = 20
+"""More whole numbers than these, if half of the rows have their own, are no classes."""
+
+
+def task_of(task: str, y: NDArray[Any]) -> Task:
+    """What is to be predicted.
+
+    Args:
+        task: `"classification"`, `"regression"`, or `"auto"`.
+        y: the targets.
+
+    Raises:
+        ValueError: no such task, targets that are no classes, or only one class.
+
+    >>> type(task_of("auto", np.array(["no", "yes"]))).__name__
+    'Classes'
+    >>> type(task_of("auto", np.array([0.5, 1.5]))).__name__
+    'Regression'
+    """
+    if task not in ("auto", "classification", "regression"):
+        raise ValueError(f"task={task!r}: give 'classification', 'regression' or 'auto'")
+    if task == "regression" or (task == "auto" and _is_regression(y)):
+        return Regression(np.asarray(y, dtype=np.float64))
+    check_classification_targets(y)
+    if y.ndim == 2 and y.shape[1] == 1:
+        y = y[:, 0]
+    if y.ndim == 2:
+        indicators = type_of_target(y) == "multilabel-indicator"
+        return Labels(y if indicators else OneHotEncoder(sparse_output=False).fit_transform(y))
+    found = Classes(y)
+    if found.outputs < 2:
+        raise ValueError(f"y has one class, {found.classes[0]!r}: there is nothing to predict")
+    return found
+
+
+def _is_regression(y: NDArray[Any]) -> bool:
+    kind = type_of_target(y)
+    if kind.startswith("continuous"):
+        return True
+    different = len(np.unique(y)) if kind == "multiclass" and y.dtype.kind in "iuf" else 0
+    return different > max(MANY, len(y) / 2)
+
+
+def numbered(groups: Sequence[Sequence[Any]] | None, names: Sequence[str]) -> Groups | None:
+    """Groups of columns by their numbers.
+
+    Args:
+        groups: lists of numbers, or of names.
+        names: of all columns.
+
+    Raises:
+        ValueError: there is no such column.
+
+    >>> numbered([["b", "c"]], ["a", "b", "c"])
+    [[1, 2]]
+    """
+    if groups is None:
+        return None
+    known = {name: number for number, name in enumerate(names)}
+    found = []
+    for group in groups:
+        unknown = [one for one in group if not is_whole(one, 0) and one not in known]
+        if unknown or not len(group):
+            raise ValueError(f"groups: {unknown or group!r} is no list of columns")
+        found.append([int(one) if is_whole(one, 0) else known[one] for one in group])
+    return found
+
+
+def joined_names(owners: NDArray[Any], names: Sequence[str]) -> list[str]:
+    """Names of features: of one that is several columns, those of all of them.
+
+    >>> joined_names(np.array([0, 1, 1]), ["age", "red", "blue"])
+    ['age', 'red+blue']
+    """
+    found: list[list[str]] = [[] for _ in range(int(owners.max()) + 1)]
+    for owner, name in zip(owners.tolist(), names, strict=True):
+        found[owner].append(name)
+    return ["+".join(some) for some in found]
+
+
+def split(
+    x: NDArray[Any], y: Tensor, held_back: float, generator: np.random.RandomState
+) -> tuple[Rows, Rows]:
+    """Rows to train on, and rows to validate on: the same ones, where none are held back.
+
+    Both are standardised as those to train on are.
+    """
+    if held_back == 0:
+        rows = Rows(x, y, Scale(x))
+        return rows, rows
+    order = generator.permutation(len(x))
+    count = min(max(1, round(held_back * len(x))), len(x) - 1)
+    scale = Scale(x)
+    parts = (np.sort(order[count:]), np.sort(order[:count]))
+    train, check = (Rows(x, y, scale, part) for part in parts)
+    return train, check
+
+
+@contextmanager
+def seeded(generator: np.random.RandomState) -> Iterator[None]:
+    """Draw weights by the generator, with gradients, and leave torch's own random state alone."""
+    with torch.random.fork_rng(devices=[]), torch.inference_mode(False), torch.enable_grad():
+        torch.manual_seed(int(generator.randint(SEEDS)))
+        yield
+
+
+def built(network: Network | None, hidden: Sequence[int], inputs: int, task: Task) -> nn.Module:
+    """A network for a task.
+
+    Raises:
+        ValueError: it is no network, or its output is of another shape than the task asks for.
+    """
+    try:
+        widths = [int(wide) for wide in hidden if is_whole(wide, 1)]
+    except TypeError:
+        widths = []
+    if network is None and len(widths) != len(hidden):
+        raise ValueError(f"hidden_layer_sizes={hidden!r}: give whole numbers ≥ 1, as (100,)")
+    model = (
+        perceptron(inputs, task.outputs, widths)
+        if network is None
+        else network(inputs, task.outputs)
+    )
+    if not isinstance(model, nn.Module):
+        raise ValueError(f"network: it gave {model!r}, and has to give a torch.nn.Module")
+    model = model.float()
+    shape = tuple(model(torch.zeros(2, inputs)).shape)
+    if shape != (2, task.outputs):
+        raise ValueError(
+            f"network({inputs}, {task.outputs}): of 2 rows its output is of shape {shape}, and has "
+            f"to be {(2, task.outputs)}"
+        )
+    return model

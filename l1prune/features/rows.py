@@ -1,0 +1,89 @@
+"""Rows: a table in memory, or on disk, standardised as its rows are asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+IN_MEMORY = 2**26
+"""How many numbers are standardised once, as a copy of float32; more are as they are used."""
+
+AT_ONCE = 2**24
+"""How many numbers are looked at together."""
+
+CONSTANT = 1e-6
+"""A column whose deviation is a smaller share of its mean than this does not vary."""
+
+
+class Scale:
+    """Mean and standard deviation of columns; of one that does not vary, 1.
+
+    Args:
+        x: `(rows, columns)`, read in parts: a memory map need not fit into memory.
+
+    >>> scale = Scale(np.array([[1.0, 5.0], [3.0, 5.0]]))
+    >>> scale.mean, scale.deviation
+    (array([2., 5.]), array([1., 1.]))
+    """
+
+    def __init__(self, x: NDArray[Any]) -> None:
+        rows = max(len(x), 1)
+        self.mean = sum((part.sum(0, dtype=np.float64) for part in _parts(x)), 0.0) / rows
+        squares = (np.square(part - self.mean).sum(0) for part in _parts(x))
+        deviation = np.sqrt(sum(squares, 0.0) / rows)
+        varies = deviation > CONSTANT * np.abs(self.mean)
+        self.deviation: NDArray[Any] = np.where(varies, deviation, 1.0)
+
+    def __call__(self, x: NDArray[Any]) -> Tensor:
+        """Rows as a tensor of float32, each column of mean 0 and deviation 1."""
+        return torch.from_numpy(((x - self.mean) / self.deviation).astype(np.float32))
+
+
+def _parts(x: NDArray[Any]) -> Iterator[NDArray[Any]]:
+    step = max(1, AT_ONCE // max(x.shape[1], 1))
+    return (x[at : at + step] for at in range(0, len(x), step))
+
+
+class Rows:
+    """Rows of a table with their targets.
+
+    Args:
+        x: `(rows, columns)`, of floats.
+        y: targets, one for each row.
+        scale: standardises.
+        chosen: the numbers of the rows that are meant; None: all.
+
+    >>> x = np.array([[1.0, 5.0], [3.0, 5.0]])
+    >>> Rows(x, torch.tensor([0, 1]), Scale(x)).batch(np.array([1]))
+    (tensor([[1., 0.]]), tensor([1]))
+    """
+
+    def __init__(
+        self, x: NDArray[Any], y: Tensor, scale: Scale, chosen: NDArray[Any] | None = None
+    ) -> None:
+        self._chosen = np.arange(len(x)) if chosen is None else chosen
+        self._x, self._scale = x, scale
+        self._y = y[torch.from_numpy(self._chosen)]
+        small = len(self._chosen) * x.shape[1] <= IN_MEMORY
+        self._whole = scale(x[self._chosen]) if small else None
+
+    def __len__(self) -> int:
+        return len(self._chosen)
+
+    def batch(self, index: NDArray[Any]) -> tuple[Tensor, Tensor]:
+        """Some of the rows, and their targets."""
+        places = torch.from_numpy(index)
+        if self._whole is not None:
+            return self._whole[places], self._y[places]
+        return self._scale(self._x[self._chosen[index]]), self._y[places]
+
+    def parts(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """All of them in their order, so many at a time that they fit into memory."""
+        step = max(1, AT_ONCE // max(self._x.shape[1], 1))
+        for at in range(0, len(self), step):
+            yield self.batch(np.arange(at, min(at + step, len(self))))

@@ -1,0 +1,220 @@
+"""L1FeatureSelector: feature selection in a network, as scikit-learn's selectors are used."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from l1prune.checks import is_number, is_whole, needing
+from l1prune.features.entries import Groups, owners_of
+from l1prune.features.fitting import SEEDS, built, joined_names, numbered, seeded, split, task_of
+from l1prune.features.networks import Network
+from l1prune.features.path import Path, PathPoint, Recipe, walk
+from l1prune.features.penalty import FeaturePenalty
+from l1prune.features.tasks import Classes, Task
+from l1prune.penalties.nonconvex import LogSum
+from l1prune.penalties.penalty import Penalty
+
+with needing("features", "L1FeatureSelector"):
+    from sklearn.base import BaseEstimator
+    from sklearn.feature_selection import SelectorMixin
+    from sklearn.utils import check_random_state
+    from sklearn.utils.validation import check_is_fitted, validate_data
+
+
+class L1FeatureSelector(SelectorMixin, BaseEstimator):  # type: ignore[misc]
+    """Selects columns by what a network under a concave group penalty goes without.
+
+    One network is trained, on standardised columns, while the pressure on each column of its first
+    layer grows. Columns leave; what is left longest matters most, also where it matters only
+    together with others. Where columns say the same, one of them is left.
+
+    Args:
+        n_features_to_select: `"auto"`: the fewest that predict the held-back rows within one
+            standard error of the best on the path; None: those with which they were predicted best;
+            a whole number, or a share in (0, 1): so many, and no rows are held back.
+        task: `"classification"`, `"regression"`, or `"auto"`: by the type of `y`.
+        network: from the number of columns and of outputs to a network whose layer `layer` sees
+            the columns; None: a perceptron.
+        hidden_layer_sizes: of that perceptron.
+        layer: of a network of one's own, the layer that sees the columns, or several of them.
+        penalty: of the root mean square of a column's weights; None: `LogSum(0.05)`.
+        groups: lists of columns (numbers, or names) that stay or go together, as the one-hot
+            columns of a variable do. A group counts as one feature.
+        recipe: how the path is walked; None: `Recipe()`.
+        validation_fraction: share of the rows that are held back to choose how many.
+        verbose: whether to write a line a validation.
+        random_state: seed or generator of numbers: of the network, and of the order of rows.
+
+    Attributes:
+        support_: `(columns,)`, which are selected.
+        ranking_: `(columns,)`, 1 of those selected; larger numbers left earlier.
+        feature_importances_: `(columns,)`, the root mean square of a column's weights; 0 of those
+            not selected.
+        n_features_to_select_: how many features were selected.
+        path_: a dictionary for each validation: `epoch`, `strength`, `n_features`, `left` and
+            `came_back` since the last (names), `loss`; `pandas.DataFrame(selector.path_)`.
+        classes_: of a classification.
+        n_features_in_: how many columns there were.
+        feature_names_in_: their names, where they had any.
+        n_iter_: how many epochs there were.
+
+    >>> import numpy as np
+    >>> x = np.random.RandomState(0).normal(size=(400, 20))
+    >>> y = np.where(x[:, 3] * x[:, 7] > 0, "same", "opposite")  # neither says anything by itself
+    >>> L1FeatureSelector(random_state=0).fit(x, y).get_support(indices=True)
+    array([3, 7])
+    """
+
+    def __init__(  # noqa: PLR0913  # as estimators of scikit-learn have them
+        self,
+        n_features_to_select: int | float | str | None = "auto",
+        *,
+        task: str = "auto",
+        network: Network | None = None,
+        hidden_layer_sizes: Sequence[int] = (100,),
+        layer: str | Sequence[str] = "first",
+        penalty: Penalty | None = None,
+        groups: Sequence[Sequence[Any]] | None = None,
+        recipe: Recipe | None = None,
+        validation_fraction: float = 0.15,
+        verbose: bool = False,
+        random_state: Any = None,
+    ) -> None:
+        self.n_features_to_select = n_features_to_select
+        self.task = task
+        self.network = network
+        self.hidden_layer_sizes = hidden_layer_sizes
+        self.layer = layer
+        self.penalty = penalty
+        self.groups = groups
+        self.recipe = recipe
+        self.validation_fraction = validation_fraction
+        self.verbose = verbose
+        self.random_state = random_state
+
+    def fit(self, X: Any, y: Any) -> L1FeatureSelector:  # noqa: N803  # scikit-learn's name
+        """Select columns.
+
+        Args:
+            X: `(rows, columns)`, an array, a data frame, or a memory map larger than memory.
+            y: `(rows,)` or `(rows, outputs)`: numbers, or classes of any type.
+
+        Raises:
+            ValueError: an argument makes no sense, or does not fit the data.
+        """
+        x, y = validate_data(
+            self, X, y, dtype=[np.float64, np.float32], multi_output=True, ensure_min_samples=2
+        )
+        task = task_of(self.task, y)
+        if isinstance(task, Classes):
+            self.classes_ = task.classes
+        names = self._names()
+        groups = numbered(self.groups, names)
+        owners = owners_of(x.shape[1], groups).numpy()
+        count = self._count(int(owners.max()) + 1)
+        generator = np.random.RandomState(check_random_state(self.random_state).randint(SEEDS))
+        path = self._walk(x, task, groups, count, generator)
+        self._choose(path, owners, count, names)
+        return self
+
+    # ---- what is asked for
+
+    def _count(self, features: int) -> int | None:
+        """How many features are to be selected; None: as validation says."""
+        asked = self.n_features_to_select
+        if asked is None or (isinstance(asked, str) and asked == "auto"):
+            return None
+        if is_whole(asked, 1) and int(asked) <= features:
+            return int(asked)
+        if not is_whole(asked, 0) and is_number(asked, 0, 1) and float(asked) > 0:
+            return max(1, round(float(asked) * features))
+        raise ValueError(
+            f"n_features_to_select={asked!r}: give 'auto', None, a whole number from 1 to the "
+            f"{features} features there are, or a share of them in (0, 1)"
+        )
+
+    def _names(self) -> list[str]:
+        known = getattr(self, "feature_names_in_", None)
+        columns = range(self.n_features_in_)
+        return [f"x{at}" for at in columns] if known is None else [str(name) for name in known]
+
+    # ---- the path
+
+    def _walk(
+        self,
+        x: NDArray[Any],
+        task: Task,
+        groups: Groups | None,
+        count: int | None,
+        generator: np.random.RandomState,
+    ) -> Path:
+        train, check = split(x, task.y, self._held_back(count), generator)
+        penalty = LogSum(0.05) if self.penalty is None else self.penalty
+        recipe = Recipe() if self.recipe is None else self.recipe
+        with seeded(generator):
+            model = built(self.network, self.hidden_layer_sizes, x.shape[1], task)
+            return walk(
+                model,
+                task.losses,
+                train,
+                check,
+                FeaturePenalty(penalty, self.layer, groups),
+                recipe,
+                generator,
+                until=count or 0,
+                note=self._say if self.verbose else None,
+            )
+
+    def _held_back(self, count: int | None) -> float:
+        share = self.validation_fraction
+        if not is_number(share, 0, 1) or share in (0, 1):
+            raise ValueError(f"validation_fraction={share!r}: give a share in (0, 1), as 0.15")
+        return float(share) if count is None else 0.0
+
+    def _say(self, point: PathPoint) -> None:
+        sys.stderr.write(
+            f"epoch {point.epoch}: λ {point.strength:.3g}, {point.n_features} features, "
+            f"loss {point.loss:.4g}\n"
+        )
+
+    def _choose(
+        self, path: Path, owners: NDArray[Any], count: int | None, names: list[str]
+    ) -> None:
+        """Settle what is selected, and how what is not ranks."""
+        ranked = path.order.ranked().numpy()
+        sizes = path.order.sizes.numpy()
+        chosen = ranked[:count]
+        if count is None:
+            point = path.smallest if self.n_features_to_select == "auto" else path.best
+            sizes = point.sizes.numpy()
+            chosen = sizes.nonzero()[0] if point.n_features else ranked[:1]
+        selected = np.zeros(len(ranked), dtype=bool)
+        selected[chosen] = True
+        places = np.empty(len(ranked), dtype=np.int64)
+        rest = ranked[~selected[ranked]]
+        places[chosen], places[rest] = 1, np.arange(2, len(rest) + 2)
+        self.support_ = selected[owners]
+        self.ranking_ = places[owners]
+        self.feature_importances_ = np.where(selected, sizes, 0.0)[owners].astype(np.float64)
+        self.n_features_to_select_ = len(chosen)
+        self.n_iter_ = len(path.points)
+        self.path_ = [point.row(joined_names(owners, names)) for point in path.points]
+
+    # ---- what scikit-learn asks
+
+    def _get_support_mask(self) -> NDArray[np.bool_]:
+        check_is_fitted(self)
+        found: NDArray[np.bool_] = self.support_
+        return found
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.target_tags.required = True
+        tags.target_tags.multi_output = True
+        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        return tags

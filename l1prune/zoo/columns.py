@@ -1,0 +1,253 @@
+"""Columns: a table's variables, as numbers or as categories, and the inputs that they become."""
+
+from __future__ import annotations
+
+import csv
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+MISSING = {"", "na", "n/a", "nan", "null", "none", "?", "-"}
+"""What stands in a cell that nothing is known of, in small letters."""
+
+DELIMITERS = ",;\t|"
+MOSTLY = 0.9
+"""The share of numbers from which the rest of a column are taken for mistakes."""
+
+FEW = 20
+"""How many texts are categories even if each row has its own, and whole numbers labels."""
+
+Texts = Mapping[str, Sequence[str]]
+"""The cells of a table as they are written, by the name of their column."""
+
+
+class Variable(Protocol):
+    """A column of a table, and the inputs of a network that stand for it."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """The names of the inputs that it becomes."""
+        ...
+
+    def encoded(self, train: Tensor) -> Tensor:
+        """Those inputs `(N, inputs)`, float32, scaled by what the training rows say."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class Number:
+    """Numbers: one input of mean 0 and deviation 1, and one that says where they are missing.
+
+    Args:
+        name: of the column.
+        values: `(N,)`, float64; NaN where it is missing.
+
+    >>> Number("age", torch.tensor([1.0, 3.0, float("nan")])).encoded(torch.tensor([0, 1]))
+    tensor([[-1.,  0.],
+            [ 1.,  0.],
+            [ 0.,  1.]])
+    """
+
+    name: str
+    values: Tensor
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        missing = (f"{self.name} is missing",) if bool(self.values.isnan().any()) else ()
+        return (self.name, *missing)
+
+    def encoded(self, train: Tensor) -> Tensor:
+        known = self.values[train]
+        known = known[~known.isnan()]
+        mean = known.mean() if len(known) else known.new_zeros(())
+        deviation = known.std(correction=0) if len(known) else known.new_zeros(())
+        scaled = (self.values - mean) / (deviation if deviation > 0 else 1.0)
+        missing = scaled.isnan()
+        both = torch.stack([scaled.masked_fill(missing, 0.0), missing.to(scaled.dtype)], 1)
+        return both[:, : len(self.inputs)].float()
+
+
+@dataclass(frozen=True, eq=False)
+class Category:
+    """Texts of a few kinds: an input for each, 1 where a row has it; missing is a kind, too.
+
+    Args:
+        name: of the column.
+        levels: the kinds.
+        codes: `(N,)`, int64: which one each row has, or, where it is missing, how many there are.
+
+    >>> Category("colour", ("green", "red"), torch.tensor([1, 0])).encoded(torch.tensor([0]))
+    tensor([[0., 1.],
+            [1., 0.]])
+    """
+
+    name: str
+    levels: tuple[str, ...]
+    codes: Tensor
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        missing = (f"{self.name} is missing",) if int(self.codes.max()) == len(self.levels) else ()
+        return (*(f"{self.name}={level}" for level in self.levels), *missing)
+
+    def encoded(self, train: Tensor) -> Tensor:
+        return F.one_hot(self.codes, len(self.inputs)).float()
+
+
+def read_csv(path: Path) -> Texts:
+    """The cells of a file, by column; what is between them is found from its first line.
+
+    Args:
+        path: of a text in UTF-8 whose first line names the columns: commas, semicolons, tabs or
+            bars between cells.
+
+    Raises:
+        ValueError: there is no such file, or it is no table; it says what and where.
+    """
+    if not path.is_file():
+        raise ValueError(f"data.path={path}: no such file; give a table, as a file of CSV")
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ValueError(f"data.path={path}: cannot be read as text in UTF-8: {error}") from error
+    first = text.partition("\n")[0]
+    lines = csv.reader(text.splitlines(keepends=True), delimiter=max(DELIMITERS, key=first.count))
+    try:
+        rows = [(lines.line_num, row) for row in lines if any(cell.strip() for cell in row)]
+    except csv.Error as error:
+        raise ValueError(f"data.path={path}, line {lines.line_num}: {error}") from error
+    if len(rows) < 2:
+        raise ValueError(f"data.path={path}: {'no rows below the names' if rows else 'is empty'}")
+    names = _names(path, rows[0][1])
+    for line, row in rows[1:]:
+        if len(row) != len(names):
+            raise ValueError(
+                f"data.path={path}, line {line}: {len(row)} cells, where the first line names "
+                f"{len(names)} columns"
+            )
+    columns = zip(*(row for _, row in rows[1:]), strict=True)
+    point = _as_written if lines.dialect.delimiter == "," else _with_point
+    return {
+        name: [point(cell.strip()) for cell in cells]
+        for name, cells in zip(names, columns, strict=True)
+    }
+
+
+def _as_written(cell: str) -> str:
+    return cell
+
+
+def _with_point(cell: str) -> str:
+    """Where no comma stands between cells, it may stand for the point in a number."""
+    return cell.replace(",", ".") if re.fullmatch(r"[-+]?\d*,\d+", cell) else cell
+
+
+def _names(path: Path, cells: Sequence[str]) -> list[str]:
+    names = [cell.strip() or f"column {place}" for place, cell in enumerate(cells, 1)]
+    if all(as_number(name) is not None for name in names):
+        raise ValueError(
+            f"data.path={path}: its first line must name the columns, and has numbers alone: "
+            f"{', '.join(names[:4])}"
+        )
+    if twice := {name for name in names if names.count(name) > 1}:
+        raise ValueError(f"data.path={path}: two columns are called {min(twice)!r}")
+    return names
+
+
+def is_missing(text: str) -> bool:
+    """Whether a cell says that nothing is known.
+
+    >>> is_missing("NA"), is_missing("0")
+    (True, False)
+    """
+    return text.lower() in MISSING
+
+
+def as_number(text: str) -> float | None:
+    """The finite number that a text is.
+
+    >>> as_number("1e3"), as_number("12a"), as_number("inf")
+    (1000.0, None, None)
+    """
+    try:
+        value = float(text)
+    except ValueError:
+        return None
+    return value if math.isfinite(value) else None
+
+
+def number_of(name: str, cells: Sequence[str]) -> Number:
+    """A column of numbers.
+
+    Raises:
+        ValueError: one cell is neither a number nor missing.
+    """
+    values = []
+    for row, cell in enumerate(cells, 1):
+        value = math.nan if is_missing(cell) else as_number(cell)
+        if value is None:
+            raise ValueError(f"column {name!r}: {cell!r} in row {row} is no number")
+        values.append(value)
+    return Number(name, torch.tensor(values, dtype=torch.float64))
+
+
+def category_of(name: str, cells: Sequence[str]) -> Category:
+    """A column of categories, numbers in their order.
+
+    >>> category_of("grade", ["10", "9", "10", ""]).levels
+    ('9', '10')
+    """
+    found = {cell for cell in cells if not is_missing(cell)}
+    numbers = {cell: as_number(cell) for cell in found}
+    whole = all(number is not None for number in numbers.values())
+    levels = tuple(sorted(found, key=lambda cell: (numbers[cell] if whole else 0.0, cell)))
+    places = {level: place for place, level in enumerate(levels)}
+    codes = [places.get(cell, len(levels)) for cell in cells]
+    return Category(name, levels, torch.tensor(codes))
+
+
+def variable_of(name: str, cells: Sequence[str]) -> Variable:
+    """What a column is, found from its cells.
+
+    Raises:
+        ValueError: it is mostly numbers, and some cells are none.
+    """
+    known = [cell for cell in cells if not is_missing(cell)]
+    odd = [cell for cell in known if as_number(cell) is None]
+    if not odd:
+        return number_of(name, cells)
+    if len(odd) <= (1 - MOSTLY) * len(known):
+        raise ValueError(
+            f"column {name!r}: {odd[0]!r} in row {cells.index(odd[0]) + 1} is no number, and "
+            f"{1 - len(odd) / len(known):.1%} of the cells are: mend it, or give "
+            f"data.categories=[{name}], or data.leave_out=[{name}]"
+        )
+    return category_of(name, cells)
+
+
+def useless(name: str, cells: Sequence[str]) -> str | None:
+    """Why nothing can be learned from a column, if that is so: it is empty, or names the rows.
+
+    >>> useless("id", ["0", "1", "2"]), useless("x", ["0", "1", "1"])
+    ('it counts the rows', None)
+    """
+    known = [cell for cell in cells if not is_missing(cell)]
+    if not known:
+        return "it is empty"
+    numbers = [as_number(cell) for cell in cells]
+    if len(numbers) > 2 and numbers in ([*range(len(cells))], [*range(1, len(cells) + 1)]):
+        return "it counts the rows"
+    kinds = len({*known})
+    if all(as_number(cell) is None for cell in known) and kinds > max(FEW, len(known) / 2):
+        return f"it has {kinds:,} different texts in {len(known):,} rows"
+    return None

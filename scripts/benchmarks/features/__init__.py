@@ -1,0 +1,90 @@
+"""Feature selection where the truth, or what is left of the accuracy, is known; rivals beside it.
+
+Each figure is a line of JSON in a file: stopped at any time, the command goes on where it was.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from statistics import mean, stdev
+from typing import Any
+
+from benchmarks.features.selectors import SELECTORS
+from benchmarks.features.tasks import TASKS
+
+RESULTS = Path("build/features.jsonl")
+
+
+def add_arguments(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--tasks", nargs="+", default=[*TASKS], choices=[*TASKS], metavar="TASK")
+    command.add_argument(
+        "--selectors", nargs="+", default=[*SELECTORS], choices=[*SELECTORS], metavar="NAME"
+    )
+    command.add_argument("--seeds", nargs="+", type=int, help="instead of each task's own")
+    command.add_argument(
+        "--data", type=Path, default=Path("../shared/data"), help="has isolet/ and mnist/"
+    )
+    command.add_argument("--results", type=Path, default=RESULTS, metavar="FILE")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Measure what is not in the file yet, and print the table of all that is."""
+    options.results.parent.mkdir(parents=True, exist_ok=True)
+    known = {(row["task"], row["selector"], row["seed"]) for row in rows(options.results)}
+    for name in options.tasks:
+        task = TASKS[name]
+        for seed in options.seeds or task.seeds:
+            wanted = [one for one in options.selectors if (name, one, seed) not in known]
+            wanted = [one for one in wanted if one in task.selectors]
+            if not wanted:
+                continue
+            try:
+                data = task.data(seed, options.data)
+            except (FileNotFoundError, ImportError) as error:
+                print(f"{name}: left out, {error}", file=sys.stderr)
+                break
+            for one in wanted:
+                found = SELECTORS[one](data, seed)
+                if found is None:
+                    print(f"{one}: left out, it is not installed", file=sys.stderr)
+                    continue
+                row = {"task": name, "selector": one, "seed": seed, **task.judge(data, found, seed)}
+                print(json.dumps(row), file=sys.stderr, flush=True)
+                with open(options.results, "a", encoding="utf-8") as file:
+                    file.write(json.dumps(row) + "\n")
+    print(table([*rows(options.results)]))
+    return 0
+
+
+def rows(file: Path) -> Iterator[dict[str, Any]]:
+    if file.exists():
+        yield from map(json.loads, file.read_text(encoding="utf-8").splitlines())
+
+
+def table(found: list[dict[str, Any]]) -> str:
+    """Markdown: means over seeds, with standard errors of accuracies."""
+    lines = ["| task | selector | seeds | columns | found of 10 | net, % | trees, % | CPU s |"]
+    lines.append("|---|---|---:|---:|---:|---:|---:|---:|")
+    for task in TASKS:
+        for selector in SELECTORS:
+            some = [r for r in found if (r["task"], r["selector"]) == (task, selector)]
+            if not some:
+                continue
+            cells = [figure(some, name) for name in ("columns", "found", "net", "trees", "seconds")]
+            lines.append(f"| {task} | {selector} | {len(some)} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def figure(some: list[dict[str, Any]], name: str) -> str:
+    values = [row[name] for row in some if row.get(name) is not None]
+    if not values:
+        return ""
+    if name in ("net", "trees"):
+        error = f" ± {stdev(values) / len(values) ** 0.5:.1f}" if len(values) > 1 else ""
+        return f"{mean(values):.1f}{error}"
+    spread = f" ({min(values):g}-{max(values):g})" if name in ("columns", "found") else ""
+    return f"{mean(values):.1f}{spread if min(values) < max(values) else ''}"

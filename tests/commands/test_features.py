@@ -1,0 +1,88 @@
+"""From a table to an answer: the names of what matters, or a sentence on what is wrong."""
+
+from __future__ import annotations
+
+import csv
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from l1prune.commands import features
+
+pytest.importorskip("sklearn", reason="needs the extra 'features'")
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two columns decide by their product, and a category adds to it; ten say nothing."""
+    random = np.random.default_rng(0)
+    x = random.normal(size=(400, 12))
+    colour = random.integers(3, size=400)
+    y = x[:, 2] * x[:, 5] + 1.5 * (colour == 1) - 0.5 > 0
+    names = [f"x{number}" for number in range(12)]
+    file = tmp_path_factory.mktemp("table") / "table.csv"
+    with open(file, "w", newline="", encoding="utf-8") as opened:
+        lines = csv.writer(opened)
+        lines.writerow([*names, "colour", "y"])
+        for row, kind, label in zip(x, colour, y, strict=True):
+            words = [*(f"{value:.4f}" for value in row), ["red", "green", "blue"][kind]]
+            lines.writerow([*words, "yes" if label else "no"])
+    return file
+
+
+@pytest.fixture(scope="module")
+def answered(table: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    output = tmp_path_factory.mktemp("answer") / "folder" / "ranking.csv"
+    assert features.main([str(table), "--target", "y", "--k", "3", "--output", str(output)]) == 0
+    return output
+
+
+def test_the_columns_that_matter_are_named_a_category_by_its_own_name(answered: Path) -> None:
+    with open(answered, newline="", encoding="utf-8") as file:
+        rows = [*csv.DictReader(file)]
+    assert {row["column"] for row in rows if row["selected"] == "1"} == {"x2", "x5", "colour"}
+    assert [int(row["rank"]) for row in rows] == list(range(1, 14))
+    sizes = [float(row["size"]) for row in rows]
+    assert sizes == sorted(sizes, reverse=True) and sizes[3] == 0
+
+
+def test_what_is_printed_names_them_and_says_how_good_they_are() -> None:
+    found = [
+        features.Verdict(1, "income", True, 0.5),
+        features.Verdict(2, "age", False, 0.0),
+    ]
+
+    class Data:
+        target, classes = "y", 2
+
+    text = features.answer(found, {"chosen": 0.9, "all": 0.8, "none": 0.6}, Data())  # type: ignore[arg-type]
+    assert text.startswith("1 of 2 columns matter to y:")
+    assert "income  0.500" in text and "The others, the best first: age." in text
+    assert "90.0 % right with these columns, 80.0 % with all; 60.0 % by always" in text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--target", "z"], "--target: .* no column 'z'; it has x0, x1"),
+        (["--target", "colour", "--regression"], "'red' in row .* is no number"),
+        (["--target", "y", "--k", "99"], "n_features_to_select=99"),
+        (["--target", "y", "--leave-out", "w"], "--leave-out: .* no column 'w'"),
+    ],
+)
+def test_what_cannot_be_is_said_in_a_sentence(
+    table: Path, arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert features.main([str(table), *arguments]) == 2
+    told = capsys.readouterr()
+    assert not told.out
+    assert re.search(message, told.err.replace("\n", " "))
+
+
+def test_a_number_of_columns_is_whole_a_share_or_left_open() -> None:
+    given = [features.read(["a.csv", "--target", "y", "--k", k]).k for k in ("20", "0.1", "auto")]
+    assert given == [20, 0.1, "auto"]
+    with pytest.raises(SystemExit):
+        features.read(["a.csv", "--target", "y", "--k", "many"])

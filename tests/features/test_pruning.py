@@ -1,0 +1,39 @@
+"""Exactly k inputs of one layer are left, whichever layer and network it is."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from tasks import Task, examples, fit, layers
+
+from l1prune import Count, Sparsity
+from l1prune.features.pruning import keep_features
+
+
+@pytest.mark.parametrize(("k", "left"), [(3, 3), (0.25, 2)])
+def test_so_many_columns_are_left_and_the_other_layers_are_whole(k: float, left: int) -> None:
+    task = Task()
+    fit(task, keep_features(k))
+    first, second = task.net[0].weight, task.net[2].weight
+    assert int((first != 0).any(0).sum()) == left
+    assert second.count_nonzero() == second.numel()
+
+
+def test_another_layer_is_chosen_by_its_name() -> None:
+    task = Task(layers(8, 6, 5, 2), data=examples(30))
+    fit(task, keep_features(2, layer="net.2"))
+    assert int((task.net[2].weight != 0).any(0).sum()) == 2
+    assert task.net[0].weight.count_nonzero() == task.net[0].weight.numel()
+
+
+def test_what_is_given_is_in_the_place_of_the_usual() -> None:
+    recipe = keep_features(3, threshold=Sparsity(0.5), penalty=None, strength=0.1).recipe
+    assert recipe.threshold == Sparsity(0.5)
+    assert recipe.strength == 0.1
+    assert keep_features(0.5).recipe.threshold == Count(0.5)
+
+
+def test_more_features_than_there_are_is_refused_before_training() -> None:
+    torch.manual_seed(0)
+    with pytest.raises(ValueError, match="there are 8 units"):
+        fit(Task(), keep_features(8))
