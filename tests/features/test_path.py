@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import torch
@@ -39,7 +41,7 @@ def test_the_length_of_a_path_has_bounds(rows: int) -> None:
 
 def test_lambda_grows_by_the_same_factor() -> None:
     strengths = [Recipe().strength(p / 10) for p in range(11)]
-    factors = [b / a for a, b in zip(strengths, strengths[1:])]
+    factors = [b / a for a, b in pairwise(strengths)]
     np.testing.assert_allclose(factors, factors[0])
     assert strengths[0] == pytest.approx(0.03) and strengths[-1] == pytest.approx(3.0)
 

@@ -30,7 +30,7 @@ def test_scikit_learn_finds_nothing_amiss(estimator, check) -> None:
 def pairs(rows: int = 400, columns: int = 20) -> tuple[np.ndarray, np.ndarray]:
     """Classes by the sign of a product: neither of its columns says anything by itself."""
     x = np.random.RandomState(0).normal(size=(rows, columns))
-    return x, np.where(x[:, 3] * x[:, 7] > 0, "same", "opposite")
+    return x, np.where(x[:, 3] * x[:, min(7, columns - 1)] > 0, "same", "opposite")
 
 
 @pytest.fixture(scope="module")
@@ -63,11 +63,11 @@ def test_units_of_columns_change_nothing() -> None:
 
 
 def test_names_groups_and_frames() -> None:
-    x, y = pairs(columns=6)
+    x, _ = pairs(columns=6)
     frame = pd.DataFrame(np.hstack([x, x[:, [3]] > 0]), columns=[*"abcdefg"])
     selector = L1FeatureSelector(2, groups=[["d", "g"]], recipe=Recipe(epochs=10), random_state=0)
-    x7 = np.where(frame["d"] * frame["b"] > 0, 1.5, -0.5)
-    selector.set_output(transform="pandas").fit(frame, x7)
+    y = np.where(frame["d"] * frame["b"] > 0, 1.5, -0.5)
+    selector.set_output(transform="pandas").fit(frame, y)
     assert [*selector.transform(frame).columns] == ["b", "d", "g"]
     assert selector.ranking_[3] == selector.ranking_[6] == 1
     assert selector.n_features_to_select_ == 2
