@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,12 +16,13 @@ from l1prune.features.fitting import SEEDS, built, joined_names, numbered, seede
 from l1prune.features.networks import Network
 from l1prune.features.path import Path, PathPoint, Recipe, walk
 from l1prune.features.penalty import FeaturePenalty
+from l1prune.features.stability import stability
 from l1prune.features.tasks import Classes, Task
 from l1prune.penalties.nonconvex import LogSum
 from l1prune.penalties.penalty import Penalty
 
 with needing("features", "L1FeatureSelector"):
-    from sklearn.base import BaseEstimator
+    from sklearn.base import BaseEstimator, clone
     from sklearn.feature_selection import SelectorMixin
     from sklearn.utils import check_random_state
     from sklearn.utils.validation import check_is_fitted, validate_data
@@ -47,6 +49,8 @@ class L1FeatureSelector(SelectorMixin, BaseEstimator):  # type: ignore[misc]
             columns of a variable do. A group counts as one feature.
         recipe: how the path is walked; None: `Recipe()`.
         validation_fraction: share of the rows that are held back to choose how many.
+        stability: of how many pairs of half samples each column's `stability_` is the share; 0:
+            none. Each half is a fit of its own.
         verbose: whether to write a line a validation.
         random_state: seed or generator of numbers: of the network, and of the order of rows.
 
@@ -56,6 +60,8 @@ class L1FeatureSelector(SelectorMixin, BaseEstimator):  # type: ignore[misc]
         feature_importances_: `(columns,)`, the root mean square of a column's weights; 0 of those
             not selected.
         n_features_to_select_: how many features were selected.
+        stability_: `(columns,)`, the share of half samples on which a column is selected, if
+            `stability` asks for it.
         path_: a dictionary for each validation: `epoch`, `strength`, `n_features`, `left` and
             `came_back` since the last (names), `loss`; `pandas.DataFrame(selector.path_)`.
         classes_: of a classification.
@@ -82,6 +88,7 @@ class L1FeatureSelector(SelectorMixin, BaseEstimator):  # type: ignore[misc]
         groups: Sequence[Sequence[Any]] | None = None,
         recipe: Recipe | None = None,
         validation_fraction: float = 0.15,
+        stability: int = 0,
         verbose: bool = False,
         random_state: Any = None,
     ) -> None:
@@ -94,6 +101,7 @@ class L1FeatureSelector(SelectorMixin, BaseEstimator):  # type: ignore[misc]
         self.groups = groups
         self.recipe = recipe
         self.validation_fraction = validation_fraction
+        self.stability = stability
         self.verbose = verbose
         self.random_state = random_state
 
@@ -117,10 +125,24 @@ class L1FeatureSelector(SelectorMixin, BaseEstimator):  # type: ignore[misc]
         groups = numbered(self.groups, names)
         owners = owners_of(x.shape[1], groups).numpy()
         count = self._count(int(owners.max()) + 1)
+        if not is_whole(self.stability, 0):
+            raise ValueError(f"stability={self.stability!r}: give a whole number of pairs, or 0")
         generator = np.random.RandomState(check_random_state(self.random_state).randint(SEEDS))
         path = self._walk(x, task, groups, count, generator)
         self._choose(path, owners, count, names)
+        if self.stability:
+            self.stability_ = stability(
+                partial(self._selected, x, y), len(x), self.stability, generator
+            )
         return self
+
+    def _selected(self, x: NDArray[Any], y: NDArray[Any], rows: NDArray[Any]) -> NDArray[np.bool_]:
+        """Which columns are selected on some of the rows."""
+        half = clone(self).set_params(stability=0, random_state=int(rows.sum()) % SEEDS)
+        if self.groups is not None:
+            half.set_params(groups=numbered(self.groups, self._names()))
+        found: NDArray[np.bool_] = half.fit(x[rows], y[rows]).support_
+        return found
 
     # ---- what is asked for
 

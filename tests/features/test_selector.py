@@ -2,7 +2,19 @@
 
 from __future__ import annotations
 
+import pickle
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from sklearn.base import clone
+from sklearn.model_selection import GridSearchCV
+from sklearn.naive_bayes import GaussianNB
+from sklearn.pipeline import make_pipeline
 from sklearn.utils.estimator_checks import parametrize_with_checks
+from torch import nn
 
 from l1prune.features.path import Recipe
 from l1prune.features.selector import L1FeatureSelector
@@ -13,3 +25,116 @@ SHORT = Recipe(epochs=5, least_steps=20)
 @parametrize_with_checks([L1FeatureSelector(recipe=SHORT)])
 def test_scikit_learn_finds_nothing_amiss(estimator, check) -> None:
     check(estimator)
+
+
+def pairs(rows: int = 400, columns: int = 20) -> tuple[np.ndarray, np.ndarray]:
+    """Classes by the sign of a product: neither of its columns says anything by itself."""
+    x = np.random.RandomState(0).normal(size=(rows, columns))
+    return x, np.where(x[:, 3] * x[:, min(7, columns - 1)] > 0, "same", "opposite")
+
+
+@pytest.fixture(scope="module")
+def fitted() -> L1FeatureSelector:
+    return L1FeatureSelector(random_state=0).fit(*pairs())
+
+
+def test_columns_are_found_that_matter_only_together(fitted: L1FeatureSelector) -> None:
+    assert fitted.get_support(indices=True).tolist() == [3, 7]
+    assert fitted.n_features_to_select_ == 2 and fitted.classes_.tolist() == ["opposite", "same"]
+    assert (fitted.ranking_ == 1).tolist() == fitted.support_.tolist()
+    assert sorted(fitted.ranking_) == [1, *range(1, 20)]
+    assert (fitted.feature_importances_ > 0).tolist() == fitted.support_.tolist()
+    assert fitted.transform(pairs()[0]).shape == (400, 2)
+
+
+def test_the_path_says_who_left_when(fitted: L1FeatureSelector) -> None:
+    left = {name for row in fitted.path_ for name in row["left"]}
+    assert left >= {f"x{at}" for at in range(20)} - {"x3", "x7"}
+    assert [row["epoch"] for row in fitted.path_] == [*range(1, fitted.n_iter_ + 1)]
+    strengths = [row["strength"] for row in fitted.path_]
+    assert strengths == sorted(strengths)
+
+
+def test_units_of_columns_change_nothing() -> None:
+    x, y = pairs()
+    units = 10.0 ** np.arange(-10, 10)
+    scaled = L1FeatureSelector(random_state=0).fit(x * units + 3 * units, y)
+    assert scaled.get_support(indices=True).tolist() == [3, 7]
+
+
+def test_names_groups_and_frames() -> None:
+    x, _ = pairs(columns=6)
+    frame = pd.DataFrame(np.hstack([x, x[:, [3]] > 0]), columns=[*"abcdefg"])
+    selector = L1FeatureSelector(2, groups=[["d", "g"]], recipe=Recipe(epochs=10), random_state=0)
+    y = np.where(frame["d"] * frame["b"] > 0, 1.5, -0.5)
+    selector.set_output(transform="pandas").fit(frame, y)
+    assert [*selector.transform(frame).columns] == ["b", "d", "g"]
+    assert selector.ranking_[3] == selector.ranking_[6] == 1
+    assert selector.n_features_to_select_ == 2
+
+
+def test_the_same_seed_selects_the_same_and_disturbs_no_one(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    x, y = pairs(60, 5)
+    states = torch.get_rng_state(), np.random.get_state()[1].copy()
+    first, second = (
+        L1FeatureSelector(recipe=SHORT, random_state=3).fit(x, y).path_ for _ in range(2)
+    )
+    assert first == second
+    assert torch.equal(torch.get_rng_state(), states[0])
+    assert (np.random.get_state()[1] == states[1]).all()
+    assert capsys.readouterr() == ("", "")
+
+
+def test_it_works_in_a_search_on_two_cores() -> None:
+    x, y = pairs(90, 6)
+    pipeline = make_pipeline(L1FeatureSelector(recipe=SHORT, random_state=0), GaussianNB())
+    sizes = {"l1featureselector__n_features_to_select": [1, 0.5, None]}
+    search = GridSearchCV(pipeline, sizes, cv=2, n_jobs=2).fit(x, y)
+    best = search.best_estimator_
+    assert pickle.loads(pickle.dumps(best)).predict(x).tolist() == best.predict(x).tolist()
+    assert clone(best[0]).get_params()["recipe"] == SHORT
+
+
+def test_a_network_of_ones_own_whose_layers_both_see_the_columns() -> None:
+    class Wide(nn.Module):
+        def __init__(self, inputs: int, outputs: int) -> None:
+            super().__init__()
+            self.first, self.skip = nn.Linear(inputs, 30), nn.Linear(inputs, outputs)
+            self.last = nn.Linear(30, outputs)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.skip(x) + self.last(self.first(x).relu())
+
+    x, _ = pairs(200, 10)
+    y = np.column_stack([x[:, 3] - x[:, 7], x[:, 3] + x[:, 7]])  # two outputs
+    selector = L1FeatureSelector(2, network=Wide, layer=("first", "skip"), random_state=0)
+    assert selector.fit(x, y).get_support(indices=True).tolist() == [3, 7]
+
+
+def test_stability_is_the_share_of_halves_that_select_a_column() -> None:
+    x, _ = pairs(120, 6)
+    selector = L1FeatureSelector(1, recipe=Recipe(epochs=10), stability=2, random_state=0)
+    shares = selector.fit(x, x[:, 2]).stability_
+    assert shares.tolist() == [0, 0, 1, 0, 0, 0]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"n_features_to_select": 0}, "n_features_to_select=0"),
+        ({"n_features_to_select": 7}, "6 features"),
+        ({"n_features_to_select": 1.5}, "n_features_to_select=1.5"),
+        ({"n_features_to_select": "all"}, "n_features_to_select='all'"),
+        ({"validation_fraction": 1.0}, "validation_fraction=1.0"),
+        ({"task": "rank"}, "task='rank'"),
+        ({"groups": [[0, 9]]}, "9 is none of the 6 inputs"),
+        ({"stability": -1}, "stability=-1"),
+    ],
+)
+def test_wrong_arguments_are_refused_when_it_is_fitted(
+    arguments: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        L1FeatureSelector(**arguments).fit(*pairs(30, 6))

@@ -1,0 +1,68 @@
+"""Knockoffs: copies of columns that are as the columns are, but know nothing of the targets.
+
+A column that matters outlasts its knockoff; one that does not is as likely to outlast it as not,
+so that the knockoffs that win tell how many of the columns that win are false.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def gaussian_knockoffs(x: NDArray[Any], generator: np.random.RandomState) -> NDArray[Any]:
+    """Knockoffs of columns that are jointly Gaussian, of the shape of `x`.
+
+    The covariance is estimated with the shrinkage of Ledoit and Wolf, and the correlation of a
+    column with its own knockoff is the same for all, as low as that allows.
+
+    Args:
+        x: `(rows, columns)`.
+        generator: draws.
+
+    Source: Candès, Fan, Janson and Lv, "Panning for gold: 'model-X' knockoffs for high dimensional
+    controlled variable selection", JRSS B 80, 2018, 3.1.1 and 3.4.1.
+
+    >>> x = np.random.RandomState(0).normal(size=(2000, 2)) @ np.array([[1.0, 0.5], [0.0, 1.0]])
+    >>> copies = gaussian_knockoffs(x, np.random.RandomState(1))
+    >>> abs(np.cov(copies.T) - np.cov(x.T)).max() < 0.1
+    np.True_
+    """
+    from sklearn.covariance import ledoit_wolf
+
+    mean, deviation = x.mean(0), x.std(0)
+    deviation = np.where(deviation > 0, deviation, 1.0)
+    z = (x - mean) / deviation
+    covariance = ledoit_wolf(z, assume_centered=True)[0]
+    least = float(np.linalg.eigvalsh(covariance)[0])
+    s = min(2 * least, float(covariance.diagonal().min())) * (1 - 1e-6)
+    reduced = s * np.linalg.solve(covariance, np.eye(len(covariance)))
+    values, vectors = np.linalg.eigh(2 * s * np.eye(len(covariance)) - s * reduced)
+    root = vectors * np.sqrt(values.clip(min=0))
+    drawn = z - z @ reduced + generator.normal(size=z.shape) @ root.T
+    found: NDArray[Any] = (drawn * deviation + mean).astype(x.dtype)
+    return found
+
+
+def knockoff_threshold(w: NDArray[Any], level: float) -> float:
+    """From which advantage over its knockoff on a column is selected.
+
+    Args:
+        w: of each column, how much more than its knockoff it is worth; negative: less.
+        level: the share of false ones among the selected that is allowed on the average.
+
+    Returns:
+        The least t > 0 with (1 + #{w ≤ −t}) / #{w ≥ t} ≤ level; ∞ if there is none.
+
+    Source: Barber and Candès, "Controlling the false discovery rate via knockoffs", Ann. Statist.
+    43, 2015, knockoff+.
+
+    >>> knockoff_threshold(np.array([5.0, 4.0, 3.0, 2.0, -1.0]), level=0.25)
+    2.0
+    """
+    for t in np.unique(np.abs(w[w != 0])):
+        if (1 + (w <= -t).sum()) <= level * (w >= t).sum():
+            return float(t)
+    return float("inf")

@@ -1,0 +1,37 @@
+"""Entries: a feature's size is over all its weights, wherever they lie."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from l1prune.features.entries import Entries, owners_of
+from l1prune.features.places import places_of
+
+
+def test_sizes_are_the_root_mean_square_over_layers_and_columns() -> None:
+    torch.manual_seed(0)
+    model = nn.ModuleDict({"a": nn.Linear(4, 3), "b": nn.Conv1d(4, 2, 5)})
+    places = places_of(model, ["a", "b"])
+    weights = [place.weight.detach() for place in places]
+    sizes = Entries(places, torch.tensor([0, 1, 1, 2])).sizes([0, 1], weights)
+    for feature, inputs in enumerate([[0], [1, 2], [3]]):
+        every = torch.cat([w[:, inputs].flatten() for w in weights])
+        torch.testing.assert_close(sizes[feature], every.square().mean().sqrt())
+
+
+def test_a_table_of_embeddings_is_a_feature() -> None:
+    model = nn.ModuleDict({"age": nn.Embedding(3, 2), "town": nn.Embedding(50, 2)})
+    places = places_of(model, ["age", "town"])
+    entries = Entries(places, owners_of(2, None))
+    weights = [place.weight.detach() for place in places]
+    expected = torch.stack([w.square().mean().sqrt() for w in weights])
+    torch.testing.assert_close(entries.sizes([0, 1], weights), expected)
+    torch.testing.assert_close(entries.sizes([1], weights[1:])[1], expected[1])
+
+
+@pytest.mark.parametrize("groups", [[[0, 5]], [[0, 1], [1, 2]], [[0, 0]]])
+def test_columns_belong_to_one_group_and_are_there(groups: list[list[int]]) -> None:
+    with pytest.raises(ValueError, match="groups: "):
+        owners_of(5, groups)

@@ -1,0 +1,62 @@
+"""Fitting: which task a target is, and what a network of one's own has to be."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from l1prune.features.fitting import built, numbered, seeded, split, task_of
+from l1prune.features.tasks import Classes, Labels, Regression
+
+
+@pytest.mark.parametrize(
+    ("y", "kind"),
+    [
+        (["a", "b", "a"], Classes),
+        ([0, 1, 2], Classes),
+        ([0.5, 1.5, 2.0], Regression),
+        (range(100), Regression),
+        ([[0.5, 1], [1, 2], [0, 3]], Regression),
+        ([[0, 1], [1, 0], [1, 1]], Labels),
+        ([["a", "x"], ["b", "y"], ["a", "z"]], Labels),
+    ],
+)
+def test_the_type_of_the_target_tells_the_task(y: object, kind: type) -> None:
+    assert type(task_of("auto", np.array(y))) is kind
+
+
+def test_what_cannot_be_learnt_is_refused() -> None:
+    with pytest.raises(ValueError, match="one class"):
+        task_of("auto", np.array([1, 1, 1]))
+    with pytest.raises(ValueError, match="task='rank'"):
+        task_of("rank", np.array([1, 2]))
+    with pytest.raises(ValueError, match="groups"):
+        numbered([["nowhere"]], ["here"])
+
+
+def test_a_network_of_ones_own_has_to_fit() -> None:
+    task = Classes(np.array([0, 1, 2]))
+    with pytest.raises(ValueError, match="gave None"):
+        built(lambda n_in, n_out: None, (), 4, task)
+    with pytest.raises(ValueError, match=r"shape \(2, 7\)"):
+        built(lambda n_in, n_out: nn.Linear(n_in, 7), (), 4, task)
+    with pytest.raises(ValueError, match="hidden_layer_sizes"):
+        built(None, (0,), 4, task)
+
+
+def test_validation_rows_are_not_trained_on() -> None:
+    x = np.arange(20.0).reshape(20, 1)
+    train, check = split(x, torch.arange(20), 0.25, np.random.RandomState(0))
+    ys = [torch.cat([y for _, y in rows.parts()]).tolist() for rows in (train, check)]
+    assert len(ys[1]) == 5 and sorted(ys[0] + ys[1]) == [*range(20)]
+
+
+def test_torchs_own_random_state_stays() -> None:
+    before = torch.get_rng_state()
+    with seeded(np.random.RandomState(0)):
+        first = torch.rand(3)
+    with seeded(np.random.RandomState(0)):
+        assert torch.equal(torch.rand(3), first)
+    assert torch.equal(torch.get_rng_state(), before)

@@ -1,0 +1,40 @@
+"""Rows: standardised the same whether they are in memory, on disk, or too many for a copy."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from l1prune.features import rows as room
+from l1prune.features.rows import Rows, Scale
+
+
+def sample() -> np.ndarray:
+    return np.random.RandomState(0).normal([0, 5, -1e6], [1, 1e-3, 1e3], size=(50, 3))
+
+
+def test_columns_come_with_mean_zero_and_deviation_one() -> None:
+    x = sample()
+    z = Scale(x)(x)
+    torch.testing.assert_close(z.mean(0), torch.zeros(3), atol=1e-3, rtol=0)
+    torch.testing.assert_close(z.std(0, correction=0), torch.ones(3), atol=1e-3, rtol=0)
+
+
+def test_a_constant_column_is_zero_and_not_its_rounding_blown_up() -> None:
+    x = np.column_stack([sample()[:, 0], np.full(50, 0.1)])
+    assert not Scale(x)(x)[:, 1].abs().gt(1e-6).any()
+
+
+def test_what_is_too_large_for_a_copy_is_standardised_as_it_is_used(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    x, y, chosen = sample(), torch.arange(50), np.array([3, 7, 40])
+    whole = Rows(x, y, Scale(x), chosen)
+    monkeypatch.setattr(room, "IN_MEMORY", 1)
+    monkeypatch.setattr(room, "AT_ONCE", 4)
+    lazy = Rows(x, y, Scale(x), chosen)
+    for a, b in zip(whole.batch(np.array([0, 2])), lazy.batch(np.array([0, 2]))):
+        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-4)
+    parts = [*lazy.parts()]
+    assert torch.cat([y for _, y in parts]).tolist() == [3, 7, 40] and len(parts) == 3
