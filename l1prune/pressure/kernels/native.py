@@ -64,6 +64,8 @@ class Native(Kernel):
         return _works()
 
     def run(self, passes: Sequence[Pass]) -> Sequence[Pass]:
+        if not passes:
+            return ()
         looks = [_look(*one) for one in passes]
         if looks != self._looks:
             self._bind(passes, looks)

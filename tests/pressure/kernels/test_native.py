@@ -130,6 +130,10 @@ def test_weights_that_share_memory_are_left_to_torch() -> None:
     assert Native().run(passes) == passes and bool((memory == 1).all())
 
 
+def test_of_nothing_it_makes_nothing() -> None:
+    assert not Native().run([])
+
+
 def test_autograd_sees_that_weights_were_written_to() -> None:
     w = torch.ones(4)
     before = w._version
