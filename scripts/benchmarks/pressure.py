@@ -64,7 +64,7 @@ def prox(scale: Scale) -> Iterator[Row]:
     slow.dispatch = Dispatch([Eager()])
     mask = torch.rand_like(w) > 0.95
     form = Proximal(OptimizerMetric())
-    Pressure(both, find_targets(model), L1(), STRENGTH, form, None, {"weight": mask})
+    Pressure(both, find_targets(model), L1(), STRENGTH, form, {"weight": mask})
     for one in (adam, eager, both):
         one.state[w] = _state_of_adam(w)
 
