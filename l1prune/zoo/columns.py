@@ -251,3 +251,38 @@ def useless(name: str, cells: Sequence[str]) -> str | None:
     if all(as_number(cell) is None for cell in known) and kinds > max(FEW, len(known) / 2):
         return f"it has {kinds:,} different texts in {len(known):,} rows"
     return None
+
+
+def target_of(name: str, cells: Sequence[str], regression: bool | None = None) -> Category | Number:
+    """What is to be learned: a label, or a number to be met.
+
+    Args:
+        name: of the column.
+        cells: of it.
+        regression: whether it is a number; None: as its cells look.
+
+    Raises:
+        ValueError: some are missing, there is one label, or a number is none.
+
+    >>> type(target_of("y", ["yes", "no"])).__name__, type(target_of("y", ["1.5", "2"])).__name__
+    ('Category', 'Number')
+    """
+    missing = [row for row, cell in enumerate(cells, 1) if is_missing(cell)]
+    if missing:
+        raise ValueError(
+            f"data.target={name}: it is missing in {len(missing)} of {len(cells)} rows, first in "
+            f"row {missing[0]}: fill it in, or take these rows out"
+        )
+    if len({*cells}) == 1:
+        raise ValueError(
+            f"data.target={name}: all rows say {cells[0]!r}: there is nothing to tell apart"
+        )
+    numeric = regression if regression is not None else _is_measure(variable_of(name, cells))
+    return number_of(name, cells) if numeric else category_of(name, cells)
+
+
+def _is_measure(variable: Variable) -> bool:
+    if not isinstance(variable, Number):
+        return False
+    values = {*variable.values.tolist()}
+    return len(values) > FEW or any(value != round(value) for value in values)

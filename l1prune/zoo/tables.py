@@ -14,15 +14,13 @@ from torch import Tensor
 from l1prune.checks import needing
 from l1prune.weights.shards import warn
 from l1prune.zoo.columns import (
-    FEW,
     Category,
     Number,
     Texts,
     Variable,
     category_of,
-    is_missing,
-    number_of,
     read_csv,
+    target_of,
     useless,
     variable_of,
 )
@@ -207,41 +205,6 @@ class CsvTable(TableData):
             category_of(name, cells) if name in self.categories else variable_of(name, cells)
             for name, cells in chosen.items()
         ]
-
-
-def target_of(name: str, cells: Sequence[str], regression: bool | None = None) -> Category | Number:
-    """What is to be learned: a label, or a number to be met.
-
-    Args:
-        name: of the column.
-        cells: of it.
-        regression: whether it is a number; None: as its cells look.
-
-    Raises:
-        ValueError: some are missing, there is one label, or a number is none.
-
-    >>> type(target_of("y", ["yes", "no"])).__name__, type(target_of("y", ["1.5", "2"])).__name__
-    ('Category', 'Number')
-    """
-    missing = [row for row, cell in enumerate(cells, 1) if is_missing(cell)]
-    if missing:
-        raise ValueError(
-            f"data.target={name}: it is missing in {len(missing)} of {len(cells)} rows, first in "
-            f"row {missing[0]}: fill it in, or take these rows out"
-        )
-    if len({*cells}) == 1:
-        raise ValueError(
-            f"data.target={name}: all rows say {cells[0]!r}: there is nothing to tell apart"
-        )
-    numeric = regression if regression is not None else _is_measure(variable_of(name, cells))
-    return number_of(name, cells) if numeric else category_of(name, cells)
-
-
-def _is_measure(variable: Variable) -> bool:
-    if not isinstance(variable, Number):
-        return False
-    values = {*variable.values.tolist()}
-    return len(values) > FEW or any(value != round(value) for value in values)
 
 
 class BreastCancer(TableData):

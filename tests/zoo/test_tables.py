@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from l1prune.zoo import BreastCancer, CsvTable, Isolet
-from l1prune.zoo.tables import held_out, target_of
+from l1prune.zoo.tables import held_out
 
 ROOT = Path(__file__).parents[2]
 ROWS = 60
@@ -58,27 +58,6 @@ def test_a_target_of_measures_is_a_regression_in_units_of_its_deviation(file: Pa
     data.setup("fit")
     assert data.classes is None and data.train
     assert torch.allclose(data.train.labels.square().mean(), torch.ones(()), atol=1e-5)
-
-
-@pytest.mark.parametrize(
-    ("cells", "regression", "message"),
-    [
-        (["a", "", "b"], None, "missing in 1 of 3 rows, first in row 2"),
-        (["a", "a"], None, "all rows say 'a'"),
-        (["1", "b"], True, "'b' in row 2 is no number"),
-    ],
-)
-def test_a_target_that_cannot_be_learned_is_refused(
-    cells: list[str], regression: bool | None, message: str
-) -> None:
-    with pytest.raises(ValueError, match=message):
-        target_of("y", cells, regression)
-
-
-def test_whole_numbers_of_few_kinds_are_labels_unless_it_is_said(file: Path) -> None:
-    cells = ["3", "10", "3"]
-    assert target_of("y", cells).inputs == ("y=3", "y=10")
-    assert target_of("y", cells, regression=True).inputs == ("y",)
 
 
 def test_names_that_the_file_does_not_have_are_refused_with_those_that_it_has(file: Path) -> None:

@@ -10,13 +10,10 @@ import math
 from collections.abc import Callable, Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from l1prune.pressure.kernels.passes import Correction, Kernel, Pass
+from l1prune.pressure.kernels.passes import PLAIN, Correction, Kernel, Pass
 from l1prune.weights.bits import INTEGERS
-
-PLAIN = (Tensor, nn.Parameter)
-"""Subclasses may keep their numbers elsewhere."""
 
 
 class Foreach(Kernel):

@@ -14,16 +14,13 @@ from itertools import pairwise
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from l1prune.pressure.kernels.library import library
-from l1prune.pressure.kernels.passes import Correction, Kernel, Pass, Threshold
+from l1prune.pressure.kernels.passes import PLAIN, Correction, Kernel, Pass, Threshold
 
 KINDS = {torch.float32: 0, torch.float64: 1, torch.bfloat16: 2, torch.float16: 3}
 """As C numbers them."""
-
-PLAIN = (Tensor, nn.Parameter)
-"""Subclasses may keep their numbers elsewhere."""
 
 WORTH_A_THREAD = 2**19
 """Weights: fewer are done before another thread has begun."""

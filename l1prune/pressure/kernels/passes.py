@@ -6,9 +6,12 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from l1prune.weights.pieces import widest
+
+PLAIN = (Tensor, nn.Parameter)
+"""Kinds of tensor whose numbers lie where it says: subclasses may keep them elsewhere."""
 
 
 class Correction(NamedTuple):
