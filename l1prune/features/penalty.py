@@ -23,19 +23,22 @@ from l1prune.weights.targets import Target, find_targets
 class _Alone:
     """What there is of features in a weight that no model is around: its columns."""
 
-    penalty: Penalty
+    @property
+    def single(self) -> Penalty:
+        """What a single weight costs."""
+        raise NotImplementedError
 
     def score(self, w: Tensor) -> Tensor:
         """Root mean square of each column."""
-        return _Columns(of=self.penalty).score(w)
+        return _Columns(of=self.single).score(w)
 
     def value(self, w: Tensor) -> Tensor:
         """What the columns cost, 0-d."""
-        return _Columns(of=self.penalty).value(w)
+        return _Columns(of=self.single).value(w)
 
     def prox_(self, w: Tensor, t: float | Tensor) -> Tensor:
         """Shrink each column towards zero in place."""
-        return _Columns(of=self.penalty).prox_(w, t)
+        return _Columns(of=self.single).prox_(w, t)
 
 
 @dataclass(frozen=True)
@@ -57,7 +60,8 @@ class FeaturePenalty(_Alone):
     are. Where every feature is one column of one layer, `GroupLogSum(dim=1)` is the same.
 
     Args:
-        penalty: p, what a single weight costs: `LogSum()`, `MCP()`, `SCAD()`, `L1()`.
+        penalty: p, what a single weight costs: `LogSum()`, `MCP()`, `SCAD()`, `L1()`; None:
+            `LogSum(0.05)`.
         layer: name of the layer, or of several that see the same inputs; shell patterns. `"first"`,
             where none is called so, is the first one.
         groups: the inputs that are one feature; those in none are a feature each.
@@ -75,9 +79,14 @@ class FeaturePenalty(_Alone):
     (['0.weight'], [0, 1, 1, 1])
     """
 
-    penalty: Penalty = field(default_factory=lambda: LogSum(0.05))
+    penalty: Penalty | None = None
     layer: str | Sequence[str] = FIRST
     groups: Groups | None = None
+
+    @property
+    def single(self) -> Penalty:
+        """What a single weight costs."""
+        return LogSum(0.05) if self.penalty is None else self.penalty
 
     def join(self, model: nn.Module) -> JoinedFeaturePenalty:
         """The penalty of this model's features."""
@@ -98,11 +107,15 @@ class JoinedFeaturePenalty(_Alone):
 
     def __init__(self, of: FeaturePenalty, model: nn.Module) -> None:
         self._of, self._model = of, model
-        self.penalty = of.penalty
         self.places = places_of(model, of.layer)
         self.owners = owners_of(count_inputs(self.places), of.groups)
         self._entries = Entries(self.places, self.owners)
         self._numbers = {id(place.weight): at for at, place in enumerate(self.places)}
+
+    @property
+    def single(self) -> Penalty:
+        """What a single weight costs."""
+        return self._of.single
 
     def __repr__(self) -> str:
         return repr(self._of)
@@ -146,7 +159,7 @@ class JoinedFeaturePenalty(_Alone):
             self._shrink_unevenly_(numbers, weights, steps)
         elif float(steps[0]) > 0:
             sizes = self._entries.sizes(numbers, weights)
-            kept = share_kept(sizes, torch.full_like(sizes, float(steps[0])), self.penalty)
+            kept = share_kept(sizes, torch.full_like(sizes, float(steps[0])), self.single)
             for number, w in zip(numbers, weights, strict=True):
                 w.mul_(self._entries.spread(number, kept, w)).add_(0.0)  # -0.0 + 0.0 = 0.0
 
@@ -163,7 +176,7 @@ class JoinedFeaturePenalty(_Alone):
             t = torch.as_tensor(t, dtype=exact, device=w.device).clamp(max=most)
             ts.append(t.expand_as(w).flatten())
         by = Members(torch.cat(whose), self._entries.count)
-        found = nearest(torch.cat(ws), torch.cat(ts), by, self.penalty)
+        found = nearest(torch.cat(ws), torch.cat(ts), by, self.single)
         for w, x in zip(weights, torch.split(found, [w.numel() for w in weights]), strict=True):
             w.copy_(x.view_as(w))
 

@@ -111,6 +111,9 @@ CASES = {
     "ElasticNet": pruning(penalty=a("l1prune.ElasticNet", l1_ratio=0.7)),
     "Euclidean": pruning(form=a("l1prune.Proximal", metric=a("l1prune.Euclidean"))),
     "Except": pruning(targets=a("l1prune.Except", rule="head.*")),
+    "Count": pruning(threshold=a("l1prune.Count", units=20), penalty=a("l1prune.GroupL1", dim=1)),
+    "FeaturePath": a("l1prune.FeaturePath", layer="layer"),
+    "First": pruning(targets=[a("l1prune.First")]),
     "FeaturePenalty": pruning(
         penalty=a("l1prune.FeaturePenalty", penalty=a("l1prune.MCP"), layer=["layer"])
     ),
