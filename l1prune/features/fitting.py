@@ -150,7 +150,7 @@ def built(network: Network | None, hidden: Sequence[int], inputs: int, task: Tas
     if not isinstance(model, nn.Module):
         raise ValueError(f"network: it gave {model!r}, and has to give a torch.nn.Module")
     model = model.float()
-    shape = tuple(model(torch.zeros(2, inputs)).shape)
+    shape = tuple(model(torch.zeros(2, inputs, dtype=torch.float32)).shape)
     if shape != (2, task.outputs):
         raise ValueError(
             f"network({inputs}, {task.outputs}): of 2 rows its output is of shape {shape}, and has "

@@ -16,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from l1prune.checks import is_number, is_whole
 from l1prune.features.order import Order
 from l1prune.features.penalty import FeaturePenalty
 from l1prune.features.rows import Rows
@@ -54,6 +55,14 @@ class Recipe:
     start: float = 0.03
     stop: float = 3.0
 
+    def __post_init__(self) -> None:
+        whole = ("epochs", "batches", "largest_batch", "least_steps", "most_steps")
+        for name in (*whole, "lr", "start", "stop"):
+            value = getattr(self, name)
+            good = is_whole(value, 1) if name in whole else is_number(value, 0) and value > 0
+            if not good:
+                raise ValueError(f"Recipe({name}={value!r}): give a number > 0")
+
     def strength(self, progress: float) -> float:
         """λ, when so much of the path is behind.
 
@@ -65,7 +74,8 @@ class Recipe:
 
     def batch_size(self, rows: int) -> int:
         """How many rows a step is of."""
-        return max(1, min(-(-rows // self.batches), self.largest_batch))
+        least = min(2, rows)  # of a single row there is no variance to normalise by
+        return max(least, min(-(-rows // self.batches), self.largest_batch))
 
     def steps(self, rows: int) -> int:
         """How many steps the path has, a whole number for each epoch."""

@@ -183,7 +183,7 @@ class JoinedFeaturePenalty(_Alone):
 
 @makes_zeros.register
 def _(penalty: _Alone) -> bool:
-    return makes_zeros(penalty.penalty)
+    return makes_zeros(penalty.single)
 
 
 @is_separable.register

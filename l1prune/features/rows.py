@@ -16,12 +16,12 @@ IN_MEMORY = 2**26
 AT_ONCE = 2**24
 """How many numbers are looked at together."""
 
-CONSTANT = 1e-6
-"""A column whose deviation is a smaller share of its mean than this does not vary."""
+CONSTANT = 16
+"""A column whose deviation is no more than so many roundings of its mean does not vary."""
 
 
 class Scale:
-    """Mean and standard deviation of columns; of one that does not vary, 1.
+    """Mean and standard deviation of columns; of one that does not vary, 1, and its numbers are 0.
 
     Args:
         x: `(rows, columns)`, read in parts: a memory map need not fit into memory.
@@ -34,14 +34,21 @@ class Scale:
     def __init__(self, x: NDArray[Any]) -> None:
         rows = max(len(x), 1)
         self.mean = sum((part.sum(0, dtype=np.float64) for part in _parts(x)), 0.0) / rows
-        squares = (np.square(part - self.mean).sum(0) for part in _parts(x))
-        deviation = np.sqrt(sum(squares, 0.0) / rows)
-        varies = deviation > CONSTANT * np.abs(self.mean)
+        largest = np.zeros(x.shape[1])
+        for part in _parts(x):
+            largest = np.maximum(largest, np.abs(part).max(0))
+        # Powers of two, by which squares neither over- nor underflow.
+        unit = np.ldexp(1.0, np.frexp(largest)[1])
+        squares = (np.square((part - self.mean) / unit).sum(0) for part in _parts(x))
+        deviation = unit * np.sqrt(sum(squares, 0.0) / rows)
+        rounding = np.finfo(x.dtype if x.dtype.kind == "f" else np.float64).eps
+        varies = deviation > CONSTANT * rounding * np.abs(self.mean)
         self.deviation: NDArray[Any] = np.where(varies, deviation, 1.0)
+        self._divisor = np.where(varies, deviation, np.inf)
 
     def __call__(self, x: NDArray[Any]) -> Tensor:
         """Rows as a tensor of float32, each column of mean 0 and deviation 1."""
-        return torch.from_numpy(((x - self.mean) / self.deviation).astype(np.float32))
+        return torch.from_numpy(((x - self.mean) / self._divisor).astype(np.float32))
 
 
 def _parts(x: NDArray[Any]) -> Iterator[NDArray[Any]]:

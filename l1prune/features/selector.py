@@ -16,8 +16,9 @@ from l1prune.features.fitting import SEEDS, built, joined_names, numbered, seede
 from l1prune.features.networks import Network
 from l1prune.features.path import Path, PathPoint, Recipe, walk
 from l1prune.features.penalty import FeaturePenalty
+from l1prune.features.places import count_inputs, places_of
 from l1prune.features.stability import stability
-from l1prune.features.tasks import Classes, Task
+from l1prune.features.tasks import Classes, Regression, Task
 from l1prune.penalties.nonconvex import LogSum
 from l1prune.penalties.penalty import Penalty
 
@@ -132,13 +133,19 @@ class L1FeatureSelector(SelectorMixin, BaseEstimator):  # type: ignore[misc]
         self._choose(path, owners, count, names)
         if self.stability:
             self.stability_ = stability(
-                partial(self._selected, x, y), len(x), self.stability, generator
+                partial(self._selected, x, y, task), len(x), self.stability, generator
             )
         return self
 
-    def _selected(self, x: NDArray[Any], y: NDArray[Any], rows: NDArray[Any]) -> NDArray[np.bool_]:
-        """Which columns are selected on some of the rows."""
+    def _selected(
+        self, x: NDArray[Any], y: NDArray[Any], task: Task, rows: NDArray[Any]
+    ) -> NDArray[np.bool_]:
+        """Which columns are selected on some of the rows; none, where these are of one class."""
+        classes = not isinstance(task, Regression)
+        if isinstance(task, Classes) and len(np.unique(y[rows])) < 2:
+            return np.zeros(x.shape[1], dtype=bool)
         half = clone(self).set_params(stability=0, random_state=int(rows.sum()) % SEEDS)
+        half.set_params(task="classification" if classes else "regression")
         if self.groups is not None:
             half.set_params(groups=numbered(self.groups, self._names()))
         found: NDArray[np.bool_] = half.fit(x[rows], y[rows]).support_
@@ -180,6 +187,12 @@ class L1FeatureSelector(SelectorMixin, BaseEstimator):  # type: ignore[misc]
         recipe = Recipe() if self.recipe is None else self.recipe
         with seeded(generator):
             model = built(self.network, self.hidden_layer_sizes, x.shape[1], task)
+            seen = count_inputs(places_of(model, self.layer))
+            if seen != x.shape[1]:
+                raise ValueError(
+                    f"layer={self.layer!r} has {seen} inputs, and there are {x.shape[1]} columns: "
+                    "name the layer that sees them"
+                )
             return walk(
                 model,
                 task.losses,

@@ -149,10 +149,14 @@ class OptimizerMetric(KernelMetric):
     def _limited(
         self, t: float | Tensor, rule: UpdateRule, group: Group, relative: float | Tensor
     ) -> float | Tensor:
-        if not rule.adaptive or self.limit == math.inf or not isinstance(t, Tensor):
+        if not rule.adaptive or self.limit == math.inf:
             return t
         most = number(group["lr"]) * relative * self.limit
-        return torch.minimum(t, most) if isinstance(most, Tensor) else t.clamp_(max=most)
+        if isinstance(t, Tensor) and not isinstance(most, Tensor):
+            return t.clamp_(max=most)
+        if isinstance(t, Tensor) or isinstance(most, Tensor):
+            return torch.minimum(torch.as_tensor(t), torch.as_tensor(most))
+        return min(t, most)
 
     def thresholds(self, optimizer: Optimizer) -> Thresholds | None:
         rule = update_rule(optimizer)

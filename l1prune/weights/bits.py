@@ -101,5 +101,5 @@ def round_stochastically(exact: Tensor, dtype: torch.dtype, generator: torch.Gen
     # Floats of one sign are ordered as their bits are: the neighbour is one integer away.
     other = (near.view(torch.int16) + error.sign().to(torch.int16)).view(dtype)
     gap = (other.float().abs() - size).abs()
-    chance = torch.rand(exact.shape, generator=generator, device=exact.device)
+    chance = torch.rand(exact.shape, generator=generator, dtype=torch.float32, device=exact.device)
     return torch.where(chance * gap < error.abs(), other, near)

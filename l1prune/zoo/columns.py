@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import math
 import re
 from collections.abc import Mapping, Sequence
@@ -68,11 +69,15 @@ class Number:
 
     def encoded(self, train: Tensor) -> Tensor:
         known = self.values[train]
-        known = known[~known.isnan()]
-        mean = known.mean() if len(known) else known.new_zeros(())
-        deviation = known.std(correction=0) if len(known) else known.new_zeros(())
-        scaled = (self.values - mean) / (deviation if deviation > 0 else 1.0)
-        missing = scaled.isnan()
+        known = known[~known.isnan()] if not known.isnan().all() else known.new_zeros(1)
+        unit = math.ldexp(
+            1.0, math.frexp(float(known.abs().max()))[1]
+        )  # squares shall not overflow
+        mean = (known / unit).mean()
+        deviation = (known / unit).std(correction=0)
+        varies = deviation > 16 * torch.finfo(torch.float64).eps * mean.abs()  # beyond rounding
+        missing = self.values.isnan()
+        scaled = (self.values / unit - mean) / (deviation if varies else torch.inf)
         both = torch.stack([scaled.masked_fill(missing, 0.0), missing.to(scaled.dtype)], 1)
         return both[:, : len(self.inputs)].float()
 
@@ -120,8 +125,7 @@ def read_csv(path: Path) -> Texts:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise ValueError(f"data.path={path}: cannot be read as text in UTF-8: {error}") from error
-    first = text.partition("\n")[0]
-    lines = csv.reader(text.splitlines(keepends=True), delimiter=max(DELIMITERS, key=first.count))
+    lines = csv.reader(io.StringIO(text, newline=""), delimiter=_delimiter(text), strict=True)
     try:
         rows = [(lines.line_num, row) for row in lines if any(cell.strip() for cell in row)]
     except csv.Error as error:
@@ -141,6 +145,12 @@ def read_csv(path: Path) -> Texts:
         name: [point(cell.strip()) for cell in cells]
         for name, cells in zip(names, columns, strict=True)
     }
+
+
+def _delimiter(text: str) -> str:
+    """What makes the most cells of the first line that is not empty."""
+    first = next((line for line in text.splitlines() if line.strip()), "")
+    return max(DELIMITERS, key=lambda one: len(next(csv.reader([first], delimiter=one), [])))
 
 
 def _as_written(cell: str) -> str:

@@ -38,3 +38,13 @@ def test_what_is_too_large_for_a_copy_is_standardised_as_it_is_used(
         torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-4)
     parts = [*lazy.parts()]
     assert torch.cat([y for _, y in parts]).tolist() == [3, 7, 40] and len(parts) == 3
+
+
+@pytest.mark.parametrize("scale", [1e-300, 1.0, 1e200])
+def test_columns_of_any_size_and_far_from_zero_are_scaled(scale: float) -> None:
+    x = np.random.RandomState(0).normal(size=(50, 1))
+    for column in (scale * x, 1.7e9 + 900 * x, 1.7e18 + 1e9 * x):
+        found = Scale(column)(column)
+        assert abs(float(found.std(correction=0)) - 1) < 1e-3
+    constant = np.full((7, 1), 1e22 / 3)
+    assert not Scale(constant)(constant).any()

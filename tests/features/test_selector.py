@@ -138,3 +138,21 @@ def test_wrong_arguments_are_refused_when_it_is_fitted(
 ) -> None:
     with pytest.raises(ValueError, match=message):
         L1FeatureSelector(**arguments).fit(*pairs(30, 6))
+
+
+def test_a_layer_that_does_not_see_the_columns_is_refused() -> None:
+    def network(inputs: int, outputs: int) -> nn.Module:
+        return nn.Sequential(nn.Linear(inputs, 8), nn.Linear(8, outputs))
+
+    x = np.random.RandomState(0).normal(size=(40, 6))
+    selector = L1FeatureSelector(1, network=network, layer="1", random_state=0)
+    with pytest.raises(ValueError, match="'1' has 8 inputs, and there are 6 columns"):
+        selector.fit(x, x[:, 0] > 0)
+
+
+def test_halves_of_few_rows_of_a_class_are_counted_as_they_are() -> None:
+    x = np.random.RandomState(0).normal(size=(40, 3))
+    y = np.array([1] + [0] * 39)
+    quick = Recipe(epochs=2, least_steps=2)
+    selector = L1FeatureSelector(1, recipe=quick, stability=1, random_state=0).fit(x, y)
+    assert selector.stability_.max() <= 0.5

@@ -88,3 +88,12 @@ def test_steps_that_have_no_length_of_their_own_have_no_limit() -> None:
     w.grad = torch.ones(4)
     made.step()
     assert OptimizerMetric(limit=0.1).threshold(made, made.param_groups[0], w, 5.0) == 5.0
+
+
+def test_the_first_steps_of_radam_have_the_limit_too() -> None:
+    w = nn.Parameter(torch.ones(2))
+    made = torch.optim.RAdam([w], lr=0.01)
+    w.grad = torch.full((2,), 1e-4)
+    made.step()
+    t = OptimizerMetric(limit=0.1).threshold(made, made.param_groups[0], w, 0.01 * 100.0)
+    assert torch.as_tensor(t).max().item() == pytest.approx(0.001)

@@ -110,3 +110,33 @@ def test_whole_numbers_of_few_kinds_are_labels_unless_it_is_said() -> None:
     cells = ["3", "10", "3"]
     assert target_of("y", cells).inputs == ("y=3", "y=10")
     assert target_of("y", cells, regression=True).inputs == ("y",)
+
+
+def test_what_does_not_vary_beyond_rounding_in_training_is_zero_everywhere() -> None:
+    found = number_of("a", ["0.1"] * 3 + ["0.2"]).encoded(torch.tensor([0, 1, 2]))
+    assert not found.any()
+    far = number_of("a", ["1e300", "-1e300"]).encoded(torch.tensor([0, 1]))
+    assert far[:, 0].tolist() == [1.0, -1.0]
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("\na;b\n1;2\n", ["a", "b"]),
+        ('"x, y, z";b\n1;2\n', ["x, y, z", "b"]),
+        ("a,b\nx\u2028y,1\n", ["a", "b"]),
+    ],
+)
+def test_lines_and_cells_are_those_of_the_table(
+    text: str, names: list[str], tmp_path: Path
+) -> None:
+    file = tmp_path / "table.csv"
+    file.write_text(text, encoding="utf-8")
+    assert [*read_csv(file)] == names
+
+
+def test_a_quote_that_is_not_closed_is_said(tmp_path: Path) -> None:
+    file = tmp_path / "table.csv"
+    file.write_text('a,b\n1,"2\n3,4\n', encoding="utf-8")
+    with pytest.raises(ValueError, match="unexpected end of data"):
+        read_csv(file)

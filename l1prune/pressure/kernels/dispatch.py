@@ -6,7 +6,9 @@ import os
 from collections.abc import Sequence
 
 import torch
+from torch import Tensor
 
+from l1prune.penalties.steps import checked_step
 from l1prune.pressure.kernels.eager import Eager
 from l1prune.pressure.kernels.foreach import Foreach
 from l1prune.pressure.kernels.fused import Fused
@@ -51,7 +53,15 @@ class Dispatch:
         self.names: set[str] = set()
 
     def run(self, passes: Sequence[Pass]) -> None:
-        """Do all of them, in place."""
+        """Do all of them, in place.
+
+        Raises:
+            ValueError: a threshold that is negative or NaN.
+        """
+        for one in passes:
+            amount = one.threshold.amount
+            if not isinstance(amount, Tensor) and not amount >= 0:
+                checked_step(amount)  # which says what is wrong
         if torch.compiler.is_compiling():
             Eager().run(passes)  # to be compiled with the rest
             return

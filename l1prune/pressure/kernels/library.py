@@ -79,15 +79,25 @@ def _compiler() -> Path | None:
 
 def _built(compiler: Path, kind: Sequence[str], folder: Path) -> ctypes.CDLL | None:
     """The library as this kind of it, from the cache if it is there; None if it does not work."""
-    file = folder / f"passes-{_key(compiler, kind)}.so"
+    stem = f"passes-{_key(compiler, kind)}"
     try:
-        if not file.exists():
-            _compile([os.fspath(compiler), *FLAGS, *kind], file)
-        if hasattr(os, "getuid") and file.stat().st_uid != os.getuid():
-            return None  # what others have put there is not run
-        return _loaded(file)
+        known = next((file for file in folder.glob(f"{stem}-*.so") if _is_whole(file)), None)
+        return _loaded(known or _compile([os.fspath(compiler), *FLAGS, *kind], folder, stem))
     except (OSError, AttributeError, subprocess.SubprocessError):
         return None
+
+
+def _is_whole(file: Path) -> bool:
+    """Whether it holds what its name says: a library that is torn would kill the process.
+
+    What others have put there is not run.
+    """
+    mine = not hasattr(os, "getuid") or file.stat().st_uid == os.getuid()
+    return mine and file.stem.rpartition("-")[2] == _digest(file)
+
+
+def _digest(file: Path) -> str:
+    return hashlib.sha256(file.read_bytes()).hexdigest()[:32]
 
 
 def _key(compiler: Path, kind: Sequence[str]) -> str:
@@ -97,9 +107,9 @@ def _key(compiler: Path, kind: Sequence[str]) -> str:
     return hashlib.sha256(SOURCE.read_bytes() + "\0".join(words).encode()).hexdigest()[:32]
 
 
-def _compile(command: Sequence[str], file: Path) -> None:
-    """Compile beside it, then rename: of several processes at once each sees a whole file."""
-    handle, made = tempfile.mkstemp(".so", f".{file.stem}-", file.parent)
+def _compile(command: Sequence[str], folder: Path, stem: str) -> Path:
+    """Compile, then rename: of several processes at once each sees a whole file."""
+    handle, made = tempfile.mkstemp(".so", f".{stem}-", folder)
     os.close(handle)
     try:
         subprocess.run(
@@ -108,7 +118,9 @@ def _compile(command: Sequence[str], file: Path) -> None:
             capture_output=True,
             timeout=SECONDS,
         )
+        file = folder / f"{stem}-{_digest(Path(made))}.so"
         os.replace(made, file)
+        return file
     finally:
         Path(made).unlink(missing_ok=True)
 

@@ -166,6 +166,9 @@ def _place(one: Pass) -> tuple[int, ...]:
     return w.data_ptr(), squares, stays, 0, w.numel(), KINDS[w.dtype]
 
 
+FLOATS: dict[str, Any] = {"dtype": torch.float32, "device": "cpu"}
+"""What C reads, whatever torch's defaults are."""
+
 PLACE = 6
 """Numbers of a place, of which the fourth is the address of chances."""
 
@@ -176,7 +179,8 @@ def _draw(passes: Sequence[Pass], places: Any) -> list[Tensor]:
     for at, one in enumerate(passes):
         if one.w.dtype == torch.bfloat16 and one.threshold.amount != 0:
             generator = torch.Generator().manual_seed(one.seed)
-            chances.append(torch.rand(one.w.shape, generator=generator))
+            drawn = torch.rand(one.w.shape, generator=generator, **FLOATS)
+            chances.append(drawn)
             places[at * PLACE + 3] = chances[-1].data_ptr()
     return chances
 
@@ -186,7 +190,8 @@ def _works() -> bool:
     """Whether there is a library that computes a small example right."""
     if library() is None:
         return False
-    w, second = torch.tensor([-3.0, 0.5, 2.0, -2.0]), torch.tensor([1.0, 4.0, 0.25, 4.0])
-    stays = torch.tensor([True, True, True, False])
+    w = torch.tensor([-3.0, 0.5, 2.0, -2.0], **FLOATS)
+    second = torch.tensor([1.0, 4.0, 0.25, 4.0], **FLOATS)
+    stays = torch.tensor([True, True, True, False], device="cpu")
     rest = Native().run([Pass(w, Threshold(1.0, second, correction=0.5), stays)])
-    return not rest and torch.equal(w, torch.tensor([-2.5, 0.25, 1.0, 0.0]))
+    return not rest and w.tolist() == [-2.5, 0.25, 1.0, 0.0]

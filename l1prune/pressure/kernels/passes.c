@@ -2,7 +2,7 @@
  *
  * S is soft thresholding, by one t or by t_i = min(amount / (sqrt(second_i) * factor + eps), most). The
  * operations are those of l1prune.pressure.kernels.eager, in their order, each rounded by itself:
- * so are the bits. What is removed becomes zero by an AND of bits, whatever it was.
+ * so are the bits, but for the sign of zero, and for roots of doubles, which torch does not round. What is removed becomes zero by an AND of bits, whatever it was.
  */
 #include <float.h>
 #include <math.h>

@@ -42,3 +42,9 @@ def test_the_environment_leaves_all_to_torch(monkeypatch: pytest.MonkeyPatch) ->
 def test_on_a_cpu_with_a_compiler_c_comes_first(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(SWITCH, raising=False)
     assert kernels()[0].name == "C"
+
+
+@pytest.mark.parametrize("amount", [-0.1, float("nan")])
+def test_a_threshold_below_zero_is_refused_whatever_the_kernel(amount: float) -> None:
+    with pytest.raises(ValueError, match="must be ≥ 0"):
+        Dispatch().run([Pass(torch.ones(2), Threshold(amount))])

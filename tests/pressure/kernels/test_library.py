@@ -66,3 +66,18 @@ def test_the_cache_is_where_the_user_says(monkeypatch: pytest.MonkeyPatch) -> No
     assert cache_folder() == Path("/somewhere")
     monkeypatch.delenv(CACHE)
     assert cache_folder().name == "l1prune"
+
+
+@pytest.mark.skipif(not COMPILER, reason="no C compiler")
+def test_a_file_that_is_torn_is_not_loaded_but_made_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(CACHE, str(tmp_path / "cache"))
+    assert library() is not None
+    (file,) = (tmp_path / "cache").iterdir()
+    whole = file.read_bytes()
+    library.cache_clear()
+    file.unlink()  # the one that is loaded stays as it is
+    file.write_bytes(whole[: len(whole) // 2])
+    assert library() is not None
+    assert file.read_bytes() == whole

@@ -150,3 +150,15 @@ def test_a_copy_holds_no_address(again: object) -> None:
     v = torch.ones(4)
     assert not other.run([Pass(v, Threshold(0.5))])
     assert torch.equal(w, v)
+
+
+@pytest.mark.parametrize("default", [torch.float64, torch.bfloat16])
+def test_what_is_drawn_does_not_go_by_the_default_dtype(default: torch.dtype) -> None:
+    expected, found = torch.ones(4096, dtype=torch.bfloat16), torch.ones(4096, dtype=torch.bfloat16)
+    Native().run([Pass(expected, Threshold(2**-10), None, 5)])
+    torch.set_default_dtype(default)
+    try:
+        Native().run([Pass(found, Threshold(2**-10), None, 5)])
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert torch.equal(found, expected)
