@@ -52,20 +52,30 @@ class StepSeed(pl.Callback):
             raise ValueError(f"seed={seed!r}: give a whole number from 0 up")
         self.seed = seed
         self.batches = 0
+        self._ahead = False
 
     def _seed(self, trainer: pl.Trainer) -> None:
         seed(mixed(self.seed, trainer.global_rank, self.batches))
 
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        # Resumed, the loader is iterated before any hook of training: a stock one draws its order.
+        self._ahead = self.batches > 0
+        if self._ahead:
+            self._seed(trainer)
+
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if trainer.global_step == 0:
-            self.batches = 0
-        self._seed(trainer)
+            self.batches, self._ahead = 0, False
+        if not self._ahead:
+            self._seed(trainer)
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self._seed(trainer)
+        if not self._ahead:
+            self._seed(trainer)
 
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: Any, *_: Any) -> None:
         self.batches += 1
+        self._ahead = False
         self._seed(trainer)
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,9 @@ import torch
 from draws import drawn
 from hypothesis import given
 from hypothesis import strategies as st
-from tasks import Task, fit
+from tasks import Save, Task, fit
+from torch import nn
+from torch.utils.data import DataLoader
 
 from l1prune.training.resume.loader import ResumableLoader, Shuffle
 from l1prune.training.resume.randomness import StepSeed, mixed
@@ -87,3 +90,23 @@ def test_a_second_fit_begins_anew() -> None:
 def test_what_is_no_seed_is_refused(seed: Any) -> None:
     with pytest.raises(ValueError, match=f"seed={seed!r}"):
         StepSeed(seed)
+
+
+def test_a_stock_loader_goes_on_in_the_order_that_it_would_have_had(tmp_path: Path) -> None:
+    """Resumed, Lightning iterates it before the hooks of training seed anything."""
+
+    class Shuffled(Task):
+        def __init__(self) -> None:
+            super().__init__(nn.Sequential(nn.Linear(8, 30), nn.Dropout(0.2), nn.Linear(30, 2)))
+
+        def train_dataloader(self) -> DataLoader[Any]:
+            return DataLoader(self.data, self.batch_size, shuffle=True)
+
+    file = tmp_path / "stopped.ckpt"
+    torch.manual_seed(0)
+    whole = Shuffled()
+    again = copy.deepcopy(whole)
+    fit(whole, StepSeed(3), Save(file, 2), epochs=4)
+    torch.manual_seed(9)
+    fit(again, StepSeed(3), resume=file, epochs=4)
+    assert whole.losses[-10:] == again.losses[-10:]
