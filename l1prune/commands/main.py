@@ -79,3 +79,7 @@ def lacking(package: str) -> str:
         f"{sys.executable} has no {package}: pip install l1prune brings it; in a checkout, "
         "make train brings all of it into .venv, and .venv/bin/python is then the Python to use"
     )
+
+
+if __name__ == "__main__":
+    main()
