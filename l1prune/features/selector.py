@@ -19,7 +19,6 @@ from l1prune.features.penalty import FeaturePenalty
 from l1prune.features.places import count_inputs, places_of
 from l1prune.features.stability import stability
 from l1prune.features.tasks import Classes, Regression, Task
-from l1prune.penalties.nonconvex import LogSum
 from l1prune.penalties.penalty import Penalty
 
 with needing("features", "L1FeatureSelector"):
@@ -183,7 +182,6 @@ class L1FeatureSelector(SelectorMixin, BaseEstimator):  # type: ignore[misc]
         generator: np.random.RandomState,
     ) -> Path:
         train, check = split(x, task.y, self._held_back(count), generator)
-        penalty = LogSum(0.05) if self.penalty is None else self.penalty
         recipe = Recipe() if self.recipe is None else self.recipe
         with seeded(generator):
             model = built(self.network, self.hidden_layer_sizes, x.shape[1], task)
@@ -198,7 +196,7 @@ class L1FeatureSelector(SelectorMixin, BaseEstimator):  # type: ignore[misc]
                 task.losses,
                 train,
                 check,
-                FeaturePenalty(penalty, self.layer, groups),
+                FeaturePenalty(self.penalty, self.layer, groups),
                 recipe,
                 generator,
                 until=count or 0,

@@ -181,7 +181,7 @@ def _draw(passes: Sequence[Pass], places: Any) -> list[Tensor]:
             generator = torch.Generator().manual_seed(one.seed)
             drawn = torch.rand(one.w.shape, generator=generator, **FLOATS)
             chances.append(drawn)
-            places[at * PLACE + 3] = chances[-1].data_ptr()
+            places[at * PLACE + 3] = drawn.data_ptr()
     return chances
 
 
