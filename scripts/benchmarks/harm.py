@@ -97,9 +97,10 @@ def _check_full(ending: Ending, what: str) -> None:
 
 def torn_file(scene: Scene, run: Path, draw: random.Random) -> Harm:
     """A file of a run that had stopped, or ended, is cut off somewhere, or zeros from there on."""
-    ended = draw.random() < 0.5
-    shutil.copytree(scene.peace if ended else scene.half, run, symlinks=True)
-    # The results of a run that has ended are not looked at again.
+    shutil.copytree(scene.peace if draw.random() < 0.5 else scene.half, run, symlinks=True)
+    # The results of a run that has ended are not looked at again. On a busy machine the half may
+    # have come to its end before it was stopped.
+    ended = (run / "summary.json").exists()
     names = [name for name in TORN if not (ended and name in RESULTS)]
     file = draw.choice([run / name for name in names if (run / name).exists()])
     whole = file.read_bytes()

@@ -66,6 +66,21 @@ def test_a_run_with_another_byte_has_not_survived(
     assert differences(tmp_path / "war", tmp_path / "peace") == ["report.csv", "history.csv"]
 
 
+def test_results_of_a_run_that_has_ended_are_not_torn(
+    benchmarks: dict[str, ModuleType], tmp_path: Path
+) -> None:
+    harm = benchmarks["harm"]
+    half = tmp_path / "half"  # it was to be stopped half-way, and was not
+    half.mkdir()
+    for name in ("last.ckpt", "summary.json", *harm.RESULTS):
+        (half / name).write_bytes(bytes(range(100)))
+    scene = harm.Scene([], half, half, 1.0)
+    for seed in range(40):
+        harm.torn_file(scene, tmp_path / str(seed), random.Random(seed))
+        for name in harm.RESULTS:
+            assert (tmp_path / str(seed) / name).read_bytes() == bytes(range(100))
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_every_hostile_run_is_another_one(
     benchmarks: dict[str, ModuleType], tmp_path: Path, seed: int
