@@ -66,7 +66,7 @@ class Refit(RefittingCriterion, FollowingCriterion):
         ValueError: an argument makes no sense.
 
     >>> Refit()
-    Refit(Saliency(least=0.6), damping=0.1, most=1152)
+    Refit(Saliency(least=0.6, shrinkage=0.5), damping=0.1, most=1152)
     """
 
     def __init__(

@@ -101,7 +101,7 @@ class L1Pruning(Original, pl.Callback):
         is its `rewind`; in a configuration file both are named.
 
         >>> L1Pruning.finetune(threshold=0.001).recipe.criterion
-        Refit(Saliency(least=0.6), damping=0.1, most=1152)
+        Refit(Saliency(least=0.6, shrinkage=0.5), damping=0.1, most=1152)
         """
         return cls(criterion=Refit(criterion), **{"rewind": HoldPeak(), **arguments})
 

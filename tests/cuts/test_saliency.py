@@ -55,7 +55,7 @@ def test_the_pressure_of_the_metric_zeroes_in_the_same_order(make: Any) -> None:
     """What the proximal map zeroes in a layer is worth less than what it leaves there."""
     model, optimizer = trained(make)
     targets = find_targets(model)
-    made = weights(targets, [optimizer])
+    made = weights(targets, [optimizer], shrinkage=0.0)
     group = optimizer.param_groups[0]
     for target in targets:
         w = target.parameter.detach().clone()
@@ -98,9 +98,28 @@ def test_gradients_that_stay_as_they_are_change_nothing() -> None:
     for _ in range(100):
         w.grad = torch.randn_like(w)
         optimizer.step()
-    worth = weights([Target("w", w)], [optimizer])["w"]
+    worth = weights([Target("w", w)], [optimizer], shrinkage=0.0)["w"]
     plain = w * divisor(optimizer, optimizer.param_groups[0], w)  # type: ignore[operator]
     torch.testing.assert_close(worth, plain, rtol=0.05, atol=0.0)
+
+
+@pytest.mark.parametrize("shrinkage", [0.0, 0.5, 1.0])
+def test_shrinkage_draws_roots_together_and_leaves_what_a_layer_is_worth(shrinkage: float) -> None:
+    torch.manual_seed(0)
+    w = nn.Parameter(torch.ones(50, 50))
+    optimizer = Adam([w], lr=0.0, betas=(0.0, 0.999))
+    w.grad = torch.randn_like(w).exp()
+    optimizer.step()
+    made = weights([Target("w", w)], [optimizer], shrinkage=shrinkage)["w"].log()
+    root = w.grad.log()
+    torch.testing.assert_close(made - made.mean(), (1 - shrinkage) * (root - root.mean()))
+    torch.testing.assert_close(made.exp().square().sum(), w.grad.square().sum())
+
+
+def test_a_share_that_is_none_is_refused() -> None:
+    for argument in ("least", "shrinkage"):
+        with pytest.raises(ValueError, match=f"{argument} must be a share from 0 to 1 .* got 1.5"):
+            Saliency(**{argument: 1.5})
 
 
 def test_a_layer_without_gradients_keeps_the_order_of_its_weights() -> None:
@@ -249,7 +268,7 @@ def test_an_optimizer_of_the_users_own_needs_no_betas() -> None:
     optimizer = Own(layer.parameters())
     layer(torch.tensor([1.0, 2.0, 3.0])).sum().backward()
     optimizer.step()
-    worth = weights(find_targets(layer), [optimizer])["weight"]
+    worth = weights(find_targets(layer), [optimizer], shrinkage=0.0)["weight"]
     torch.testing.assert_close(worth, layer.weight * torch.tensor([2.0, 3.0, 4.0]))
 
 

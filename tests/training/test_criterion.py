@@ -87,7 +87,7 @@ def test_a_gradual_threshold_of_the_users_own_gets_fifty_rounds_and_saliency() -
     fit(Task(), callback, epochs=10)
     assert callback.report is not None
     assert callback.report.sparsity == 0.8
-    assert callback.report.criterion == "Saliency(least=0.6)"
+    assert callback.report.criterion == "Saliency(least=0.6, shrinkage=0.5)"
 
 
 # ---- in a run
@@ -96,14 +96,14 @@ def test_a_gradual_threshold_of_the_users_own_gets_fifty_rounds_and_saliency() -
 @pytest.mark.parametrize(
     ("arguments", "make", "name"),
     [
-        ({}, Adam, "Saliency(least=0.6)"),
-        ({}, SGD, "Saliency(least=0.6)"),
-        ({}, Rprop, "Saliency(least=0.6)"),
+        ({}, Adam, "Saliency(least=0.6, shrinkage=0.5)"),
+        ({}, SGD, "Saliency(least=0.6, shrinkage=0.5)"),
+        ({}, Rprop, "Saliency(least=0.6, shrinkage=0.5)"),
         ({"prune_at": once(0.5)}, Adam, "Size()"),
         ({"strength": Follow()}, Adam, "Size()"),
         ({"threshold": 0.1}, Adam, "Size()"),
         ({"threshold": Sparsity(0.5, scope=LAMP())}, Adam, "Size()"),
-        ({"criterion": Saliency(0.3), "prune_at": once(0.5)}, Adam, "Saliency(least=0.3)"),
+        ({"criterion": Saliency(0.3), "prune_at": once(0.5)}, Adam, "Saliency(least=0.3, shrinkage=0.5)"),
         ({"criterion": Wanda()}, SGD, "Wanda()"),
         ({"criterion": Size()}, Adam, "Size()"),
     ],
@@ -231,7 +231,7 @@ def settled(given: Any = None) -> RunCriterion:
 
 def test_before_it_is_settled_it_has_no_name() -> None:
     assert str(RunCriterion(None)) == "" and RunCriterion(None).state_dict()["state"] == {}
-    assert str(settled()) == "Saliency(least=0.6)"
+    assert str(settled()) == "Saliency(least=0.6, shrinkage=0.5)"
     assert str(settled(Wanda())) == "Wanda()"
 
 
@@ -239,7 +239,7 @@ def test_a_state_that_was_loaded_can_be_saved_before_it_is_settled() -> None:
     state = settled().state_dict()
     again = RunCriterion(None)
     again.load_state_dict(state)
-    assert again.state_dict() == state and str(again) == "Saliency(least=0.6)"
+    assert again.state_dict() == state and str(again) == "Saliency(least=0.6, shrinkage=0.5)"
 
 
 @pytest.mark.parametrize("given", [None, Wanda(), Size()])
