@@ -194,16 +194,17 @@ def scales(
     >>> [round(factor, 3) for factor in scales([long], [Moments(long, long)], [2 * long])]
     [0.5]
     """
-    sums = [
-        torch.stack([_squared(each.long), _squared(each.short), _squared(roots)])
-        for each, roots in zip(found, shrunk, strict=True)
-    ]
+    sums = []
+    for w, each, roots in zip(parameters, found, shrunk, strict=True):
+        left = local(w) != 0
+        totals = (each.long, each.short, each.long * left, roots * left)
+        sums.append(torch.stack([_squared(total) for total in totals]))
     factors = []
     for each, totals in zip(found, over_shards(sums, parameters).tolist(), strict=True):
-        long, short, after = (max(total, 1e-300) for total in totals)
+        long, short, before, after = (max(total, 1e-300) for total in totals)
         grown = short / long * (1 + each.memory) / (1 - each.memory)
         # A layer without any gradient now keeps an order among its weights.
-        factors.append((max(grown, 1e-6) * (long / after)) ** 0.5)
+        factors.append((max(grown, 1e-6) * (before / after)) ** 0.5)
     return factors
 
 

@@ -103,7 +103,11 @@ def test_a_gradual_threshold_of_the_users_own_gets_fifty_rounds_and_saliency() -
         ({"strength": Follow()}, Adam, "Size()"),
         ({"threshold": 0.1}, Adam, "Size()"),
         ({"threshold": Sparsity(0.5, scope=LAMP())}, Adam, "Size()"),
-        ({"criterion": Saliency(0.3), "prune_at": once(0.5)}, Adam, "Saliency(least=0.3, shrinkage=0.5)"),
+        (
+            {"criterion": Saliency(0.3), "prune_at": once(0.5)},
+            Adam,
+            "Saliency(least=0.3, shrinkage=0.5)",
+        ),
         ({"criterion": Wanda()}, SGD, "Wanda()"),
         ({"criterion": Size()}, Adam, "Size()"),
     ],
@@ -147,7 +151,7 @@ def test_a_run_does_not_go_on_with_another_criterion() -> None:
     again.load_state_dict(began)
     says = (
         r"the run began with cuts by Wanda\(\) and would go on with cuts by "
-        r"Saliency\(least=0\.6\): give the criterion that it began with, or begin a new run"
+        r"Saliency\(least=0\.6, shrinkage=0\.5\): give the criterion that it began with, or begin a new run"
     )
     with pytest.raises(ValueError, match=says) as caught:
         again.settle(as_plan(Sparsity(0.9)), MANY, False, [optimizer()])
