@@ -15,6 +15,7 @@ from l1prune.cuts.criteria import Criterion, FollowingCriterion, RefittingCriter
 from l1prune.cuts.plans import Plan
 from l1prune.cuts.saliency import Saliency
 from l1prune.cuts.scopes import Scope
+from l1prune.penalties import Penalty, is_separable
 from l1prune.weights.finite import check_finite
 from l1prune.weights.shards import local
 from l1prune.weights.targets import Target
@@ -23,20 +24,24 @@ MANY = 10
 """Rounds, from which on each cut is small."""
 
 
-def default_criterion(plan: Plan, rounds: int, presses_small: bool) -> Criterion:
+def default_criterion(plan: Plan, penalty: Penalty, rounds: int, presses_small: bool) -> Criterion:
     """What weights are worth, where nothing is said of it.
 
     By saliency, where many rounds make each cut small: saliency foretells small changes, and one
     large cut by it may all but empty a layer. By size elsewhere; where the plan says how layers'
-    sizes compare; and where only what is small is pressed.
+    sizes compare; and where only what is small is pressed. What the gradients say of a unit of many
+    weights is the mean of many, and needs no shrinkage.
 
     Args:
         plan: what is cut.
+        penalty: of single weights, or of units.
         rounds: in how many.
         presses_small: whether only what is small is pressed.
     """
     small_cuts = plan.gradual and rounds >= MANY and not presses_small
-    return Saliency() if small_cuts and plan.scope is None else Size()
+    if not small_cuts or plan.scope is not None:
+        return Size()
+    return Saliency() if is_separable(penalty) else Saliency(shrinkage=0.0)
 
 
 class RunCriterion:
@@ -72,7 +77,12 @@ class RunCriterion:
         return self._current
 
     def settle(
-        self, plan: Plan, rounds: int, presses_small: bool, optimizers: Sequence[Optimizer]
+        self,
+        plan: Plan,
+        penalty: Penalty,
+        rounds: int,
+        presses_small: bool,
+        optimizers: Sequence[Optimizer],
     ) -> None:
         """Decide, and take up what an earlier part of the run has learned.
 
@@ -82,7 +92,7 @@ class RunCriterion:
         """
         chosen = self._given
         if chosen is None:
-            chosen = default_criterion(plan, rounds, presses_small)
+            chosen = default_criterion(plan, penalty, rounds, presses_small)
         chosen.check(optimizers)
         self._fresh = chosen
         self.reset()

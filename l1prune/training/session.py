@@ -88,8 +88,8 @@ class Session:
         if said := left(run.chosen, self.targets):
             warn(said)
         self.hold(loop)
-        presses_small = run.strength.presses_small
-        run.criterion.settle(recipe.plan, run.rounds, presses_small, loop.optimizers)
+        small = run.strength.presses_small
+        run.criterion.settle(recipe.plan, recipe.penalty, run.rounds, small, loop.optimizers)
         self._attach(loop)
 
     def _attach(self, loop: Loop) -> None:

@@ -15,10 +15,12 @@ from torch import Tensor, nn
 from torch.optim import SGD, Adadelta, Adagrad, Adam, Rprop
 
 from l1prune import (
+    L1,
     LAMP,
     Budget,
     Follow,
     Global,
+    GroupL1,
     L1Pruning,
     Magnitude,
     Refit,
@@ -63,7 +65,10 @@ class Own(Threshold):
     ids=lambda threshold: type(threshold).__name__,
 )
 def test_many_small_cuts_go_by_saliency(threshold: Any) -> None:
-    assert isinstance(default_criterion(as_plan(threshold), MANY, False), Saliency)
+    plan = as_plan(threshold)
+    assert str(default_criterion(plan, L1(), MANY, False)) == str(Saliency())
+    # What is known of a unit of many weights is the mean of many.
+    assert str(default_criterion(plan, GroupL1(), MANY, False)) == str(Saliency(shrinkage=0.0))
 
 
 @pytest.mark.parametrize(
@@ -78,7 +83,7 @@ def test_many_small_cuts_go_by_saliency(threshold: Any) -> None:
     ids=["few rounds", "small is pressed", "LAMP", "path", "a size"],
 )
 def test_elsewhere_they_go_by_size(threshold: Any, rounds: int, presses_small: bool) -> None:
-    assert default_criterion(as_plan(threshold), rounds, presses_small) == Size()
+    assert default_criterion(as_plan(threshold), L1(), rounds, presses_small) == Size()
 
 
 def test_a_gradual_threshold_of_the_users_own_gets_fifty_rounds_and_saliency() -> None:
@@ -99,6 +104,11 @@ def test_a_gradual_threshold_of_the_users_own_gets_fifty_rounds_and_saliency() -
         ({}, Adam, "Saliency(least=0.6, shrinkage=0.5)"),
         ({}, SGD, "Saliency(least=0.6, shrinkage=0.5)"),
         ({}, Rprop, "Saliency(least=0.6, shrinkage=0.5)"),
+        (
+            {"penalty": GroupL1(), "threshold": Sparsity(0.5)},
+            Adam,
+            "Saliency(least=0.6, shrinkage=0.0)",
+        ),
         ({"prune_at": once(0.5)}, Adam, "Size()"),
         ({"strength": Follow()}, Adam, "Size()"),
         ({"threshold": 0.1}, Adam, "Size()"),
@@ -150,11 +160,11 @@ def test_a_run_does_not_go_on_with_another_criterion() -> None:
     again = RunCriterion(None)
     again.load_state_dict(began)
     says = (
-        r"the run began with cuts by Wanda\(\) and would go on with cuts by "
-        r"Saliency\(least=0\.6, shrinkage=0\.5\): give the criterion that it began with, or begin a new run"
+        r"the run began with cuts by Wanda\(\) and would go on with cuts by Saliency\(least=0\.6, "
+        r"shrinkage=0\.5\): give the criterion that it began with, or begin a new run"
     )
     with pytest.raises(ValueError, match=says) as caught:
-        again.settle(as_plan(Sparsity(0.9)), MANY, False, [optimizer()])
+        again.settle(as_plan(Sparsity(0.9)), L1(), MANY, False, [optimizer()])
     assert "\n" not in str(caught.value)
 
 
@@ -229,7 +239,7 @@ def test_weights_that_join_later_are_followed_from_then_on() -> None:
 
 def settled(given: Any = None) -> RunCriterion:
     criterion = RunCriterion(given)
-    criterion.settle(as_plan(Sparsity(0.9)), MANY, False, [optimizer()])
+    criterion.settle(as_plan(Sparsity(0.9)), L1(), MANY, False, [optimizer()])
     return criterion
 
 
@@ -250,7 +260,7 @@ def test_a_state_that_was_loaded_can_be_saved_before_it_is_settled() -> None:
 def test_a_state_that_was_saved_before_anything_was_settled_loads_as_nothing(given: Any) -> None:
     again = RunCriterion(given)
     again.load_state_dict(RunCriterion(given).state_dict())
-    again.settle(as_plan(Sparsity(0.9)), MANY, False, [optimizer()])
+    again.settle(as_plan(Sparsity(0.9)), L1(), MANY, False, [optimizer()])
     assert again.state_dict() == settled(given).state_dict()
 
 

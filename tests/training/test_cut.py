@@ -26,7 +26,7 @@ def run(net: nn.Module, threshold: Any = HALF, criterion: Any = None) -> tuple[R
     """A run whose criterion is settled, and its optimizers."""
     optimizers = [torch.optim.SGD(net.parameters(), 0.1)]
     made = L1Pruning(threshold=threshold, criterion=criterion, prune_at=[0.2, 0.4]).run
-    made.criterion.settle(made.stages.plan, 2, False, optimizers)
+    made.criterion.settle(made.stages.plan, L1(), 2, False, optimizers)
     return made, optimizers
 
 
