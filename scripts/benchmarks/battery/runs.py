@@ -21,7 +21,7 @@ from torch.utils.data import DataLoader
 
 from benchmarks.battery.data import Sources, Split
 from benchmarks.battery.tasks import TASKS, Task
-from l1prune import LAMP, L1Pruning, Size, Sparsity, rounds
+from l1prune import LAMP, L1Pruning, Saliency, Size, Sparsity, rounds
 from l1prune.zoo.examples import Examples, as_read
 
 Contender = Callable[[float], L1Pruning | None]
@@ -82,7 +82,8 @@ class Trial:
         """What task and contender are, by which figures of another version are known."""
         task = TASKS[self.task]
         pruning = CONTENDERS[self.contender](task.sparsity)
-        words = {} if pruning is None else pruning.recipe.words
+        # Where no criterion is named it is the library's own, which may be another one some day.
+        words = {} if pruning is None else {**pruning.recipe.words, "default": repr(Saliency())}
         return f"{described(task)} {json.dumps(words, sort_keys=True)}"
 
     def figures(self, folder: Path) -> dict[str, Any] | None:
