@@ -18,20 +18,19 @@ from torch.optim import Optimizer
 
 from l1prune.checks import is_number
 from l1prune.cuts.criteria import FollowingCriterion, Size
-from l1prune.cuts.fisher import Fishers, packed, renewed, unpacked
+from l1prune.cuts.fisher import Fishers, packed, unpacked
 from l1prune.cuts.ranks import by_rank
+from l1prune.cuts.renewal import renewed_root, squared
 from l1prune.cuts.scopes import LAMP, Global, Scope
 from l1prune.pressure.gradients import EPS, Gradients
 from l1prune.pressure.optimizers import (
     Group,
     Squares,
-    UpdateRule,
     divisor,
     fitting_rule,
     innermost,
     sharded_state_of,
 )
-from l1prune.weights.pieces import pieces, widest
 from l1prune.weights.shards import local, over_shards, warn
 from l1prune.weights.targets import Target
 
@@ -171,11 +170,16 @@ def weights(
         return {}
     fresh = freshness([target.parameter for target in known], [moments[t.name] for t in known])
     worth = {
-        target.name: local(target.parameter) * moments[target.name].long * factor
+        target.name: _product(local(target.parameter), moments[target.name].long).mul_(factor)
         for target, factor in zip(known, fresh, strict=True)
     }
     rest = [target for target in targets if target.name not in worth]
     return worth | by_rank(rest, known, [worth[target.name] for target in known])
+
+
+def _product(w: Tensor, long: Tensor) -> Tensor:
+    """Of a weight and its √f + ε, which nobody needs any more: in its place, if it fits there."""
+    return long.mul_(w) if torch.result_type(long, w) == long.dtype else w * long
 
 
 def freshness(parameters: Sequence[Tensor], moments: Sequence[Moments]) -> list[float]:
@@ -191,22 +195,14 @@ def freshness(parameters: Sequence[Tensor], moments: Sequence[Moments]) -> list[
     >>> [round(factor, 3) for factor in freshness([long], [Moments(long, short, memory=0.9)])]
     [3.0]
     """
-    sums = [torch.stack([_squared(each.long), _squared(each.short)]) for each in moments]
+    sums = squared([one for each in moments for one in (each.long, each.short)])
+    found = over_shards(sums, [w for w in parameters for _ in range(2)]).tolist()
     factors = []
-    for each, (long, short) in zip(moments, over_shards(sums, parameters).tolist(), strict=True):
+    for each, long, short in zip(moments, found[::2], found[1::2], strict=True):
         ratio = short / max(long, 1e-300) * (1 + each.memory) / (1 - each.memory)
         # A layer without any gradient now keeps an order among its weights.
         factors.append(max(ratio, 1e-6) ** 0.5)
     return factors
-
-
-def _squared(values: Tensor) -> Tensor:
-    """Σx², summed up in the widest float."""
-    total = torch.zeros((), dtype=widest(values.device), device=values.device)
-    for (piece,) in pieces(values):
-        wide = piece.to(total.dtype).flatten()
-        total += torch.dot(wide, wide)
-    return total
 
 
 @dataclass(frozen=True, eq=False)
@@ -254,10 +250,13 @@ def _told(moved: _Moved, fishers: Fishers) -> Moments | None:
     """What the optimizer tells."""
     w = moved.target.parameter
     rule = fitting_rule(moved.optimizer, moved.group, w) if moved.has_stepped else None
-    long = None if rule is None else _root_mean_square(moved, rule, fishers)
-    if rule is None or long is None:
+    if rule is None:
         return None
-    mean = rule.mean(moved.group, sharded_state_of(moved.optimizer, w))
+    state = sharded_state_of(moved.optimizer, w)
+    long = _root_mean_square(moved, rule.squares(moved.group, state), fishers)
+    if long is None:
+        return None
+    mean = rule.mean(moved.group, state)
     return Moments(long, long) if mean is None else Moments(long, local(mean.value), mean.memory)
 
 
@@ -270,12 +269,10 @@ def _noted(moved: _Moved, fishers: Fishers, gradients: Gradients) -> Moments | N
     return Moments(_renewed_root(moved, squares, fishers, EPS), local(mean.value), mean.memory)
 
 
-def _root_mean_square(moved: _Moved, rule: UpdateRule, fishers: Fishers) -> Tensor | None:
+def _root_mean_square(moved: _Moved, known: Squares | None, fishers: Fishers) -> Tensor | None:
     """√f + ε, renewed; what the optimizer divides by where it does not say what it sums up."""
-    w = moved.target.parameter
-    known = rule.squares(moved.group, sharded_state_of(moved.optimizer, w))
     if known is None:
-        return divisor(moved.optimizer, moved.group, w)
+        return divisor(moved.optimizer, moved.group, moved.target.parameter)
     if not known.steps:  # Adagrad has a state before its first step
         return None
     return _renewed_root(moved, known, fishers, moved.group.get("eps", 0.0))
@@ -283,5 +280,5 @@ def _root_mean_square(moved: _Moved, rule: UpdateRule, fishers: Fishers) -> Tens
 
 def _renewed_root(moved: _Moved, known: Squares, fishers: Fishers, eps: float) -> Tensor:
     name = moved.target.name
-    fishers[name] = renewed(known, fishers.get(name))
-    return local(fishers[name].mean).sqrt().add_(eps)
+    fishers[name], long = renewed_root(known, fishers.get(name), eps)
+    return long

@@ -110,7 +110,8 @@ def _alike(layers: Sequence[Tensor]) -> list[Tensor]:
     """The layers in float32 if that holds them all exactly, else in float64."""
     narrow = all(layer.dtype in NARROW for layer in layers)
     dtype = torch.float32 if narrow else torch.float64
-    return [layer.detach().to(dtype) for layer in layers]
+    found = [layer.detach() if layer.requires_grad else layer for layer in layers]
+    return [layer if layer.dtype == dtype else layer.to(dtype) for layer in found]
 
 
 def _keys(layers: Sequence[Tensor], last: Masks, first: Masks) -> Tensor:

@@ -44,7 +44,7 @@ def selected(
     counts = [layer.numel() for layer in layers]
     if sum(counts) >= MOST:
         return None
-    kept = torch.empty(sum(counts), dtype=torch.bool)
+    kept = torch.empty(sum(counts), dtype=torch.bool, device="cpu")
     if room >= len(kept):
         return kept.fill_(True)
     none = [None] * len(layers)
