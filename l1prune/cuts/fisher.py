@@ -55,15 +55,28 @@ def renewed(now: Squares, before: Fisher | None = None) -> Fisher:
     >>> renewed(Squares(torch.tensor([9.0 + 1.0]), memory=1.0, steps=2), first).mean
     tensor([5.])
     """
-    if before is None or now.steps < before.steps or now.total.shape != before.total.shape:
+    since = steps_since(now, before)
+    if before is None or since is None:
         return Fisher(now.total / _weight(now.memory, now.steps), now.total, now.steps)
-    since = now.steps - before.steps
     if since == 0:
         return before
     new = now.total - before.total * now.memory**since
     new.clamp_(min=0)  # rounding may leave less than nothing
-    new.mul_((1 - KEPT) / _weight(now.memory, since)).add_(before.mean, alpha=KEPT)
+    # Each operation is rounded by itself, on any machine.
+    new.mul_(share_of_new(now.memory, since)).add_(before.mean * KEPT)
     return Fisher(new, now.total, now.steps)
+
+
+def steps_since(now: Squares, before: Fisher | None) -> float | None:
+    """How many; None where nothing goes on from `before`."""
+    if before is None or now.steps < before.steps or now.total.shape != before.total.shape:
+        return None
+    return now.steps - before.steps
+
+
+def share_of_new(memory: float, since: float) -> float:
+    """What a sum of the squares of so many steps is multiplied by, to be the new half of a mean."""
+    return (1 - KEPT) / _weight(memory, since)
 
 
 def _weight(memory: float, steps: float) -> float:

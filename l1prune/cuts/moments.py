@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from torch import Tensor
 from torch.optim import Optimizer
 
-from l1prune.cuts.fisher import Fishers, renewed
+from l1prune.cuts.fisher import Fishers
+from l1prune.cuts.renewal import renewed_root
 from l1prune.pressure.gradients import EPS, Gradients
 from l1prune.pressure.optimizers import (
     Group,
     Squares,
-    UpdateRule,
     divisor,
     fitting_rule,
     innermost,
@@ -92,10 +92,13 @@ def _told(moved: Moved, fishers: Fishers) -> Moments | None:
     """What the optimizer tells."""
     w = moved.target.parameter
     rule = fitting_rule(moved.optimizer, moved.group, w) if moved.has_stepped else None
-    long = None if rule is None else _root_mean_square(moved, rule, fishers)
-    if rule is None or long is None:
+    if rule is None:
         return None
-    mean = rule.mean(moved.group, sharded_state_of(moved.optimizer, w))
+    state = sharded_state_of(moved.optimizer, w)
+    long = _root_mean_square(moved, rule.squares(moved.group, state), fishers)
+    if long is None:
+        return None
+    mean = rule.mean(moved.group, state)
     return Moments(long, long) if mean is None else Moments(long, local(mean.value), mean.memory)
 
 
@@ -108,12 +111,10 @@ def _noted(moved: Moved, fishers: Fishers, gradients: Gradients) -> Moments | No
     return Moments(_renewed_root(moved, squares, fishers, EPS), local(mean.value), mean.memory)
 
 
-def _root_mean_square(moved: Moved, rule: UpdateRule, fishers: Fishers) -> Tensor | None:
+def _root_mean_square(moved: Moved, known: Squares | None, fishers: Fishers) -> Tensor | None:
     """√f + ε, renewed; what the optimizer divides by where it does not say what it sums up."""
-    w = moved.target.parameter
-    known = rule.squares(moved.group, sharded_state_of(moved.optimizer, w))
     if known is None:
-        return divisor(moved.optimizer, moved.group, w)
+        return divisor(moved.optimizer, moved.group, moved.target.parameter)
     if not known.steps:  # Adagrad has a state before its first step
         return None
     return _renewed_root(moved, known, fishers, moved.group.get("eps", 0.0))
@@ -121,5 +122,5 @@ def _root_mean_square(moved: Moved, rule: UpdateRule, fishers: Fishers) -> Tenso
 
 def _renewed_root(moved: Moved, known: Squares, fishers: Fishers, eps: float) -> Tensor:
     name = moved.target.name
-    fishers[name] = renewed(known, fishers.get(name))
-    return local(fishers[name].mean).sqrt().add_(eps)
+    fishers[name], long = renewed_root(known, fishers.get(name), eps)
+    return long

@@ -22,9 +22,9 @@ from l1prune.cuts.criteria import FollowingCriterion, Size
 from l1prune.cuts.fisher import Fishers, packed, unpacked
 from l1prune.cuts.moments import Moments, moments, moved
 from l1prune.cuts.ranks import by_rank
+from l1prune.cuts.renewal import squared
 from l1prune.cuts.scopes import LAMP, Global, Scope
 from l1prune.pressure.gradients import Gradients
-from l1prune.weights.pieces import pieces, widest
 from l1prune.weights.shards import local, over_shards, warn
 from l1prune.weights.targets import Target
 
@@ -164,54 +164,55 @@ def weights(
     known = [target for target in targets if target.name in told]
     if not known:
         return {}
-    found = [told[target.name] for target in known]
-    shrunk = [each.long.pow(1 - shrinkage) for each in found]
-    factors = scales([target.parameter for target in known], found, shrunk)
-    worth = {
-        target.name: local(target.parameter) * roots * factor
-        for target, roots, factor in zip(known, shrunk, factors, strict=True)
-    }
+    shrunk, sums, memories = [], [], []
+    for target in known:
+        each = told.pop(target.name)  # what is made of it takes its place in memory
+        shrunk.append(each.long.pow(1 - shrinkage))
+        sums.append(_sums(target.parameter, each, shrunk[-1]))
+        memories.append(each.memory)
+    totals = over_shards(sums, [target.parameter for target in known]).tolist()
+    worth = {}
+    for target, roots, (long, short, before, after), memory in zip(
+        known, shrunk, totals, memories, strict=True
+    ):
+        factor = scale(long, short, before, after, memory)
+        worth[target.name] = _product(local(target.parameter), roots).mul_(factor)
     rest = [target for target in targets if target.name not in worth]
     return worth | by_rank(rest, known, [worth[target.name] for target in known])
 
 
-def scales(
-    parameters: Sequence[Tensor], found: Sequence[Moments], shrunk: Sequence[Tensor]
-) -> list[float]:
-    """By how much each layer's shrunk roots are to be larger, to say what its gradients are now.
+def _sums(parameter: Tensor, each: Moments, roots: Tensor) -> Tensor:
+    """Of squares: of a layer's roots, of its means, and of what is left, before and shrunk."""
+    left = local(parameter) != 0
+    return torch.stack(squared([each.long, each.short, each.long * left, roots * left]))
 
-    Whatever shrinkage did to them, their sum of squares becomes that of `long`, and more where
-    gradients have grown. In a network that is being pruned some layers become bottlenecks, whose
-    gradients grow from one cut to the next. m remembers ten steps. Over a whole layer its mean
-    square tells how large they are now: mean-free gradients of variance σ² leave in m one of
-    σ²·(1 − β)/(1 + β).
 
-    >>> long = torch.full((1, 4), 0.1)
-    >>> short = torch.tensor([[0.3, -0.3, 0.3, -0.3]]) * ((1 - 0.9) / (1 + 0.9)) ** 0.5
-    >>> layer = Moments(long, short, memory=0.9)
-    >>> [round(factor, 3) for factor in scales([long], [layer], [long])]
-    [3.0]
-    >>> [round(factor, 3) for factor in scales([long], [Moments(long, long)], [2 * long])]
-    [0.5]
+def _product(w: Tensor, roots: Tensor) -> Tensor:
+    """Of weights and roots that nobody needs any more: in their place, if it fits there."""
+    return roots.mul_(w) if torch.result_type(roots, w) == roots.dtype else w * roots
+
+
+def scale(long: float, short: float, before: float, after: float, memory: float) -> float:
+    """By how much a layer's shrunk roots are to be larger, to say what its gradients are now.
+
+    Whatever shrinkage did to them, their sum of squares over the weights that are left becomes that
+    of √f + ε, and more where gradients have grown. In a network that is being pruned some layers
+    become bottlenecks, whose gradients grow from one cut to the next. m remembers ten steps. Over a
+    whole layer its mean square tells how large they are now: mean-free gradients of variance σ²
+    leave in m one of σ²·(1 − β)/(1 + β).
+
+    Args:
+        long: Σ(√f + ε)² over the layer.
+        short: Σm².
+        before: Σ(√f + ε)² over what is left of it.
+        after: the same, shrunk.
+        memory: β.
+
+    >>> round(scale(long=1.0, short=9 * 0.1 / 1.9, before=1.0, after=1.0, memory=0.9), 9)
+    3.0
+    >>> scale(long=1.0, short=1.0, before=1.0, after=4.0, memory=0.0)
+    0.5
     """
-    sums = []
-    for w, each, roots in zip(parameters, found, shrunk, strict=True):
-        left = local(w) != 0
-        totals = (each.long, each.short, each.long * left, roots * left)
-        sums.append(torch.stack([_squared(total) for total in totals]))
-    factors = []
-    for each, totals in zip(found, over_shards(sums, parameters).tolist(), strict=True):
-        long, short, before, after = (max(total, 1e-300) for total in totals)
-        grown = short / long * (1 + each.memory) / (1 - each.memory)
-        # A layer without any gradient now keeps an order among its weights.
-        factors.append((max(grown, 1e-6) * (before / after)) ** 0.5)
-    return factors
-
-
-def _squared(values: Tensor) -> Tensor:
-    """Σx², summed up in the widest float."""
-    total = torch.zeros((), dtype=widest(values.device), device=values.device)
-    for (piece,) in pieces(values):
-        wide = piece.to(total.dtype).flatten()
-        total += torch.dot(wide, wide)
-    return total
+    grown = short / max(long, 1e-300) * (1 + memory) / (1 - memory)
+    # A layer without any gradient now keeps an order among its weights.
+    return float((max(grown, 1e-6) * max(before, 1e-300) / max(after, 1e-300)) ** 0.5)

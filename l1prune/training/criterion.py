@@ -16,7 +16,7 @@ from l1prune.cuts.plans import Plan
 from l1prune.cuts.saliency import Saliency
 from l1prune.cuts.scopes import Scope
 from l1prune.penalties import Penalty, is_separable
-from l1prune.weights.finite import check_finite
+from l1prune.weights.finite import check_finite, first_nan
 from l1prune.weights.shards import local
 from l1prune.weights.targets import Target
 
@@ -132,12 +132,11 @@ class RunCriterion:
                 f"criterion={self} must weigh each target by a tensor of its shape, {shapes}, got "
                 f"{[tuple(one.shape) for one in worth]}"
             )
-        for target, one in zip(targets, worth, strict=True):
-            if bool(one.isnan().any()):
-                check_finite({one.name: one.parameter for one in targets}, "before the cut")
-                raise ValueError(
-                    f"criterion={self} weighs {target.name} by NaN; give each weight a number"
-                )
+        if (wrong := first_nan(worth)) is not None:
+            check_finite({target.name: target.parameter for target in targets}, "before the cut")
+            raise ValueError(
+                f"criterion={self} weighs {targets[wrong].name} by NaN; give each weight a number"
+            )
         return worth
 
     def refit_(self, targets: Sequence[Target], masks: Mapping[str, Tensor]) -> None:

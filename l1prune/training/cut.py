@@ -49,8 +49,8 @@ def cut_(
         check_agreement(cut, {target.name: target.parameter.detach() for target in targets})
     run.masks.update(cut)
     run.criterion.refit_(targets, cut)
-    for target in targets:
-        local(target.parameter).add_(0.0)  # what pressure made −0.0, and the cut leaves, is +0.0
+    # What pressure made −0.0, and the cut leaves, is +0.0.
+    torch._foreach_add_([local(target.parameter) for target in targets], 0.0)
     return by
 
 

@@ -28,6 +28,9 @@ def callbacks_of(trainer: pl.Trainer) -> list[pl.Callback]:
 
 def overrides(owner: pl.LightningModule | pl.LightningDataModule, hook: str) -> bool:
     """Whether a module, or its data, has a hook of its own in the place of Lightning's."""
+    base = pl.LightningModule if isinstance(owner, pl.LightningModule) else pl.LightningDataModule
+    if hook not in vars(owner) and getattr(type(owner), hook, None) is getattr(base, hook, None):
+        return False  # as is nearly always so, and asked for at each step
     return is_overridden(hook, owner)
 
 

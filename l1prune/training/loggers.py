@@ -134,8 +134,9 @@ def log_frontier(loggers: Iterable[Logger], validations: Validations) -> None:
     for nonzero, figures in points:
         log_point(loggers, nonzero, figures)
     rows = [[left, name, value] for left, told in points for name, value in told.items()]
-    figure = drawn(validations)
-    for outlet in outlets(loggers) if rows else ():
+    found = [*outlets(loggers)] if rows else []
+    figure = drawn(validations) if found else None
+    for outlet in found:
         outlet.table(f"{FRONTIER}points", ("weights left", "figure", "value"), rows)
         if figure is not None:
             outlet.picture(f"{FRONTIER}picture", figure)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
@@ -113,7 +114,7 @@ def due(at: Sequence[float], share: float, steps: int) -> int:
     >>> due((0.2, 0.4), share=0.3, steps=10), due((5, 20), share=0.3, steps=10)
     (1, 1)
     """
-    return sum(one <= (steps if isinstance(one, int) else share) for one in at)
+    return bisect_right(at, steps if isinstance(at[0], int) else share)
 
 
 def pressed(at: Sequence[float], share: float, steps: int) -> float:

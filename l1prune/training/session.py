@@ -157,7 +157,7 @@ class Session:
 
     def after_backward(self, loop: Loop) -> None:
         """Keep removed weights out of what is clipped."""
-        if loop.clips_gradients():
+        if self._run.masks and loop.clips_gradients():
             masks.hold_gradients_(self.targets, self._run.masks)
 
     def cut(self, loop: Loop, rounds: int) -> None:

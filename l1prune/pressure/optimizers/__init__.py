@@ -15,6 +15,7 @@ from l1prune.pressure.optimizers.rules import UpdateRule as UpdateRule
 from l1prune.pressure.optimizers.rules import forgetting as forgetting
 from l1prune.pressure.optimizers.rules import number as number
 from l1prune.pressure.optimizers.rules import over_root as over_root
+from l1prune.pressure.optimizers.rules import root as root
 from l1prune.pressure.optimizers.states import check_optimizer as check_optimizer
 from l1prune.pressure.optimizers.states import divided as divided
 from l1prune.pressure.optimizers.states import divisor as divisor

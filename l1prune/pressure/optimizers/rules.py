@@ -136,15 +136,16 @@ def over_root(
     result = torch.empty_like(second)
     factor = 1 / (correction.value() if isinstance(correction, Correction) else correction)
     for t, some in pieces(result, second):
-        t.copy_(_root(some)).mul_(factor).add_(eps).reciprocal_().mul_(amount)
+        t.copy_(root(some)).mul_(factor).add_(eps).reciprocal_().mul_(amount)
     return result
 
 
-def _root(squares: Tensor) -> Tensor:
-    """√v, rounded to nearest as IEEE 754 asks for, which torch's vector library on a CPU may not.
+def root(squares: Tensor) -> Tensor:
+    """√v, of float32 on a CPU in float64: so that, made narrow again, it is rounded to nearest.
 
-    So the bits are those of any other machine, and of compiled code. The root of a float32 is never
-    so near the middle between two of them that an error in the last place of a float64 counts.
+    IEEE 754 asks for that, and torch's vector library may not do it. So the bits are those of any
+    other machine, and of compiled code. The root of a float32 is never so near the middle between
+    two of them that an error in the last place of a float64 counts.
     """
     exact = squares.device.type != "cpu" or squares.dtype != torch.float32
     if exact or torch.compiler.is_compiling():

@@ -1,0 +1,95 @@
+"""Renewal: squared gradients of late and their root, in a pass of compiled C or by torch.
+
+Both do the same operations in the same order; torch's are the reference.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from l1prune.cuts.fisher import KEPT, Fisher, renewed, share_of_new, steps_since
+from l1prune.pressure.optimizers import Squares, root
+from l1prune.weights.library import is_eager, library
+from l1prune.weights.pieces import PLAIN, pieces, widest
+from l1prune.weights.shards import local
+
+SOURCE = Path(__file__).with_name("renew.c")
+
+
+def renewed_root(now: Squares, before: Fisher | None, eps: float) -> tuple[Fisher, Tensor]:
+    """The mean f as `renewed` has it, and √f + ε; of a sharded weight the root of the local part.
+
+    >>> fisher, root = renewed_root(Squares(torch.tensor([9.0]), 1.0, 1.0), None, eps=1.0)
+    >>> fisher.mean, root
+    (tensor([9.]), tensor([4.]))
+    """
+    since = steps_since(now, before)
+    if before is not None and since and (enter := _function("l1prune_renew")) is not None:
+        given = (now.total, before.total, before.mean)
+        if all(map(_is_plain, given)):
+            mean, long = torch.empty_like(now.total), torch.empty_like(now.total)
+            at = [one.data_ptr() for one in (*given, mean, long)]
+            memory, share = now.memory**since, share_of_new(now.memory, since)
+            enter(*at, mean.numel(), memory, share, KEPT, eps)
+            return Fisher(mean, now.total, now.steps), long
+    fisher = renewed(now, before)
+    mean = local(fisher.mean)
+    long = torch.empty_like(mean)
+    for one, some in pieces(long, mean):
+        one.copy_(root(some)).add_(eps)
+    return fisher, long
+
+
+def squared(layers: Sequence[Tensor]) -> list[Tensor]:
+    """Σx² of each, summed up in the widest float.
+
+    >>> squared([torch.tensor([3.0, 4.0]), torch.tensor([2.0])])
+    [tensor(25., dtype=torch.float64), tensor(4., dtype=torch.float64)]
+    """
+    enter = _function("l1prune_squared")
+    if enter is None or not all(map(_is_plain, layers)):
+        return [_squared(one) for one in layers]
+    sums = [enter(one.data_ptr(), one.numel()) for one in layers]
+    return [*torch.tensor(sums, dtype=torch.float64, device="cpu")]
+
+
+def _squared(values: Tensor) -> Tensor:
+    total = torch.zeros((), dtype=widest(values.device), device=values.device)
+    for (piece,) in pieces(values):
+        wide = piece.to(total.dtype).flatten()
+        total += torch.dot(wide, wide)
+    return total
+
+
+def _is_plain(tensor: Tensor) -> bool:
+    """Whether C can read it."""
+    return (
+        type(tensor) in PLAIN
+        and tensor.is_cpu
+        and tensor.dtype == torch.float32
+        and tensor.layout is torch.strided
+        and tensor.is_contiguous()
+    )
+
+
+def _function(name: str) -> Callable[..., Any] | None:
+    return None if is_eager() else _functions().get(name)
+
+
+@functools.cache
+def _functions() -> dict[str, Callable[..., Any]]:
+    compiled = library(SOURCE)
+    if compiled is None:
+        return {}
+    renew, square = compiled.l1prune_renew, compiled.l1prune_squared
+    renew.restype, square.restype = None, ctypes.c_double
+    renew.argtypes = (*[ctypes.c_void_p] * 5, ctypes.c_int64, *[ctypes.c_double] * 4)
+    square.argtypes = (ctypes.c_void_p, ctypes.c_int64)
+    return {"l1prune_renew": renew, "l1prune_squared": square}
