@@ -123,7 +123,7 @@ def test_a_page_gets_the_whole_table(
     assert main(["pressure", "--quick", *asked]) == 0
     text = page.read_text("utf-8")
     assert text.startswith("Before.\n\n| work |") and text.endswith("|\n\nAfter.\n")
-    assert "old" not in text and text.count("\n| ") == len(result["rows"]) + 1
+    assert "| old |" not in text and text.count("\n| ") == len(result["rows"]) + 1
     page.write_text("no table\n")
     assert main(["pressure", "--quick", *asked]) == 2
 

@@ -48,7 +48,8 @@ def measured(folder: Path) -> list[Row]:
     return [row for rows in Results.of_file(folder / "rows.json").values() for row in rows]
 
 
-def ddp(processes: int, setting: Setting, folder: Path) -> list[str]:
+def shared(processes: int, setting: Setting, folder: Path) -> list[str]:
+    """DDP, with so many processes on the device."""
     return [setting.python, "-m", "benchmarks.gpu.ddp", setting.device, str(processes)]
 
 
@@ -113,8 +114,8 @@ JOBS: Mapping[str, Job] = {
         partial(benchmark, "deploy", "two_of_four,compacted,linear", 3),
         measured,
     ),
-    "ddp": Job("DDP, one process on the card", 30, partial(ddp, 1)),
-    "ddp-two": Job("DDP, two processes on the card", 30, partial(ddp, 2)),
+    "ddp": Job("DDP, one process on the card", 30, partial(shared, 1)),
+    "ddp-two": Job("DDP, two processes on the card", 30, partial(shared, 2)),
 }
 """By name, the most wanted first: what time is not left for is left out."""
 
