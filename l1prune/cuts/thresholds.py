@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from operator import mul
+from operator import is_, mul
 from typing import Any, Protocol
 
 from torch import Tensor
@@ -159,13 +159,16 @@ class Sparsity(Threshold):
         counts = [layer.numel() for layer in scores]
         spare = self._spare(counts, sizes, progress)
         floors = self._floors([tuple(layer.shape) for layer in scores], sizes, spare)
+        floors = [min(floor, count) for floor, count in zip(floors, counts, strict=True)]
         ranks = self._scope.comparables(scores)
+        if all(map(is_, ranks, scores)):
+            return largest(scores, sizes, spare, floors=floors)
         last = [
             None if rank is score else local(score) < 0  # as it was given, it is negative itself
             for rank, score in zip(ranks, scores, strict=True)
         ]
-
-        return largest(ranks, sizes, spare, last, _floors_of(scores, floors))
+        first = [local(floor) for floor in largest_of_each(scores, floors)] if any(floors) else []
+        return largest(ranks, sizes, spare, last, first)
 
     def _floors(self, shapes: list[tuple[int, ...]], sizes: list[int], spare: int) -> list[int]:
         """How many units each layer keeps, whatever they are worth."""
@@ -181,14 +184,6 @@ class Sparsity(Threshold):
     @property
     def _scope(self) -> Scope:
         return LAMP() if self.scope is None else self.scope
-
-
-def _floors_of(scores: list[Tensor], floors: list[int]) -> list[Tensor | None]:
-    """So many of the largest of each layer, which come first: they would be chosen in any case."""
-    counts = [min(floor, layer.numel()) for floor, layer in zip(floors, scores, strict=True)]
-    if not any(counts):
-        return [None] * len(scores)
-    return [local(floor) for floor in largest_of_each(scores, counts)]
 
 
 def _missing_floors(

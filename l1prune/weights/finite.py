@@ -37,6 +37,20 @@ def check_finite(weights: Mapping[str, Tensor], when: str) -> None:
             raise DivergenceError(f"{name} holds NaN or infinity: training diverged {when}")
 
 
+def first_nan(layers: Sequence[Tensor]) -> int | None:
+    """The number of the first of some tensors that holds NaN; None if none does.
+
+    >>> first_nan([torch.ones(2), torch.tensor([1.0, torch.nan])])
+    1
+    """
+    blocks = [block for block in blocks_of(layers, [None] * len(layers)) if block.values.numel()]
+    # NaN, if there is one; on one device, so as to wait once.
+    least = [block.values.amin().float().to(layers[0].device) for block in blocks]
+    if not least or not bool(torch.stack(least).isnan().any()):
+        return None
+    return next(number for number, layer in enumerate(layers) if bool(layer.isnan().any()))
+
+
 def _not_finite(groups: Sequence[Sequence[Tensor]]) -> list[bool]:
     """Of each group of weights that are spread alike, whether one of them is not finite."""
     if not groups:

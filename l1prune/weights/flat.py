@@ -1,8 +1,9 @@
 """Flat: selection among units that this process holds, all layers end to end.
 
 The limit is an order statistic of whole numbers in the order of the values, on a CPU among those
-that share its upper bits. Nothing waits for an accelerator. Units that are spread over processes,
-or take up different room, are selected by histograms: see `l1prune.weights.largest`.
+that share its upper bits. There C finds it, if it can: see `l1prune.weights.selection`. Nothing
+waits for an accelerator. Units that are spread over processes, or take up different room, are
+selected by histograms: see `l1prune.weights.largest`.
 Source: Hoare, "Algorithm 65: find", Communications of the ACM 1961.
 """
 
@@ -14,6 +15,7 @@ from itertools import accumulate
 import torch
 from torch import Tensor
 
+from l1prune.weights.selection import Masks, selected
 from l1prune.weights.shards import SHARDED
 
 SMALL = 2**14
@@ -26,8 +28,6 @@ INTEGERS = {torch.float32: torch.int32, torch.float64: torch.int64}
 NARROW = (torch.float16, torch.bfloat16, torch.float32)
 """What float32 holds exactly."""
 
-Masks = Sequence[Tensor | None]
-
 
 def is_here(layers: Sequence[Tensor]) -> bool:
     """Whether there are units, all of them on one device, and none elsewhere."""
@@ -35,7 +35,13 @@ def is_here(layers: Sequence[Tensor]) -> bool:
     return len(devices) == 1 and not any(isinstance(layer, SHARDED) for layer in layers)
 
 
-def largest_here(layers: Sequence[Tensor], count: int, last: Masks, first: Masks) -> list[Tensor]:
+def largest_here(
+    layers: Sequence[Tensor],
+    count: int,
+    last: Masks = (),
+    first: Masks = (),
+    floors: Sequence[int] = (),
+) -> list[Tensor]:
     """Masks of so many of the largest units of all layers; of equals the last ones.
 
     Args:
@@ -43,12 +49,19 @@ def largest_here(layers: Sequence[Tensor], count: int, last: Masks, first: Masks
         count: how many.
         last: masks of units that count as negative; None for a layer without any.
         first: masks of units that count as infinite, those of `last` too.
+        floors: how many of the largest of each layer are in any case, if `first` is empty.
 
-    >>> largest_here([torch.tensor([0.1, 0.4]), torch.tensor([0.2, 0.4, 0.2])], 3, (), ())
+    >>> largest_here([torch.tensor([0.1, 0.4]), torch.tensor([0.2, 0.4, 0.2])], 3)
     [tensor([False,  True]), tensor([False,  True,  True])]
     """
-    keys = _keys(layers, last, first)
-    kept = _kept(keys, count)
+    values = _alike(layers)
+    kept = selected(values, count, last, first, floors)
+    if kept is None:
+        keys = _keys(values, last, first)
+        if any(floors):
+            sure = _end_to_end(largest_of_each_here(values, floors), values)
+            keys.masked_fill_(sure, torch.iinfo(keys.dtype).max)  # before what is infinite
+        kept = _kept(keys, count)
     return _apart(kept, layers)
 
 
@@ -58,7 +71,12 @@ def largest_of_each_here(layers: Sequence[Tensor], counts: Sequence[int]) -> lis
     >>> largest_of_each_here([torch.tensor([0.1, 0.4]), torch.tensor([0.2, 0.4, 0.2])], [1, 2])
     [tensor([False,  True]), tensor([False,  True,  True])]
     """
-    keys = _keys(layers, (), ())
+    values = _alike(layers)
+    counts = [max(count, 0) for count in counts]
+    floors = [min(count, layer.numel()) for count, layer in zip(counts, layers, strict=True)]
+    if (found := selected(values, sum(floors), (), (), floors)) is not None:
+        return _apart(found, layers)
+    keys = _keys(values, (), ())
     kept = torch.empty_like(keys, dtype=torch.bool)
     ends = [0, *accumulate(layer.numel() for layer in layers)]
     for some in _together(layers):
@@ -88,14 +106,19 @@ def _together(layers: Sequence[Tensor]) -> Iterator[range]:
         yield range(begin, len(layers))
 
 
+def _alike(layers: Sequence[Tensor]) -> list[Tensor]:
+    """The layers in float32 if that holds them all exactly, else in float64."""
+    narrow = all(layer.dtype in NARROW for layer in layers)
+    dtype = torch.float32 if narrow else torch.float64
+    return [layer.detach().to(dtype) for layer in layers]
+
+
 def _keys(layers: Sequence[Tensor], last: Masks, first: Masks) -> Tensor:
     """Whole numbers in the order of the values, 0 for negative ones: bits of floats are so ordered.
 
     Positive infinity is the largest.
     """
-    narrow = all(layer.dtype in NARROW for layer in layers)
-    dtype = torch.float32 if narrow else torch.float64
-    flat = torch.cat([layer.detach().reshape(-1).to(dtype) for layer in layers])
+    dtype, flat = layers[0].dtype, torch.cat([layer.reshape(-1) for layer in layers])
     keys = flat.view(INTEGERS[dtype]).add_(1).clamp_(min=0)
     if any(mask is not None for mask in last):
         keys.masked_fill_(_end_to_end(last, layers), 0)

@@ -22,16 +22,21 @@ from l1prune.weights.blocks import Block, blocks_of, joined, split
 from l1prune.weights.flat import (
     INTEGERS,
     NARROW,
-    Masks,
     is_here,
     largest_here,
     largest_of_each_here,
 )
+from l1prune.weights.selection import Masks
 from l1prune.weights.shards import holders_of_parts, local, over_shards, part_of
 
 
 def largest(
-    values: Sequence[Tensor], sizes: Sequence[int], room: int, last: Masks = (), first: Masks = ()
+    values: Sequence[Tensor],
+    sizes: Sequence[int],
+    room: int,
+    last: Masks = (),
+    first: Masks = (),
+    floors: Sequence[int] = (),
 ) -> list[Tensor]:
     """Masks of the largest units of all layers together, as many as there is room for.
 
@@ -45,12 +50,15 @@ def largest(
         last: masks of units that count as negative; None for a layer without any.
         first: masks of units that count as infinite, those of `last` too. Of sharded layers, both
             are those of the local part.
+        floors: how many units of each layer, its largest, are in any case, if `first` is empty.
 
     >>> largest([torch.tensor([0.1, 0.4]), torch.tensor([0.2, 0.4, 0.2])], [1, 1], room=3)
     [tensor([False,  True]), tensor([False,  True,  True])]
     """
     if is_here(values) and len(set(sizes)) == 1:
-        return largest_here(values, room // sizes[0], last, first)
+        return largest_here(values, room // sizes[0], last, first, floors)
+    if any(floors):
+        first = [local(mask) for mask in largest_of_each(values, floors)]
     fields = [
         _Field(block, sizes[block.layers[0]], torch.zeros_like(block.starts[:1]), None)
         for block in blocks_of(values, sizes)

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+
+PLAIN = (Tensor, nn.Parameter)
+"""Kinds of tensor whose numbers lie where it says: subclasses may keep them elsewhere."""
 
 # For each thread. 512 KiB of float32: what one pass writes, the next still finds in cache.
 _PIECE = 1 << 17

@@ -120,7 +120,8 @@ def count_nonzero(tensors: Sequence[Tensor]) -> list[int]:
     if not tensors:
         return []
     counts = [torch.count_nonzero(local(tensor.detach())) for tensor in tensors]
-    return [int(count) for count in over_shards(counts, tensors)]
+    found: list[int] = over_shards(counts, tensors).tolist()
+    return found
 
 
 def reshard(model: nn.Module) -> None:

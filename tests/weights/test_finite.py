@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from l1prune.checks import DivergenceError
-from l1prune.weights.finite import check_finite
+from l1prune.weights.finite import check_finite, first_nan
 
 
 @pytest.mark.parametrize("wrong", [math.nan, math.inf, -math.inf])
@@ -25,3 +25,11 @@ def test_the_one_that_is_not_finite_is_named(wrong: float, dtype: torch.dtype, s
 def test_nothing_is_finite() -> None:
     check_finite({}, "before the cut")
     check_finite({"empty": torch.ones(0)}, "before the cut")
+
+
+def test_the_first_with_nan_is_named_whatever_else_there_is() -> None:
+    layers = [torch.tensor([math.inf, -1.0]), torch.empty(0), torch.ones(3, 2)]
+    assert first_nan(layers) is None
+    layers[2][1, 1] = math.nan
+    assert first_nan(layers) == 2
+    assert first_nan([]) is None

@@ -7,6 +7,7 @@ import torch
 
 from l1prune.weights import flat
 from l1prune.weights.flat import is_here, largest_here, largest_of_each_here
+from l1prune.weights.library import SWITCH
 
 
 def test_units_elsewhere_are_not_here() -> None:
@@ -23,6 +24,7 @@ def test_large_layers_by_themselves_are_small_ones_together(
     layers = [torch.randint(-1, 9, (n,)).float() for n in (5, 0, 300, 1, 40)]
     counts = [2, 0, 17, 1, 40]
     monkeypatch.setattr(flat, "SMALL", small)
+    monkeypatch.setenv(SWITCH, "eager")
     for layer, count, mask in zip(layers, counts, largest_of_each_here(layers, counts)):
         expected = torch.zeros(len(layer), dtype=torch.bool)
         ranked = torch.where(layer < 0, -1.0, layer).argsort(stable=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 
 import torch
@@ -14,9 +13,7 @@ from l1prune.pressure.kernels.foreach import Foreach
 from l1prune.pressure.kernels.fused import Fused
 from l1prune.pressure.kernels.native import Native
 from l1prune.pressure.kernels.passes import Kernel, Pass
-
-SWITCH = "L1PRUNE_KERNEL"
-"""The environment variable that, as `eager`, leaves all to torch's own operations."""
+from l1prune.weights.library import is_eager
 
 
 def kernels() -> list[Kernel]:
@@ -26,7 +23,7 @@ def kernels() -> list[Kernel]:
     'eager'
     """
     found: list[Kernel] = []
-    if os.environ.get(SWITCH, "").lower() != "eager":
+    if not is_eager():
         found += [Native()] if Native.is_there() else []
         if torch.cuda.is_available():
             found += [Fused(), Foreach()] if Fused.is_there() else [Foreach()]

@@ -12,8 +12,9 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from l1prune.pressure.kernels.passes import PLAIN, Correction, Kernel, Pass
+from l1prune.pressure.kernels.passes import Correction, Kernel, Pass
 from l1prune.weights.bits import INTEGERS
+from l1prune.weights.pieces import PLAIN
 
 
 class Foreach(Kernel):

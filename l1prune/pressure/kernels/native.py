@@ -11,13 +11,17 @@ import ctypes
 import functools
 from collections.abc import Sequence
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from l1prune.pressure.kernels.library import library
-from l1prune.pressure.kernels.passes import PLAIN, Correction, Kernel, Pass, Threshold
+from l1prune.pressure.kernels.passes import Correction, Kernel, Pass, Threshold
+from l1prune.weights.library import library
+from l1prune.weights.pieces import PLAIN
+
+SOURCE = Path(__file__).with_name("passes.c")
 
 KINDS = {torch.float32: 0, torch.float64: 1, torch.bfloat16: 2, torch.float16: 3}
 """As C numbers them."""
@@ -30,7 +34,7 @@ Look = tuple[Any, ...]
 
 
 class Native(Kernel):
-    """Compiled C, where there is a compiler: see `l1prune.pressure.kernels.library`.
+    """Compiled C, where there is a compiler: see `l1prune.weights.library`.
 
     It does what is contiguous and plain; 16-bit floats other than bfloat16 it only holds at zero.
     """
@@ -88,7 +92,7 @@ class Native(Kernel):
         self._numbers = (ctypes.c_double * (4 * len(mine)))()
         self._draws = any(one.w.dtype == torch.bfloat16 for one in mine)
         self._threads = 1 + sum(one.w.numel() for one in mine) // WORTH_A_THREAD
-        self._enter = getattr(library(), "l1prune_passes", None)
+        self._enter = _passes()
 
     def _call(self, passes: Sequence[Pass]) -> None:
         numbers: list[float] = []
@@ -186,9 +190,21 @@ def _draw(passes: Sequence[Pass], places: Any) -> list[Tensor]:
 
 
 @functools.cache
+def _passes() -> Any:
+    """The function of C that does them; None where there is none."""
+    compiled = library(SOURCE)
+    if compiled is None:
+        return None
+    enter = compiled.l1prune_passes
+    enter.restype = None
+    enter.argtypes = (ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64)
+    return enter
+
+
+@functools.cache
 def _works() -> bool:
     """Whether there is a library that computes a small example right."""
-    if library() is None:
+    if _passes() is None:
         return False
     w = torch.tensor([-3.0, 0.5, 2.0, -2.0], **FLOATS)
     second = torch.tensor([1.0, 4.0, 0.25, 4.0], **FLOATS)

@@ -6,12 +6,9 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from l1prune.weights.pieces import widest
-
-PLAIN = (Tensor, nn.Parameter)
-"""Kinds of tensor whose numbers lie where it says: subclasses may keep them elsewhere."""
 
 
 class Correction(NamedTuple):

@@ -7,10 +7,11 @@ from collections.abc import Sequence
 import pytest
 import torch
 
-from l1prune.pressure.kernels.dispatch import SWITCH, Dispatch, kernels
+from l1prune.pressure.kernels.dispatch import Dispatch, kernels
 from l1prune.pressure.kernels.eager import Eager
 from l1prune.pressure.kernels.native import Native
 from l1prune.pressure.kernels.passes import Kernel, Pass, Threshold
+from l1prune.weights.library import SWITCH
 
 
 class Single(Kernel):

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from l1prune.pressure.kernels import library as rooms
-from l1prune.pressure.kernels.library import CACHE, cache_folder, library
+from l1prune.weights import library as rooms
+from l1prune.weights.library import CACHE, cache_folder, library
+from l1prune.weights.selection import SOURCE
 
 COMPILER = any(map(shutil.which, ("cc", "gcc", "clang")))
 
@@ -26,18 +27,18 @@ def test_it_is_compiled_once_and_found_the_next_time(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(CACHE, str(tmp_path / "cache"))
-    assert library() is not None
+    assert library(SOURCE) is not None
     (file,) = (tmp_path / "cache").iterdir()
     library.cache_clear()
     monkeypatch.setattr(rooms, "_compile", lambda *_: pytest.fail("it is there"))
-    assert library() is not None
+    assert library(SOURCE) is not None
     assert [*(tmp_path / "cache").iterdir()] == [file]
 
 
 def test_without_a_compiler_there_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "")
     monkeypatch.delenv("CC", raising=False)
-    assert library() is None
+    assert library(SOURCE) is None
 
 
 def test_a_compiler_that_fails_leaves_nothing(
@@ -48,7 +49,7 @@ def test_a_compiler_that_fails_leaves_nothing(
     broken.chmod(0o755)
     monkeypatch.setenv("CC", str(broken))
     monkeypatch.setenv(CACHE, str(tmp_path / "cache"))
-    assert library() is None
+    assert library(SOURCE) is None
     assert not [*(tmp_path / "cache").iterdir()]
 
 
@@ -58,7 +59,7 @@ def test_where_nothing_can_be_kept_there_is_none(
 ) -> None:
     (tmp_path / "file").write_text("")
     monkeypatch.setenv(CACHE, str(tmp_path / "file" / "cache"))
-    assert library() is None
+    assert library(SOURCE) is None
 
 
 def test_the_cache_is_where_the_user_says(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -73,11 +74,11 @@ def test_a_file_that_is_torn_is_not_loaded_but_made_anew(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(CACHE, str(tmp_path / "cache"))
-    assert library() is not None
+    assert library(SOURCE) is not None
     (file,) = (tmp_path / "cache").iterdir()
     whole = file.read_bytes()
     library.cache_clear()
     file.unlink()  # the one that is loaded stays as it is
     file.write_bytes(whole[: len(whole) // 2])
-    assert library() is not None
+    assert library(SOURCE) is not None
     assert file.read_bytes() == whole

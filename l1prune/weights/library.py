@@ -19,8 +19,6 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-SOURCE = Path(__file__).with_name("passes.c")
-
 FLAGS = (
     "-O3",
     "-std=gnu11",
@@ -41,17 +39,26 @@ SECONDS = 60
 CACHE = "L1PRUNE_CACHE"
 """The environment variable that says where compiled code is kept."""
 
+SWITCH = "L1PRUNE_KERNEL"
+"""The environment variable that, as `eager`, leaves all to torch's own operations."""
+
+
+def is_eager() -> bool:
+    """Whether a person leaves all to torch's own operations."""
+    return os.environ.get(SWITCH, "").lower() == "eager"
+
 
 @functools.cache
-def library() -> ctypes.CDLL | None:
-    """The compiled source; None where it cannot be had. Compiled or loaded once a process."""
+def library(source: Path) -> ctypes.CDLL | None:
+    """A file of C, compiled; None where it cannot be had. Compiled or loaded once a process."""
     compiler = _compiler()
     if compiler is None:
         return None
     try:
         folder = cache_folder()
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        return next((found for kind in KINDS if (found := _built(compiler, kind, folder))), None)
+        built = (_built(compiler, kind, folder, source) for kind in KINDS)
+        return next((one for one in built if one is not None), None)
     except (OSError, RuntimeError):  # no home, or none to write to
         return None
 
@@ -77,13 +84,14 @@ def _compiler() -> Path | None:
     return None if found is None else Path(found).resolve()
 
 
-def _built(compiler: Path, kind: Sequence[str], folder: Path) -> ctypes.CDLL | None:
+def _built(compiler: Path, kind: Sequence[str], folder: Path, source: Path) -> ctypes.CDLL | None:
     """The library as this kind of it, from the cache if it is there; None if it does not work."""
-    stem = f"passes-{_key(compiler, kind)}"
+    stem = f"{source.stem}-{_key(compiler, kind, source)}"
+    command = [os.fspath(compiler), *FLAGS, *kind]
     try:
         known = next((file for file in folder.glob(f"{stem}-*.so") if _is_whole(file)), None)
-        return _loaded(known or _compile([os.fspath(compiler), *FLAGS, *kind], folder, stem))
-    except (OSError, AttributeError, subprocess.SubprocessError):
+        return ctypes.CDLL(os.fspath(known or _compile(command, folder, stem, source)))
+    except (OSError, subprocess.SubprocessError):
         return None
 
 
@@ -100,20 +108,20 @@ def _digest(file: Path) -> str:
     return hashlib.sha256(file.read_bytes()).hexdigest()[:32]
 
 
-def _key(compiler: Path, kind: Sequence[str]) -> str:
+def _key(compiler: Path, kind: Sequence[str], source: Path) -> str:
     about = compiler.stat()
     made_by = (compiler, about.st_size, about.st_mtime_ns, *FLAGS, *kind)
     words = [platform.system(), platform.machine(), *map(str, made_by)]
-    return hashlib.sha256(SOURCE.read_bytes() + "\0".join(words).encode()).hexdigest()[:32]
+    return hashlib.sha256(source.read_bytes() + "\0".join(words).encode()).hexdigest()[:32]
 
 
-def _compile(command: Sequence[str], folder: Path, stem: str) -> Path:
+def _compile(command: Sequence[str], folder: Path, stem: str, source: Path) -> Path:
     """Compile, then rename: of several processes at once each sees a whole file."""
     handle, made = tempfile.mkstemp(".so", f".{stem}-", folder)
     os.close(handle)
     try:
         subprocess.run(
-            [*command, "-o", made, os.fspath(SOURCE), "-lm"],
+            [*command, "-o", made, os.fspath(source), "-lm"],
             check=True,
             capture_output=True,
             timeout=SECONDS,
@@ -123,11 +131,3 @@ def _compile(command: Sequence[str], folder: Path, stem: str) -> Path:
         return file
     finally:
         Path(made).unlink(missing_ok=True)
-
-
-def _loaded(file: Path) -> ctypes.CDLL:
-    found = ctypes.CDLL(os.fspath(file))
-    found.l1prune_passes.restype = None
-    addresses = (ctypes.c_void_p, ctypes.c_void_p)
-    found.l1prune_passes.argtypes = (*addresses, ctypes.c_int64, ctypes.c_int64)
-    return found
