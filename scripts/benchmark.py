@@ -82,7 +82,7 @@ def of_deploy(options: argparse.Namespace, device: torch.device) -> Mapping[str,
 def of_pressure(options: argparse.Namespace, device: torch.device) -> Mapping[str, Part]:
     """The parts of `pressure`."""
     scale = Scale(device, 2 if options.quick else options.rounds, options.quick)
-    known = pressure.PARTS if device.type == "cpu" else pressure.ON_GPUS
+    known = pressure.ON_GPUS if device.type == "cuda" or options.quick else pressure.PARTS
     return {name: partial(part, scale) for name, part in known.items()}
 
 

@@ -95,6 +95,7 @@ def test_one_that_fails_stops_no_other_and_both_files_have_all(
     found = json.loads(output.read_text("utf-8"))
     ends = [one["end"] for one in found["jobs"]]
     assert ends == ["failed (1)", "ok", "failed (1)"] and found["torch"]
+    assert found["jobs"][1]["said"] == "1 rows: 1 missed"
     (row,) = found["jobs"][1]["rows"]
     assert (row["measured"], row["sign"], row["verdict"]) == (0.5, "≥", "missed")
     page = output.with_suffix(".md").read_text("utf-8")

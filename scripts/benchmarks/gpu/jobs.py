@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -68,7 +69,7 @@ class Outcome:
     Attributes:
         end: `ok`, or what became of it.
         seconds: that it took.
-        said: the last line of what it printed, or why it was not begun.
+        said: how its figures stand, or the last line that it printed, or why it was not begun.
         tail: the last lines, where it did not end well.
         rows: what it has measured.
     """
@@ -109,8 +110,16 @@ def do(job: Job, setting: Setting, folder: Path, left: float) -> Outcome:
     seconds = round(time.monotonic() - start, 1)
     lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
     tail = "" if end == "ok" else "\n".join(lines[-25:])
-    said = lines[-1].strip(" =") if lines else ""
-    return Outcome(job.title, end, seconds, said, tail, _rows(job, folder))
+    rows = _rows(job, folder)
+    said = counted(rows) if rows else lines[-1].strip(" =") if lines else ""
+    return Outcome(job.title, end, seconds, said, tail, rows)
+
+
+def counted(rows: Sequence[Row]) -> str:
+    """How many rows there are, and how they stand to their goals."""
+    verdicts = Counter(row.verdict or "without a goal" for row in rows)
+    told = ", ".join(f"{count} {verdict}" for verdict, count in verdicts.items())
+    return f"{len(rows)} rows: {told}"
 
 
 def environment() -> Mapping[str, str]:
