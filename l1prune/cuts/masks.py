@@ -206,7 +206,7 @@ def moved(targets: Iterable[Target], masks: Mapping[str, Tensor]) -> list[str]:
     counts = [
         ((w := local(target.parameter)) != 0)
         .logical_and_(~local(masks[target.name]).to(w.device))
-        .sum()
+        .count_nonzero()  # `sum` would make integers of eight bytes of them first
         for target in masked
     ]
     found = over_shards(counts, weights).tolist()

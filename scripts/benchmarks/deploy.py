@@ -1,6 +1,6 @@
 """What deployment makes of pruned networks: how small, how fast, how exact, over what they were.
 
-The rows are independent of each other: a function for each piece of work, in `WORKS`.
+The rows are independent of each other: a function for each piece of work, in `PARTS`.
 """
 
 from __future__ import annotations
@@ -13,32 +13,25 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from benchmarks.deployed import trained_runs
 from benchmarks.large import compaction, loading
 from benchmarks.measure import AtLeast, Row, over, row_of, take_turns
-from l1prune.deploy import SparseExecution, sparse
+from benchmarks.scale import Scale
+from l1prune.deploy import SparseExecution, compact, sparse
+from l1prune.deploy.sparse_layers import SemiStructuredLinear
 
 NOT_SLOWER = 0.95  # the ratio of two timings of the same layer on a busy machine is off by that
 WANTED = {(1024, 0.95, 1): 1.8, (1024, 0.95, 64): 6.0}  # by size, zeros and batch
 
 
 @dataclass(frozen=True)
-class Scale:
+class RunScale(Scale):
     """How much to measure, and of which trained runs.
 
-    `runs` is the folder in which those of `benchmarks.deployed.RUNS` were trained, by their names.
+    Attributes:
+        runs: the folder in which those of `benchmarks.deployed.RUNS` were trained, by their names.
     """
 
-    device: torch.device
-    rounds: int = 21
     runs: Path | None = None
-    quick: bool = False
-
-
-def measure(scale: Scale) -> Iterator[Row]:
-    """All rows, one by one."""
-    for work in WORKS:
-        yield from work(scale)
 
 
 def sparse_linear(scale: Scale) -> Iterator[Row]:
@@ -72,8 +65,43 @@ def sparse_convolution(scale: Scale) -> Iterator[Row]:
                 yield over_dense(work, NOT_SLOWER, layer, execution, x, scale)
 
 
-def trained(scale: Scale) -> Iterator[Row]:
+def two_of_four(scale: Scale) -> Iterator[Row]:
+    """A linear layer with two of four weights, in 16 bits, by units that GPUs have for it."""
+    for size in (128,) if scale.quick else (1024, 4096):
+        for batch in (64,) if scale.quick else (64, 1024):
+            work = f"2:4 linear layer {size} × {size}, float16, batch {batch}: packed over dense"
+            if scale.device.type != "cuda":
+                yield AtLeast(work, "×", NOT_SLOWER, None, note="the units are those of GPUs")
+                continue
+            layer = thinned(nn.Linear(size, size), 0.0, scale)
+            with torch.no_grad():
+                pattern = torch.tensor([1.0, 0.0, 0.0, 1.0], device=scale.device)
+                layer.weight.mul_(pattern.repeat(size // 4))
+            x = torch.randn(batch, size, device=scale.device).half()
+            packed = SemiStructuredLinear(layer.half().weight, layer.bias)
+            figures = speeds({"dense": layer, "packed": packed}, x, scale)["packed"]
+            yield row_of(work, "×", NOT_SLOWER, figures, AtLeast)
+
+
+def compacted(scale: Scale) -> Iterator[Row]:
+    """A network of which half the neurons are dead, without them."""
+    size = 64 if scale.quick else 2048
+    network = nn.Sequential(nn.Linear(size, size), nn.ReLU(), nn.Linear(size, size))
+    with torch.no_grad():
+        network[0].weight[::2] = 0
+        network[0].bias[::2] = 0
+    network = network.eval()
+    small = compact(network, torch.randn(2, size)).model
+    x = torch.randn(256, size, device=scale.device)
+    models = {"dense": network.to(scale.device), "compact": small.to(scale.device)}
+    work = f"two layers of {size}, half the neurons dead, batch 256: compact over dense"
+    yield row_of(work, "×", 1.2, speeds(models, x, scale)["compact"], AtLeast)
+
+
+def trained(scale: RunScale) -> Iterator[Row]:
     """Trained runs in all forms, on the CPU."""
+    from benchmarks.deployed import trained_runs  # needs what the command line needs
+
     return trained_runs(scale.runs or Path("runs"))
 
 
@@ -83,12 +111,14 @@ def large(scale: Scale) -> Iterator[Row]:
     yield from loading(scale.quick, scale.rounds)
 
 
-WORKS: tuple[Callable[[Scale], Iterator[Row]], ...] = (
-    large,
-    trained,
-    sparse_linear,
-    sparse_convolution,
-)
+PARTS: Mapping[str, Callable[[RunScale], Iterator[Row]]] = {
+    "large": large,
+    "trained": trained,
+    "linear": sparse_linear,
+    "convolution": sparse_convolution,
+    "two_of_four": two_of_four,
+    "compacted": compacted,
+}
 
 
 def thinned(layer: nn.Module, zeros: float, scale: Scale) -> nn.Module:

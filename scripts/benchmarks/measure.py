@@ -6,7 +6,7 @@ import json
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import quantiles
@@ -25,12 +25,12 @@ class Row:
     """One line of the result: a piece of work, what is asked of it and what it takes.
 
     `measured` is the median of `count` figures and `spread` their quartiles. `note` says why there
-    is none, or what else was seen.
+    is none, or what else was seen. Without a `goal` nothing is asked.
     """
 
     work: str
     unit: str
-    goal: float
+    goal: float | None
     measured: float | None
     spread: tuple[float, float] | None = None
     count: int = 1
@@ -42,10 +42,13 @@ class Row:
     def verdict(self) -> str:
         if self.measured is None:
             return "not measured"
-        return "ok" if self._reached(self.measured) else "missed"
+        if self.goal is None:
+            return ""
+        return "ok" if self._reached(self.measured, self.goal) else "missed"
 
-    def _reached(self, measured: float) -> bool:
-        return measured <= self.goal
+    @staticmethod
+    def _reached(measured: float, goal: float) -> bool:
+        return measured <= goal
 
 
 class AtLeast(Row):
@@ -53,14 +56,15 @@ class AtLeast(Row):
 
     sign = "≥"
 
-    def _reached(self, measured: float) -> bool:
-        return measured >= self.goal
+    @staticmethod
+    def _reached(measured: float, goal: float) -> bool:
+        return measured >= goal
 
 
 def row_of(
     work: str,
     unit: str,
-    goal: float,
+    goal: float | None,
     figures: Sequence[float],
     kind: type[Row] = Row,
     note: str = "",
@@ -94,19 +98,37 @@ def take_turns(
     a warm processor or a busy neighbour, hits all of them alike.
     """
     times = _repetitions(next(iter(contenders.values())), device)
+    seconds = _turns(contenders, device, rounds + 1, times)
+    return {name: each[1:] for name, each in seconds.items()}  # the first round warms up
+
+
+def once_each(
+    contenders: Mapping[str, Contender], device: torch.device, rounds: int
+) -> dict[str, list[float]]:
+    """Seconds of work that is long, or that cannot be done twice: once a round, from the first."""
+    return _turns(contenders, device, rounds, times=1)
+
+
+def _turns(
+    contenders: Mapping[str, Contender], device: torch.device, rounds: int, times: int
+) -> dict[str, list[float]]:
     seconds: dict[str, list[float]] = {name: [] for name in contenders}
     names = list(contenders)
-    for turn in range(-1, rounds):
-        for name in names if turn % 2 else reversed(names):
+    for turn in range(rounds):
+        for name in reversed(names) if turn % 2 else names:
             with contenders[name]() as work:
                 if times > 1:
                     work()  # what is short feels a cold cache
                 start = now(device)
                 for _ in range(times):
                     work()
-                if turn >= 0:  # the round before warms up
-                    seconds[name].append(now(device) - start)
+                seconds[name].append(now(device) - start)
     return seconds
+
+
+def always(work: Work) -> Contender:
+    """A contender that has nothing to set up."""
+    return lambda: nullcontext(work)
 
 
 def _repetitions(contender: Contender, device: torch.device) -> int:

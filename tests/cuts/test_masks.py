@@ -4,8 +4,9 @@ import pytest
 import torch
 from torch import nn
 from torch.nn.utils import prune
+from torch.profiler import ProfilerActivity, profile
 
-from l1prune.cuts.masks import Cut, Masks, cut, hold_, hold_gradients_
+from l1prune.cuts.masks import Cut, Masks, cut, hold_, hold_gradients_, moved
 from l1prune.cuts.scopes import Global
 from l1prune.cuts.thresholds import Magnitude, Sparsity
 from l1prune.penalties import L1, GroupL1
@@ -109,3 +110,11 @@ def test_a_mask_that_was_loaded_is_of_what_is_there_and_of_nothing_that_comes_la
     assert list(masks) == ["0.weight"] == [*masks.names]
     masks.unpack(targets)
     assert list(masks) == ["0.weight"]
+
+
+def test_looking_for_what_has_moved_takes_two_bytes_a_weight() -> None:
+    targets = find_targets(nn.Linear(1000, 100))
+    masks = {target.name: torch.zeros_like(target.parameter).bool() for target in targets}
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
+        assert moved(targets, masks) == ["weight"]
+    assert max(event.cpu_memory_usage for event in profiler.events()) <= 100_000

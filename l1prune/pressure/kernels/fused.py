@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -20,6 +20,9 @@ from l1prune.pressure.kernels.passes import Correction, Kernel, Pass
 BLOCK = 4096
 """Weights of a program."""
 
+WIDE = 16
+"""Bytes that are read at once where all weights and squares lie at a multiple of it."""
+
 
 class Fused(Kernel):
     """One launch for all passes of weights in float32 that share λ, rate, β and ε."""
@@ -27,7 +30,7 @@ class Fused(Kernel):
     name = "Triton"
 
     def __init__(self) -> None:
-        self._tables: dict[object, tuple[list[tuple[int, ...]], Tensor, Tensor]] = {}
+        self._tables: dict[object, Table] = {}
 
     def __getstate__(self) -> dict[str, Any]:
         return {"_tables": {}}  # a copy is of other tensors
@@ -48,12 +51,12 @@ class Fused(Kernel):
         return [one for one in passes if not _is_able(one)]
 
     def _launch(self, passes: Sequence[Pass]) -> None:
-        places, blocks = self._table(passes)
+        table = self._table(passes)
         amount, second, correction, eps, most = passes[0].threshold
         with torch.cuda.device(passes[0].w.device):
-            press[(len(blocks),)](
-                places,
-                blocks,
+            press[(len(table.blocks),)](
+                table.places,
+                table.blocks,
                 amount,
                 1.0 if isinstance(correction, Correction) else 1 / correction,
                 float(eps),
@@ -61,27 +64,49 @@ class Fused(Kernel):
                 presses=presses(passes[0]),
                 rooted=second is not None,
                 known=not isinstance(correction, Correction),
+                aligned=table.aligned,
                 size=BLOCK,
                 enable_fp_fusion=False,  # each operation is rounded by itself, as elsewhere
             )
 
-    def _table(self, passes: Sequence[Pass]) -> tuple[Tensor, Tensor]:
-        """Where all lies, and which block is of which pass; as it was, if nothing has moved."""
+    def _table(self, passes: Sequence[Pass]) -> Table:
+        """Where all lies, as it was written down if nothing has moved."""
         kind, places = _kind(passes[0]), [_place(one) for one in passes]
-        if kind not in self._tables or self._tables[kind][0] != places:
-            device = passes[0].w.device
-            blocks = [
-                (number, at)
-                for number, one in enumerate(passes)
-                for at in range(0, one.w.numel(), BLOCK)
-            ]
-            table, starts = (
-                torch.tensor(rows, dtype=torch.int64).to(device, non_blocking=True)
-                for rows in (places, blocks)
-            )
-            self._tables[kind] = places, table, starts
-        _, table, blocks_there = self._tables[kind]
-        return table, blocks_there
+        if kind not in self._tables or self._tables[kind].known != places:
+            self._tables[kind] = Table.of(places, passes)
+        return self._tables[kind]
+
+
+class Table(NamedTuple):
+    """What a launch walks through.
+
+    Args:
+        known: where all lies, as a list.
+        places: the same on the device.
+        blocks: of which pass each block is, and where in it it begins.
+        aligned: whether several weights can be read at once.
+    """
+
+    known: list[tuple[int, ...]]
+    places: Tensor
+    blocks: Tensor
+    aligned: bool
+
+    @classmethod
+    def of(cls, places: list[tuple[int, ...]], passes: Sequence[Pass]) -> Table:
+        """Write it down."""
+        blocks = [
+            (number, at)
+            for number, one in enumerate(passes)
+            for at in range(0, one.w.numel(), BLOCK)
+        ]
+        device = passes[0].w.device
+        there, starts = (
+            torch.tensor(rows, dtype=torch.int64).to(device, non_blocking=True)
+            for rows in (places, blocks)
+        )
+        aligned = all(address % WIDE == 0 for place in places for address in place[:3])
+        return cls(places, there, starts, aligned)
 
 
 def _is_able(one: Pass) -> bool:

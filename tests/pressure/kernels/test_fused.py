@@ -11,7 +11,7 @@ from torch.profiler import ProfilerActivity, profile
 from l1prune.pressure.forms import Proximal
 from l1prune.pressure.kernels.dispatch import Dispatch
 from l1prune.pressure.kernels.eager import Eager
-from l1prune.pressure.kernels.fused import Fused
+from l1prune.pressure.kernels.fused import BLOCK, Fused, Table
 from l1prune.pressure.kernels.passes import Correction, Pass, Threshold
 from l1prune.pressure.metrics import OptimizerMetric
 from l1prune.pressure.pressure import Pressure
@@ -28,14 +28,24 @@ def test_what_is_not_on_a_gpu_is_left() -> None:
     assert copy.deepcopy(Fused()).run([one]) == [one]
 
 
+@pytest.mark.parametrize("skipped", [0, 1, 4])
+def test_wide_reads_are_of_what_lies_at_multiples_alone(skipped: int) -> None:
+    mask = torch.ones(BLOCK + 5 - skipped, dtype=torch.bool)
+    one = Pass(torch.ones(BLOCK + 5)[skipped:], mask=mask)
+    table = Table.of([(one.w.data_ptr(), 0, mask.data_ptr(), 0, 0, one.w.numel())], [one])
+    assert table.aligned == (skipped * 4 % 16 == 0)
+    assert table.blocks.tolist() == [[0, 0], [0, BLOCK]]
+
+
 @gpu
+@pytest.mark.parametrize("skipped", [0, 1])
 @pytest.mark.parametrize("counted", [False, True])
 @pytest.mark.parametrize("rooted", [False, True])
-def test_it_is_eager_torch_to_one_rounding(rooted: bool, counted: bool) -> None:
+def test_it_is_eager_torch_to_one_rounding(rooted: bool, counted: bool, skipped: int) -> None:
     torch.manual_seed(0)
     ours, theirs = [], []
-    for count in (1, 4095, 4097, 100_000):
-        w, second = torch.randn(count).cuda(), torch.rand(count).cuda()
+    for count in (1, 4095, 4096, 4097, 100_000):
+        w, second = torch.randn(count).cuda(), torch.rand(count + skipped).cuda()[skipped:]
         steps = torch.tensor(3.0, device="cuda")
         by = Threshold(
             0.01,

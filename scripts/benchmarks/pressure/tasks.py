@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from benchmarks.measure import Work
 from l1prune import find_targets
 from l1prune.weights.targets import Targets
-from l1prune.zoo import lenet300, resnet20
+from l1prune.zoo import lenet300, mlp, resnet20
 from l1prune.zoo.gpt import GPT
 
 # So little that the weights hardly move: all contenders work on the same numbers.
@@ -51,25 +51,53 @@ class Task:
         self.optimizer.step()
 
 
-def tasks(device: torch.device, quick: bool) -> Iterator[Task]:
-    """The networks, smallest first; tiny batches and a tiny GPT if it is to be quick."""
-    torch.manual_seed(0)
-    gpu = device.type == "cuda"
-    batch = 4 if quick else 128
-    classes = torch.randint(10, (batch,), device=device)
-    images = torch.rand(batch, 1, 28, 28, device=device)
-    lenet = lenet300((1, 28, 28), 10).to(device)
-    yield Task(f"LeNet-300-100, batch {batch}", lenet, images, classes, 1.04)
-    images = torch.rand(batch, 3, 32, 32, device=device)
-    resnet = resnet20((3, 32, 32), 10).to(device)
-    yield Task(f"ResNet-20, batch {batch}", resnet, images, classes, 1.02)
-    # nanoGPT's batches, for a CPU and for a GPU.
-    batch, length = (2, 8) if quick else (64, 256) if gpu else (12, 64)
-    layers, width = (1, 48) if quick else (6, 384)
-    tokens = torch.randint(65, (batch, length), device=device)
-    gpt = GPT(65, length, layers, width, heads=6).to(device)
-    name = f"GPT of {layers} layers and width {width}, {batch} × {length} tokens"
-    yield Task(name, gpt, tokens, tokens.roll(-1, 1), 1.01)
+Maker = Callable[[torch.device, bool], Task]
+"""Makes a task on a device; a tiny one if it is to be quick."""
+
+
+def images(
+    name: str,
+    network: Callable[[tuple[int, ...], int], nn.Module],
+    shape: tuple[int, int, int],
+    goal: float,
+    batch: int = 128,
+) -> Maker:
+    """A network for images of a shape."""
+
+    def make(device: torch.device, quick: bool) -> Task:
+        torch.manual_seed(0)
+        count = 4 if quick else batch
+        classes = torch.randint(10, (count,), device=device)
+        pictures = torch.rand(count, *shape, device=device)
+        model = network(shape, 10).to(device)
+        return Task(f"{name}, batch {count}", model, pictures, classes, goal)
+
+    return make
+
+
+def gpt(width: int, goal: float) -> Maker:
+    """A GPT of six layers, with nanoGPT's batches for a CPU and for a GPU."""
+
+    def make(device: torch.device, quick: bool) -> Task:
+        torch.manual_seed(0)
+        gpu = device.type == "cuda"
+        batch, length = (2, 8) if quick else (64, 256) if gpu else (12, 64)
+        layers = 1 if quick else 6
+        tokens = torch.randint(65, (batch, length), device=device)
+        model = GPT(65, length, layers, width // 8 if quick else width, heads=6).to(device)
+        name = f"GPT-{width}, {layers} layers, {batch} × {length} tokens"
+        return Task(name, model, tokens, tokens.roll(-1, 1), goal)
+
+    return make
+
+
+TASKS: Mapping[str, Maker] = {
+    "mlp": images("digits MLP", mlp, (1, 8, 8), 1.06, batch=32),
+    "lenet": images("LeNet-300-100", lenet300, (1, 28, 28), 1.04),
+    "resnet": images("ResNet-20", resnet20, (3, 32, 32), 1.02),
+    "gpt192": gpt(192, 1.01),
+    "gpt384": gpt(384, 1.01),
+}
 
 
 def torchao(task: Task) -> Work | None:
