@@ -38,7 +38,7 @@ class Screening:
     (125, 500)
     """
 
-    networks: int = 4
+    networks: int = 6
     share: float = 0.25
     length: float = 0.6
     rows: int = 20
