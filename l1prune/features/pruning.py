@@ -2,19 +2,51 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
+
+from torch.optim import Optimizer
 
 from l1prune.cuts.counts import Count
 from l1prune.features.places import FIRST
 from l1prune.penalties.group import GroupL1
+from l1prune.pressure.forms import Proximal
+from l1prune.pressure.metrics import Euclidean
+from l1prune.pressure.optimizers import update_rule
+from l1prune.pressure.schedules import Linear
 from l1prune.training.callback import L1Pruning
 from l1prune.weights.rules import First
+
+SHARE = Linear(0.0, 0.5)
+"""Which share of an adaptive optimizer's step pressure takes back from each input until the cut."""
+
+
+@dataclass(frozen=True)
+class StepLength(Euclidean):
+    """t = lr·λ, of optimizers whose steps are about lr long: λ is which share of a step goes back.
+
+    So the same λ is as much for a table of thirty columns as for one of a thousand, whatever the
+    size of their gradients. In an optimizer whose steps have no length of their own, as SGD's, it
+    would mean nothing, and is refused.
+    """
+
+    def check(self, optimizer: Optimizer) -> None:
+        """Raise ValueError if the optimizer's steps have no length of their own."""
+        rule = update_rule(optimizer)
+        if rule is None or not rule.adaptive:
+            raise ValueError(
+                f"features are pressed by a share of a step, and {type(optimizer).__name__} has "
+                "steps of no known length, as Adam's have: give a strength, as strength=1e-4, "
+                "which is then that of L1Pruning"
+            )
 
 
 def keep_features(k: int | float = 20, layer: str = FIRST, **arguments: Any) -> L1Pruning:
     """The callback that leaves exactly `k` of the inputs of a layer, and its other layers alone.
 
-    `GroupL1(dim=1)` presses whole columns, `Count(k)` cuts them; all else is as in `L1Pruning`.
+    `GroupL1(dim=1)` presses whole columns, `Count(k)` cuts them. Where neither `strength` nor
+    `form` is given, the share of an optimizer's step that pressure takes back (`StepLength`) grows
+    from 0 to a half until the last cut; all else is as in `L1Pruning`.
 
     Args:
         k: how many stay, or which share of them.
@@ -26,6 +58,11 @@ def keep_features(k: int | float = 20, layer: str = FIRST, **arguments: Any) -> 
     (Count(units=5), [First(rule='*', factor=1.0, most=1)])
     """
     given = {name: value for name, value in arguments.items() if value is not None}
-    targets = [First() if layer == FIRST else layer]
-    usual = {"threshold": Count(k), "penalty": GroupL1(dim=1), "targets": targets}
+    usual: dict[str, Any] = {
+        "threshold": Count(k),
+        "penalty": GroupL1(dim=1),
+        "targets": [First() if layer == FIRST else layer],
+    }
+    if not {"strength", "form"} & {*given}:
+        usual |= {"strength": SHARE, "form": Proximal(StepLength())}
     return L1Pruning(**{**usual, **given})

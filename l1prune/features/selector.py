@@ -9,14 +9,16 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import nn
 
 from l1prune.checks import is_number, is_whole, needing
-from l1prune.features.entries import Groups, owners_of
+from l1prune.features.entries import groups_of, owners_of
 from l1prune.features.fitting import SEEDS, built, joined_names, numbered, seeded, split, task_of
 from l1prune.features.networks import Network
 from l1prune.features.path import Path, PathPoint, Recipe, walk
 from l1prune.features.penalty import FeaturePenalty
 from l1prune.features.places import count_inputs, places_of
+from l1prune.features.screening import Screening, screened
 from l1prune.features.stability import stability
 from l1prune.features.tasks import Classes, Regression, Task
 from l1prune.penalties.penalty import Penalty
@@ -31,9 +33,10 @@ with needing("features", "L1FeatureSelector"):
 class L1FeatureSelector(SelectorMixin, BaseEstimator):  # type: ignore[misc]
     """Selects columns by what a network under a concave group penalty goes without.
 
-    One network is trained, on standardised columns, while the pressure on each column of its first
+    A network is trained, on standardised columns, while the pressure on each column of its first
     layer grows. Columns leave; what is left longest matters most, also where it matters only
-    together with others. Where columns say the same, one of them is left.
+    together with others. Where columns say the same, one of them is left. Where there are many for
+    the rows, several networks first say, in less time, which are worth it.
 
     Args:
         n_features_to_select: `"auto"`: the fewest that predict the held-back rows within one
@@ -48,6 +51,8 @@ class L1FeatureSelector(SelectorMixin, BaseEstimator):  # type: ignore[misc]
         groups: lists of columns (numbers, or names) that stay or go together, as the one-hot
             columns of a variable do. A group counts as one feature.
         recipe: how the path is walked; None: `Recipe()`.
+        screening: how features are screened where there are many for the rows; None: `Screening()`.
+            The network is then asked for with fewer columns.
         validation_fraction: share of the rows that are held back to choose how many.
         stability: of how many pairs of half samples each column's `stability_` is the share; 0:
             none. Each half is a fit of its own.
@@ -62,8 +67,9 @@ class L1FeatureSelector(SelectorMixin, BaseEstimator):  # type: ignore[misc]
         n_features_to_select_: how many features were selected.
         stability_: `(columns,)`, the share of half samples on which a column is selected, if
             `stability` asks for it.
-        path_: a dictionary for each validation: `epoch`, `strength`, `n_features`, `left` and
-            `came_back` since the last (names), `loss`; `pandas.DataFrame(selector.path_)`.
+        path_: a dictionary for each validation: `network` (several, where columns were screened),
+            `epoch`, `strength`, `n_features`, `left` and `came_back` since the last (names),
+            `loss`; `pandas.DataFrame(selector.path_)`.
         classes_: of a classification.
         n_features_in_: how many columns there were.
         feature_names_in_: their names, where they had any.
@@ -87,6 +93,7 @@ class L1FeatureSelector(SelectorMixin, BaseEstimator):  # type: ignore[misc]
         penalty: Penalty | None = None,
         groups: Sequence[Sequence[Any]] | None = None,
         recipe: Recipe | None = None,
+        screening: Screening | None = None,
         validation_fraction: float = 0.15,
         stability: int = 0,
         verbose: bool = False,
@@ -100,6 +107,7 @@ class L1FeatureSelector(SelectorMixin, BaseEstimator):  # type: ignore[misc]
         self.penalty = penalty
         self.groups = groups
         self.recipe = recipe
+        self.screening = screening
         self.validation_fraction = validation_fraction
         self.stability = stability
         self.verbose = verbose
@@ -122,13 +130,12 @@ class L1FeatureSelector(SelectorMixin, BaseEstimator):  # type: ignore[misc]
         if isinstance(task, Classes):
             self.classes_ = task.classes
         names = self._names()
-        groups = numbered(self.groups, names)
-        owners = owners_of(x.shape[1], groups).numpy()
+        owners = owners_of(x.shape[1], numbered(self.groups, names)).numpy()
         count = self._count(int(owners.max()) + 1)
         if not is_whole(self.stability, 0):
             raise ValueError(f"stability={self.stability!r}: give a whole number of pairs, or 0")
         generator = np.random.RandomState(check_random_state(self.random_state).randint(SEEDS))
-        path = self._walk(x, task, groups, count, generator)
+        path = self._walk(x, task, owners, count, generator)
         self._choose(path, owners, count, names)
         if self.stability:
             self.stability_ = stability(
@@ -177,31 +184,41 @@ class L1FeatureSelector(SelectorMixin, BaseEstimator):  # type: ignore[misc]
         self,
         x: NDArray[Any],
         task: Task,
-        groups: Groups | None,
+        owners: NDArray[np.int64],
         count: int | None,
         generator: np.random.RandomState,
     ) -> Path:
         train, check = split(x, task.y, self._held_back(count), generator)
         recipe = Recipe() if self.recipe is None else self.recipe
-        with seeded(generator):
-            model = built(self.network, self.hidden_layer_sizes, x.shape[1], task)
-            seen = count_inputs(places_of(model, self.layer))
-            if seen != x.shape[1]:
-                raise ValueError(
-                    f"layer={self.layer!r} has {seen} inputs, and there are {x.shape[1]} columns: "
-                    "name the layer that sees them"
+        screening = Screening() if self.screening is None else self.screening
+
+        def walk_on(features: NDArray[np.int64], recipe: Recipe, until: int) -> Path:
+            columns = np.flatnonzero(np.isin(owners, features))
+            with seeded(generator):
+                return walk(
+                    self._network(len(columns), task),
+                    task.losses,
+                    train.of(columns),
+                    check.of(columns),
+                    FeaturePenalty(self.penalty, self.layer, groups_of(owners[columns])),
+                    recipe,
+                    generator,
+                    until,
+                    self._say if self.verbose else None,
                 )
-            return walk(
-                model,
-                task.losses,
-                train,
-                check,
-                FeaturePenalty(self.penalty, self.layer, groups),
-                recipe,
-                generator,
-                until=count or 0,
-                note=self._say if self.verbose else None,
+
+        many = int(owners.max()) + 1
+        return screened(walk_on, many, len(train), recipe, screening, until=count or 0)
+
+    def _network(self, columns: int, task: Task) -> nn.Module:
+        model = built(self.network, self.hidden_layer_sizes, columns, task)
+        seen = count_inputs(places_of(model, self.layer))
+        if seen != columns:
+            raise ValueError(
+                f"layer={self.layer!r} has {seen} inputs, and there are {columns} columns: "
+                "name the layer that sees them"
             )
+        return model
 
     def _held_back(self, count: int | None) -> float:
         share = self.validation_fraction
@@ -219,8 +236,8 @@ class L1FeatureSelector(SelectorMixin, BaseEstimator):  # type: ignore[misc]
         self, path: Path, owners: NDArray[Any], count: int | None, names: list[str]
     ) -> None:
         """Settle what is selected, and how what is not ranks."""
-        ranked = path.order.ranked().numpy()
-        sizes = path.order.sizes.numpy()
+        ranked = path.ranked.numpy()
+        sizes = path.sizes.numpy()
         chosen = ranked[:count]
         if count is None:
             point = path.smallest if self.n_features_to_select == "auto" else path.best

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 import torch
 from tasks import Task, examples, fit, layers
 
 from l1prune import Count, Sparsity
-from l1prune.features.pruning import keep_features
+from l1prune.features.pruning import SHARE, StepLength, keep_features
+from l1prune.pressure.forms import Proximal
 
 
 @pytest.mark.parametrize(("k", "left"), [(3, 3), (0.25, 2)])
@@ -31,6 +34,19 @@ def test_what_is_given_is_in_the_place_of_the_usual() -> None:
     assert recipe.threshold == Sparsity(0.5)
     assert recipe.strength == 0.1
     assert keep_features(0.5).recipe.threshold == Count(0.5)
+
+
+def test_pressure_is_a_share_of_a_step_where_nothing_else_is_asked_for() -> None:
+    usual, asked = keep_features(3).recipe, keep_features(3, strength=1e-2).recipe
+    assert (usual.strength, usual.form) == (SHARE, Proximal(StepLength()))
+    assert (asked.strength, asked.form) == (1e-2, None)
+
+
+def test_an_optimizer_without_steps_of_a_length_is_refused_before_training() -> None:
+    sgd = partial(torch.optim.SGD, lr=0.1)
+    with pytest.raises(ValueError, match=r"SGD has steps of no known length.*strength=1e-4"):
+        fit(Task(optimizer=sgd), keep_features(3))
+    fit(Task(optimizer=sgd), keep_features(3, strength=1e-4))
 
 
 def test_more_features_than_there_are_is_refused_before_training() -> None:
