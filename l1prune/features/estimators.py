@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from l1prune.checks import needing
+from l1prune.features.arguments import check_arguments
 from l1prune.features.fitting import SEEDS, built, seeded, split, task_of
 from l1prune.features.networks import Network
 from l1prune.features.path import Recipe
@@ -36,7 +37,7 @@ class _L1Net(BaseEstimator):  # type: ignore[misc]
         n_features_to_select: int | float | str | None = "auto",
         *,
         network: Network | None = None,
-        hidden_layer_sizes: Sequence[int] = (100,),
+        hidden_layer_sizes: Sequence[int] | int = (100,),
         layer: str | Sequence[str] = "first",
         penalty: Penalty | None = None,
         groups: Sequence[Sequence[Any]] | None = None,
@@ -68,6 +69,7 @@ class _L1Net(BaseEstimator):  # type: ignore[misc]
         Raises:
             ValueError: an argument makes no sense, or does not fit the data.
         """
+        check_arguments(self)
         x, y = validate_data(
             self,
             X,

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from l1prune.checks import is_whole, needing
+from l1prune.features.arguments import widths
 from l1prune.features.entries import Groups
 from l1prune.features.networks import Network, perceptron
 from l1prune.features.rows import Rows, Scale
@@ -36,15 +37,13 @@ def task_of(task: str, y: NDArray[Any]) -> Task:
         y: the targets.
 
     Raises:
-        ValueError: no such task, targets that are no classes, or only one class.
+        ValueError: targets that are no classes, or only one value of them.
 
     >>> type(task_of("auto", np.array(["no", "yes"]))).__name__
     'Classes'
     >>> type(task_of("auto", np.array([0.5, 1.5]))).__name__
     'Regression'
     """
-    if task not in ("auto", "classification", "regression"):
-        raise ValueError(f"task={task!r}: give 'classification', 'regression' or 'auto'")
     if task == "regression" or (task == "auto" and _is_regression(y)):
         return Regression(np.asarray(y, dtype=np.float64))
     check_classification_targets(y)
@@ -130,20 +129,16 @@ def seeded(generator: np.random.RandomState) -> Iterator[None]:
         yield
 
 
-def built(network: Network | None, hidden: Sequence[int], inputs: int, task: Task) -> nn.Module:
+def built(
+    network: Network | None, hidden: Sequence[int] | int, inputs: int, task: Task
+) -> nn.Module:
     """A network for a task.
 
     Raises:
         ValueError: it is no network, or its output is of another shape than the task asks for.
     """
-    try:
-        widths = [int(wide) for wide in hidden if is_whole(wide, 1)]
-    except TypeError:
-        widths = []
-    if network is None and len(widths) != len(hidden):
-        raise ValueError(f"hidden_layer_sizes={hidden!r}: give whole numbers ≥ 1, as (100,)")
     model = (
-        perceptron(inputs, task.outputs, widths)
+        perceptron(inputs, task.outputs, widths(hidden) or ())
         if network is None
         else network(inputs, task.outputs)
     )

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from l1prune.checks import is_number, is_whole, needing
+from l1prune.checks import is_whole, needing
+from l1prune.features.arguments import check_arguments
 from l1prune.features.entries import Groups, owners_of
 from l1prune.features.fitting import SEEDS, built, joined_names, numbered, seeded, split, task_of
 from l1prune.features.networks import Network
@@ -82,7 +83,7 @@ class L1FeatureSelector(SelectorMixin, BaseEstimator):  # type: ignore[misc]
         *,
         task: str = "auto",
         network: Network | None = None,
-        hidden_layer_sizes: Sequence[int] = (100,),
+        hidden_layer_sizes: Sequence[int] | int = (100,),
         layer: str | Sequence[str] = "first",
         penalty: Penalty | None = None,
         groups: Sequence[Sequence[Any]] | None = None,
@@ -115,6 +116,7 @@ class L1FeatureSelector(SelectorMixin, BaseEstimator):  # type: ignore[misc]
         Raises:
             ValueError: an argument makes no sense, or does not fit the data.
         """
+        check_arguments(self)
         x, y = validate_data(
             self, X, y, dtype=[np.float64, np.float32], multi_output=True, ensure_min_samples=2
         )
@@ -125,8 +127,6 @@ class L1FeatureSelector(SelectorMixin, BaseEstimator):  # type: ignore[misc]
         groups = numbered(self.groups, names)
         owners = owners_of(x.shape[1], groups).numpy()
         count = self._count(int(owners.max()) + 1)
-        if not is_whole(self.stability, 0):
-            raise ValueError(f"stability={self.stability!r}: give a whole number of pairs, or 0")
         generator = np.random.RandomState(check_random_state(self.random_state).randint(SEEDS))
         path = self._walk(x, task, groups, count, generator)
         self._choose(path, owners, count, names)
@@ -155,16 +155,15 @@ class L1FeatureSelector(SelectorMixin, BaseEstimator):  # type: ignore[misc]
     def _count(self, features: int) -> int | None:
         """How many features are to be selected; None: as validation says."""
         asked = self.n_features_to_select
-        if asked is None or (isinstance(asked, str) and asked == "auto"):
+        if asked is None or isinstance(asked, str):
             return None
-        if is_whole(asked, 1) and int(asked) <= features:
-            return int(asked)
-        if not is_whole(asked, 0) and is_number(asked, 0, 1) and float(asked) > 0:
+        if not is_whole(asked, 1):
             return max(1, round(float(asked) * features))
-        raise ValueError(
-            f"n_features_to_select={asked!r}: give 'auto', None, a whole number from 1 to the "
-            f"{features} features there are, or a share of them in (0, 1)"
-        )
+        if int(asked) > features:
+            raise ValueError(
+                f"n_features_to_select={asked!r}: there are {features} features; give no more"
+            )
+        return int(asked)
 
     def _names(self) -> list[str]:
         known = getattr(self, "feature_names_in_", None)
@@ -181,7 +180,8 @@ class L1FeatureSelector(SelectorMixin, BaseEstimator):  # type: ignore[misc]
         count: int | None,
         generator: np.random.RandomState,
     ) -> Path:
-        train, check = split(x, task.y, self._held_back(count), generator)
+        held_back = self.validation_fraction if count is None else 0.0
+        train, check = split(x, task.y, held_back, generator)
         recipe = Recipe() if self.recipe is None else self.recipe
         with seeded(generator):
             model = built(self.network, self.hidden_layer_sizes, x.shape[1], task)
@@ -202,12 +202,6 @@ class L1FeatureSelector(SelectorMixin, BaseEstimator):  # type: ignore[misc]
                 until=count or 0,
                 note=self._say if self.verbose else None,
             )
-
-    def _held_back(self, count: int | None) -> float:
-        share = self.validation_fraction
-        if not is_number(share, 0, 1) or share in (0, 1):
-            raise ValueError(f"validation_fraction={share!r}: give a share in (0, 1), as 0.15")
-        return float(share) if count is None else 0.0
 
     def _say(self, point: PathPoint) -> None:
         sys.stderr.write(
