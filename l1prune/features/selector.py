@@ -13,13 +13,23 @@ from numpy.typing import NDArray
 from l1prune.checks import is_whole, needing
 from l1prune.features.arguments import check_arguments
 from l1prune.features.entries import Groups, owners_of
-from l1prune.features.fitting import SEEDS, built, joined_names, numbered, seeded, split, task_of
+from l1prune.features.fitting import (
+    SEEDS,
+    built,
+    dense,
+    is_constant,
+    joined_names,
+    numbered,
+    seeded,
+    split,
+    task_of,
+)
 from l1prune.features.networks import Network
 from l1prune.features.path import Path, PathPoint, Recipe, walk
 from l1prune.features.penalty import FeaturePenalty
 from l1prune.features.places import count_inputs, places_of
 from l1prune.features.stability import stability
-from l1prune.features.tasks import Classes, Regression, Task
+from l1prune.features.tasks import Regression, Task
 from l1prune.penalties.penalty import Penalty
 
 with needing("features", "L1FeatureSelector"):
@@ -65,7 +75,7 @@ class L1FeatureSelector(SelectorMixin, BaseEstimator):  # type: ignore[misc]
             `stability` asks for it.
         path_: a dictionary for each validation: `epoch`, `strength`, `n_features`, `left` and
             `came_back` since the last (names), `loss`; `pandas.DataFrame(selector.path_)`.
-        classes_: of a classification.
+        classes_: of a classification; a list, an item for each output, where there are several.
         n_features_in_: how many columns there were.
         feature_names_in_: their names, where they had any.
         n_iter_: how many epochs there were.
@@ -120,8 +130,9 @@ class L1FeatureSelector(SelectorMixin, BaseEstimator):  # type: ignore[misc]
         x, y = validate_data(
             self, X, y, dtype=[np.float64, np.float32], multi_output=True, ensure_min_samples=2
         )
-        task = task_of(self.task, y)
-        if isinstance(task, Classes):
+        y = dense(y)
+        task: Any = task_of(self.task, y)
+        if not isinstance(task, Regression):
             self.classes_ = task.classes
         names = self._names()
         groups = numbered(self.groups, names)
@@ -130,6 +141,8 @@ class L1FeatureSelector(SelectorMixin, BaseEstimator):  # type: ignore[misc]
         generator = np.random.RandomState(check_random_state(self.random_state).randint(SEEDS))
         path = self._walk(x, task, groups, count, generator)
         self._choose(path, owners, count, names)
+        if self.stability and len(x) < 4:
+            raise ValueError(f"stability={self.stability}: halves of {len(x)} rows are too few")
         if self.stability:
             self.stability_ = stability(
                 partial(self._selected, x, y, task), len(x), self.stability, generator
@@ -139,9 +152,9 @@ class L1FeatureSelector(SelectorMixin, BaseEstimator):  # type: ignore[misc]
     def _selected(
         self, x: NDArray[Any], y: NDArray[Any], task: Task, rows: NDArray[Any]
     ) -> NDArray[np.bool_]:
-        """Which columns are selected on some of the rows; none, where these are of one class."""
+        """Which columns are selected on some of the rows; none, where there is nothing to tell."""
         classes = not isinstance(task, Regression)
-        if isinstance(task, Classes) and len(np.unique(y[rows])) < 2:
+        if is_constant(y[rows]):
             return np.zeros(x.shape[1], dtype=bool)
         half = clone(self).set_params(stability=0, random_state=int(rows.sum()) % SEEDS)
         half.set_params(task="classification" if classes else "regression")
