@@ -14,6 +14,7 @@ from torch import nn
 from l1prune.checks import in_words, is_number, is_whole
 from l1prune.features.path import Recipe
 from l1prune.features.refit import Refit
+from l1prune.features.screening import Screening
 from l1prune.penalties.penalty import is_separable, makes_zeros
 
 TASKS = ("auto", "classification", "regression")
@@ -41,10 +42,17 @@ def check_arguments(estimator: Estimator) -> None:
     Traceback (most recent call last):
     ValueError: hidden_layer_sizes=0: give whole numbers ≥ 1, as (100,)
     """
-    for name, value in estimator.get_params(deep=False).items():
+    arguments = estimator.get_params(deep=False)
+    for name, value in arguments.items():
         is_right, right = _RIGHT[name]
         if not is_right(value):
             raise ValueError(f"{name}={in_words(value)}: give {right}")
+    number, rate = arguments["n_features_to_select"], arguments.get("false_discovery_rate")
+    if rate is not None and number != "auto":
+        raise ValueError(
+            f"false_discovery_rate={rate} and n_features_to_select={number!r} both say how many "
+            "features are selected: give one of them"
+        )
 
 
 def widths(hidden_layer_sizes: Any) -> list[int] | None:
@@ -106,7 +114,8 @@ def _is_groups(value: Any) -> bool:
 
 
 def _is_group(value: Any) -> bool:
-    return bool(columns := _listed(value)) and all(_is_text(c) or is_whole(c, 0) for c in columns)
+    columns = _listed(value) or []
+    return bool(columns) and all(_is_text(one) or is_whole(one, 0) for one in columns)
 
 
 def _is_seed(value: Any) -> bool:
@@ -141,10 +150,21 @@ _RIGHT: Mapping[str, tuple[Callable[[Any], bool], str]] = {
         _is_groups,
         "lists of columns (their numbers from 0 on, or their names), as [[0, 1], [4, 5]]; or None",
     ),
-    "recipe": (lambda value: value is None or isinstance(value, Recipe), "a Recipe(), or None"),
+    "recipe": (
+        lambda value: value is None or isinstance(value, Recipe),
+        "a Recipe() of l1prune.features.path, or None",
+    ),
     "refit": (
         lambda value: value is None or isinstance(value, Refit),
         "a Refit() of l1prune.features.refit, or None",
+    ),
+    "screening": (
+        lambda value: value is None or isinstance(value, Screening),
+        "a Screening() of l1prune.features.screening, or None",
+    ),
+    "false_discovery_rate": (
+        lambda value: value is None or _is_share(value),
+        "a share of false ones in (0, 1), as 0.1, or None",
     ),
     "validation_fraction": (_is_share, "a share of the rows in (0, 1), as 0.15"),
     "stability": (lambda value: is_whole(value, 0), "a whole number of pairs, or 0"),

@@ -9,12 +9,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from l1prune.features.entries import Groups
 from l1prune.features.knockoffs import gaussian_knockoffs, knockoff_threshold
 from l1prune.features.path import Path
 
-Walk = Callable[[NDArray[Any], Groups], Path]
-"""From columns, and the features that these are, to a path of a network that sees them."""
+Walk = Callable[[NDArray[Any], NDArray[np.int64]], Path]
+"""From columns, and of which feature each is, to a path of a network that sees them."""
+
+Copies = Callable[[NDArray[Any], np.random.RandomState, NDArray[np.int64]], NDArray[Any]]
+"""From columns, and of which feature each is, to as many that know nothing of the targets."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,6 +42,7 @@ def discover(
     level: float,
     walk: Walk,
     generator: np.random.RandomState,
+    copies: Copies = gaussian_knockoffs,
 ) -> Discoveries:
     """Walk a path with features and their knockoffs, and select those that outdo theirs.
 
@@ -54,15 +57,15 @@ def discover(
         level: the share of false ones among the selected that is allowed on the average, in (0, 1).
         walk: trains the network.
         generator: draws the knockoffs.
+        copies: makes them.
 
     Source: Candès, Fan, Janson and Lv, "Panning for gold", JRSS B 80, 2018; a network of columns
     and knockoffs: Lu, Fan, Lv and Noble, "DeepPINK: reproducible feature selection in deep neural
     networks", NeurIPS 2018.
     """
     count = int(owners.max()) + 1
-    both = np.hstack([x, gaussian_knockoffs(x, generator, owners)])
-    features = np.concatenate([owners, owners + count])
-    path = walk(both, [np.flatnonzero(features == one).tolist() for one in range(2 * count)])
+    both = np.hstack([x, copies(x, generator, owners)])
+    path = walk(both, np.concatenate([owners, owners + count]))
     worth = np.mean([point.sizes.numpy() for point in path.points], axis=0)
     advantages = worth[:count] - worth[count:]
     selected = advantages >= knockoff_threshold(advantages, level)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from l1prune.features.places import Place
@@ -36,6 +38,19 @@ def owners_of(inputs: int, groups: Groups | None) -> Tensor:
     leaders = torch.tensor([first.get(one, one) for one in range(inputs)], dtype=torch.int64)
     owners: Tensor = torch.unique(leaders, return_inverse=True)[1]
     return owners
+
+
+def groups_of(owners: NDArray[np.int64]) -> list[list[int]]:
+    """The inputs of each feature that is more than one.
+
+    Args:
+        owners: of which feature each input is, by any numbers.
+
+    >>> groups_of(np.array([4, 7, 4, 9]))
+    [[0, 2]]
+    """
+    numbers, counts = np.unique(owners, return_counts=True)
+    return [np.flatnonzero(owners == one).tolist() for one in numbers[counts > 1]]
 
 
 class Entries:

@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+ROWS_PER_COLUMN = 4
+"""From how many on the covariance is estimated without shrinkage."""
 
 SWEEPS, SETTLED = 20, 1e-3
 """How often all features are gone through at most, and which change ends it before."""
@@ -20,8 +22,6 @@ def gaussian_knockoffs(
     x: NDArray[Any], generator: np.random.RandomState, owners: NDArray[Any] | None = None
 ) -> NDArray[Any]:
     """Knockoffs of columns that are jointly Gaussian, of the shape of `x`.
-
-    The covariance is estimated with the shrinkage of Ledoit and Wolf.
 
     Args:
         x: `(rows, columns)`.
@@ -37,12 +37,10 @@ def gaussian_knockoffs(
     >>> abs(np.cov(copies.T) - np.cov(x.T)).max() < 0.1
     np.True_
     """
-    from sklearn.covariance import ledoit_wolf
-
     mean, deviation = x.mean(0), x.std(0)
     deviation = np.where(deviation > 0, deviation, 1.0)
     z = (x - mean) / deviation
-    covariance = ledoit_wolf(z, assume_centered=True)[0]
+    covariance = covariance_of(z)
     s = distance(covariance, np.arange(x.shape[1]) if owners is None else owners)
     reduced = np.linalg.solve(covariance, s)
     values, vectors = np.linalg.eigh(2 * s - s @ reduced)
@@ -50,6 +48,24 @@ def gaussian_knockoffs(
     drawn = z - z @ reduced + generator.normal(size=z.shape) @ root.T
     found: NDArray[Any] = (drawn * deviation + mean).astype(x.dtype)
     return found
+
+
+def covariance_of(z: NDArray[Any]) -> NDArray[Any]:
+    """The covariance of centered columns: their own, or, of few rows, shrunk as Ledoit and Wolf do.
+
+    Shrunk, columns that correlate highly have knockoffs that do so less, which are then smaller in
+    a network, and lose too often.
+
+    >>> covariance_of(np.array([[1.0, 1.0], [-1.0, 1.0]] * 4 + [[0.0, -2.0]] * 4)).tolist()
+    [[0.666..., 0.0], [0.0, 2.000...]]
+    """
+    from sklearn.covariance import ledoit_wolf
+
+    if len(z) < ROWS_PER_COLUMN * z.shape[1]:
+        shrunk: NDArray[Any] = ledoit_wolf(z, assume_centered=True)[0]
+        return shrunk
+    own: NDArray[Any] = z.T @ z / len(z)
+    return own + 1e-6 * np.diag(np.maximum(own.diagonal(), 1e-6))  # columns may say the same
 
 
 def distance(covariance: NDArray[Any], owners: NDArray[Any]) -> NDArray[Any]:

@@ -8,7 +8,7 @@ does not find back to the right ones.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -52,7 +52,7 @@ class Recipe:
     least_steps: int = 600
     most_steps: int = 4000
     lr: float = 3e-3
-    start: float = 0.03
+    start: float = 0.1
     stop: float = 3.0
 
     def __post_init__(self) -> None:
@@ -88,7 +88,7 @@ class PathPoint:
     """What a validation on the path found.
 
     Attributes:
-        epoch: from 1 on.
+        epoch: of its network, from 1 on.
         strength: λ by then.
         n_features: how many features are left.
         left: the numbers of those that have left since the point before.
@@ -107,6 +107,15 @@ class PathPoint:
     error: float
     sizes: Tensor
 
+    def among(self, features: Tensor, count: int) -> PathPoint:
+        """The same, where its features are some of `count`, by the numbers that these have."""
+        return replace(
+            self,
+            left=tuple(features[[*self.left]].tolist()),
+            came_back=tuple(features[[*self.came_back]].tolist()),
+            sizes=_spread(self.sizes, features, count),
+        )
+
     def row(self, names: Sequence[str]) -> dict[str, Any]:
         """What it says, in plain values, with the names of the features."""
         return {
@@ -121,10 +130,23 @@ class PathPoint:
 
 @dataclass(frozen=True, eq=False)
 class Path:
-    """What a walk came to: its points, and the order in which features left."""
+    """What a walk came to.
+
+    Attributes:
+        points: what was found on the way.
+        ranked: the numbers of the features, those left by size, then the last to leave first.
+        sizes: of each feature, the last at which it counted.
+    """
 
     points: tuple[PathPoint, ...]
-    order: Order
+    ranked: Tensor
+    sizes: Tensor
+
+    def among(self, features: NDArray[np.int64], count: int) -> Path:
+        """The same, where its features are some of `count`, by the numbers that these have."""
+        numbers = torch.from_numpy(features)
+        points = tuple(point.among(numbers, count) for point in self.points)
+        return Path(points, numbers[self.ranked], _spread(self.sizes, numbers, count))
 
     @property
     def best(self) -> PathPoint:
@@ -188,7 +210,7 @@ def walk(  # noqa: PLR0913  # each is of another kind
             if points[-1].n_features <= until:
                 break
     pressure.remove()
-    return Path(tuple(points), order)
+    return Path(tuple(points), order.ranked(), order.sizes)
 
 
 def batches(rows: int, size: int, generator: np.random.RandomState) -> Iterator[NDArray[Any]]:
@@ -207,6 +229,11 @@ def validated(model: nn.Module, losses: Losses, rows: Rows) -> tuple[float, floa
     model.train()
     error = float(each.std(correction=0)) / len(each) ** 0.5
     return float(each.mean()), error
+
+
+def _spread(values: Tensor, features: Tensor, count: int) -> Tensor:
+    """What is said of some of `count` features; of the others 0."""
+    return values.new_zeros(count).index_copy_(0, features, values)
 
 
 def _point(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 from typing import Any
 
@@ -46,6 +47,13 @@ class Scale:
         self.deviation: NDArray[Any] = np.where(varies, deviation, 1.0)
         self._divisor = np.where(varies, deviation, np.inf)
 
+    def of(self, columns: NDArray[np.int64]) -> Scale:
+        """That of some of the columns."""
+        scale = copy.copy(self)
+        scale.mean, scale.deviation = self.mean[columns], self.deviation[columns]
+        scale._divisor = self._divisor[columns]
+        return scale
+
     def __call__(self, x: NDArray[Any]) -> Tensor:
         """Rows as a tensor of float32, each column of mean 0 and deviation 1."""
         return torch.from_numpy(((x - self.mean) / self._divisor).astype(np.float32))
@@ -74,10 +82,21 @@ class Rows:
         self, x: NDArray[Any], y: Tensor, scale: Scale, chosen: NDArray[Any] | None = None
     ) -> None:
         self._chosen = np.arange(len(x)) if chosen is None else chosen
+        self._columns: NDArray[np.int64] | None = None
         self._x, self._scale = x, scale
         self._y = y[torch.from_numpy(self._chosen)]
-        small = len(self._chosen) * x.shape[1] <= IN_MEMORY
-        self._whole = scale(x[self._chosen]) if small else None
+        self._whole = self._read(self._chosen) if self._is_small(x.shape[1]) else None
+
+    def of(self, columns: NDArray[np.int64]) -> Rows:
+        """The same rows with some of the columns, of those that there are now."""
+        rows = copy.copy(self)
+        rows._columns = columns if self._columns is None else self._columns[columns]
+        rows._scale = self._scale.of(columns)
+        if self._whole is not None:
+            rows._whole = self._whole[:, torch.from_numpy(columns)]
+        elif self._is_small(len(columns)):
+            rows._whole = rows._read(self._chosen)
+        return rows
 
     def __len__(self) -> int:
         return len(self._chosen)
@@ -87,10 +106,17 @@ class Rows:
         places = torch.from_numpy(index)
         if self._whole is not None:
             return self._whole[places], self._y[places]
-        return self._scale(self._x[self._chosen[index]]), self._y[places]
+        return self._read(self._chosen[index]), self._y[places]
 
     def parts(self) -> Iterator[tuple[Tensor, Tensor]]:
         """All of them in their order, so many at a time that they fit into memory."""
         step = max(1, AT_ONCE // max(self._x.shape[1], 1))
         for at in range(0, len(self), step):
             yield self.batch(np.arange(at, min(at + step, len(self))))
+
+    def _is_small(self, columns: int) -> bool:
+        return len(self._chosen) * columns <= IN_MEMORY
+
+    def _read(self, rows: NDArray[Any]) -> Tensor:
+        some = rows if self._columns is None else np.ix_(rows, self._columns)
+        return self._scale(self._x[some])

@@ -9,10 +9,12 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import nn
 
 from l1prune.checks import is_whole, needing
 from l1prune.features.arguments import check_arguments
-from l1prune.features.entries import Groups, owners_of
+from l1prune.features.discoveries import discover
+from l1prune.features.entries import groups_of, owners_of
 from l1prune.features.fitting import (
     SEEDS,
     built,
@@ -25,9 +27,11 @@ from l1prune.features.fitting import (
     task_of,
 )
 from l1prune.features.networks import Network
+from l1prune.features.order import standings_of
 from l1prune.features.path import Path, PathPoint, Recipe, walk
 from l1prune.features.penalty import FeaturePenalty
 from l1prune.features.places import count_inputs, places_of
+from l1prune.features.screening import Screening, screened
 from l1prune.features.stability import stability
 from l1prune.features.tasks import Regression, Task
 from l1prune.penalties.penalty import Penalty
@@ -59,6 +63,11 @@ class L1FeatureSelector(SelectorMixin, BaseEstimator):  # type: ignore[misc]
         groups: lists of columns (numbers, or names) that stay or go together, as the one-hot
             columns of a variable do. A group counts as one feature.
         recipe: how the path is walked; None: `Recipe()`.
+        screening: how features are screened where there are many for the rows; None: `Screening()`.
+            The network is then asked for with fewer columns.
+        false_discovery_rate: in (0, 1), instead of a number: all features that outdo a knockoff of
+            theirs, of which on the average no larger share is false, as far as the columns are
+            jointly Gaussian; perhaps none. The network is asked for with twice the columns.
         validation_fraction: share of the rows that are held back to choose how many.
         stability: of how many pairs of half samples each column's `stability_` is the share; 0:
             none. Each half is a fit of its own.
@@ -98,6 +107,8 @@ class L1FeatureSelector(SelectorMixin, BaseEstimator):  # type: ignore[misc]
         penalty: Penalty | None = None,
         groups: Sequence[Sequence[Any]] | None = None,
         recipe: Recipe | None = None,
+        screening: Screening | None = None,
+        false_discovery_rate: float | None = None,
         validation_fraction: float = 0.15,
         stability: int = 0,
         verbose: bool = False,
@@ -111,6 +122,8 @@ class L1FeatureSelector(SelectorMixin, BaseEstimator):  # type: ignore[misc]
         self.penalty = penalty
         self.groups = groups
         self.recipe = recipe
+        self.screening = screening
+        self.false_discovery_rate = false_discovery_rate
         self.validation_fraction = validation_fraction
         self.stability = stability
         self.verbose = verbose
@@ -135,14 +148,14 @@ class L1FeatureSelector(SelectorMixin, BaseEstimator):  # type: ignore[misc]
         if not isinstance(task, Regression):
             self.classes_ = task.classes
         names = self._names()
-        groups = numbered(self.groups, names)
-        owners = owners_of(x.shape[1], groups).numpy()
+        owners = owners_of(x.shape[1], numbered(self.groups, names)).numpy()
         count = self._count(int(owners.max()) + 1)
         generator = np.random.RandomState(check_random_state(self.random_state).randint(SEEDS))
-        path = self._walk(x, task, groups, count, generator)
-        self._choose(path, owners, count, names)
-        if self.stability and len(x) < 4:
-            raise ValueError(f"stability={self.stability}: halves of {len(x)} rows are too few")
+        if self.false_discovery_rate is None:
+            path = self._walk(x, task, owners, count, generator)
+            self._choose(path, owners, count, names)
+        else:
+            self._discover(x, task, owners, names, generator)
         if self.stability:
             self.stability_ = stability(
                 partial(self._selected, x, y, task), len(x), self.stability, generator
@@ -189,32 +202,42 @@ class L1FeatureSelector(SelectorMixin, BaseEstimator):  # type: ignore[misc]
         self,
         x: NDArray[Any],
         task: Task,
-        groups: Groups | None,
+        owners: NDArray[np.int64],
         count: int | None,
         generator: np.random.RandomState,
     ) -> Path:
         held_back = self.validation_fraction if count is None else 0.0
         train, check = split(x, task.y, held_back, generator)
         recipe = Recipe() if self.recipe is None else self.recipe
-        with seeded(generator):
-            model = built(self.network, self.hidden_layer_sizes, x.shape[1], task)
-            seen = count_inputs(places_of(model, self.layer))
-            if seen != x.shape[1]:
-                raise ValueError(
-                    f"layer={self.layer!r} has {seen} inputs, and there are {x.shape[1]} columns: "
-                    "name the layer that sees them"
+        screening = Screening() if self.screening is None else self.screening
+
+        def walk_on(features: NDArray[np.int64], recipe: Recipe, until: int) -> Path:
+            columns = np.flatnonzero(np.isin(owners, features))
+            with seeded(generator):
+                return walk(
+                    self._network(len(columns), task),
+                    task.losses,
+                    train.of(columns),
+                    check.of(columns),
+                    FeaturePenalty(self.penalty, self.layer, groups_of(owners[columns])),
+                    recipe,
+                    generator,
+                    until,
+                    self._say if self.verbose else None,
                 )
-            return walk(
-                model,
-                task.losses,
-                train,
-                check,
-                FeaturePenalty(self.penalty, self.layer, groups),
-                recipe,
-                generator,
-                until=count or 0,
-                note=self._say if self.verbose else None,
+
+        many = int(owners.max()) + 1
+        return screened(walk_on, many, len(train), recipe, screening, until=count or 0)
+
+    def _network(self, columns: int, task: Task) -> nn.Module:
+        model = built(self.network, self.hidden_layer_sizes, columns, task)
+        seen = count_inputs(places_of(model, self.layer))
+        if seen != columns:
+            raise ValueError(
+                f"layer={self.layer!r} has {seen} inputs, and there are {columns} columns: "
+                "name the layer that sees them"
             )
+        return model
 
     def _say(self, point: PathPoint) -> None:
         sys.stderr.write(
@@ -225,25 +248,48 @@ class L1FeatureSelector(SelectorMixin, BaseEstimator):  # type: ignore[misc]
     def _choose(
         self, path: Path, owners: NDArray[Any], count: int | None, names: list[str]
     ) -> None:
-        """Settle what is selected, and how what is not ranks."""
-        ranked = path.order.ranked().numpy()
-        sizes = path.order.sizes.numpy()
+        """Select by the path, as many as are asked for."""
+        ranked, sizes = path.ranked.numpy(), path.sizes.numpy()
         chosen = ranked[:count]
         if count is None:
             point = path.smallest if self.n_features_to_select == "auto" else path.best
             sizes = point.sizes.numpy()
             chosen = sizes.nonzero()[0] if point.n_features else ranked[:1]
-        selected = np.zeros(len(ranked), dtype=bool)
-        selected[chosen] = True
-        places = np.empty(len(ranked), dtype=np.int64)
-        rest = ranked[~selected[ranked]]
-        places[chosen], places[rest] = 1, np.arange(2, len(rest) + 2)
-        self.support_ = selected[owners]
-        self.ranking_ = places[owners]
-        self.feature_importances_ = np.where(selected, sizes, 0.0)[owners].astype(np.float64)
+        self._settle(chosen, ranked, sizes, owners)
+        self._tell(path, joined_names(owners, names))
+
+    def _discover(
+        self,
+        x: NDArray[Any],
+        task: Task,
+        owners: NDArray[Any],
+        names: list[str],
+        generator: np.random.RandomState,
+    ) -> None:
+        """Select what outdoes its knockoff."""
+
+        def along(both: NDArray[Any], owners: NDArray[Any]) -> Path:
+            return self._walk(both, task, owners, 0, generator)
+
+        level = float(self.false_discovery_rate or 0)
+        found = discover(x, owners, level, along, generator)
+        chosen, ranked = found.selected.nonzero()[0], (-found.advantages).argsort(kind="stable")
+        self._settle(chosen, ranked, found.worth, owners)
+        features = joined_names(owners, names)
+        self._tell(found.path, [*features, *(f"knockoff of {name}" for name in features)])
+
+    def _settle(
+        self, chosen: NDArray[Any], ranked: NDArray[Any], sizes: NDArray[Any], owners: NDArray[Any]
+    ) -> None:
+        """Say of each column whether it is selected, how it ranks, and how large it is."""
+        self.ranking_ = standings_of(chosen, ranked)[owners]
+        self.support_ = self.ranking_ == 1
+        self.feature_importances_ = np.where(self.support_, sizes[owners], 0.0).astype(np.float64)
         self.n_features_to_select_ = len(chosen)
+
+    def _tell(self, path: Path, names: list[str]) -> None:
         self.n_iter_ = len(path.points)
-        self.path_ = [point.row(joined_names(owners, names)) for point in path.points]
+        self.path_ = [point.row(names) for point in path.points]
 
     # ---- what scikit-learn asks
 

@@ -108,7 +108,7 @@ class MultiClasses(Task):
         return [one.probabilities(part) for one, part in each]
 
     def _split(self, output: Tensor) -> Sequence[Tensor]:
-        return output.split([one.outputs for one in self._each], 1)
+        return torch.split(output, [one.outputs for one in self._each], 1)
 
 
 class Labels(Task):

@@ -29,7 +29,12 @@ WRONG: dict[str, list[Any]] = {
     "verbose": ["no", None, -1],
     "random_state": ["x", -1, 1.5, 2**32, np.random.default_rng(0)],
 }
-SELECTOR = {"task": ["rank", None, ["auto"]], "stability": [-1, 1.5, "a", None]}
+SELECTOR = {
+    "task": ["rank", None, ["auto"]],
+    "stability": [-1, 1.5, "a", None],
+    "screening": [{}, 4],
+    "false_discovery_rate": [0, 1, "low", 0.0],
+}
 NET = {"refit": [{}, 5, Refit]}
 
 RIGHT: dict[str, list[Any]] = {
@@ -62,6 +67,12 @@ def test_a_selector_refuses_what_makes_no_sense(name: str, value: Any) -> None:
 def test_a_net_refuses_the_same_and_its_own(kind: Any, name: str, value: Any) -> None:
     with pytest.raises(ValueError, match=f"^{name}=.*: give "):
         kind(**{name: value}).fit(np.eye(4), [0, 1, 0, 1])
+
+
+def test_two_ways_to_say_how_many_are_one_too_many() -> None:
+    check_arguments(L1FeatureSelector(false_discovery_rate=0.1))
+    with pytest.raises(ValueError, match=r"^false_discovery_rate=0\.1 and n_features_to_select=3"):
+        check_arguments(L1FeatureSelector(3, false_discovery_rate=0.1))
 
 
 @pytest.mark.parametrize(("name", "value"), cases(RIGHT))

@@ -9,7 +9,6 @@ import pytest
 import torch
 
 from l1prune.features.networks import perceptron
-from l1prune.features.order import Order
 from l1prune.features.path import Path, PathPoint, Recipe, walk
 from l1prune.features.penalty import FeaturePenalty
 from l1prune.features.rows import Rows, Scale
@@ -20,14 +19,28 @@ def point(n_features: int, loss: float, error: float = 0.1) -> PathPoint:
     return PathPoint(1, 1.0, n_features, (), (), loss, error, torch.zeros(3))
 
 
+def of(*points: PathPoint) -> Path:
+    return Path(points, torch.arange(3), torch.zeros(3))
+
+
 def test_the_smallest_set_within_one_standard_error_of_the_best_is_chosen() -> None:
-    path = Path((point(9, 1.0), point(5, 0.5), point(3, 0.55), point(2, 0.61)), Order(3))
+    path = of(point(9, 1.0), point(5, 0.5), point(3, 0.55), point(2, 0.61))
     assert (path.best.n_features, path.smallest.n_features) == (5, 3)
 
 
 def test_no_features_at_all_are_chosen_only_where_there_is_nothing_else() -> None:
-    path = Path((point(2, 0.55), point(0, 0.5)), Order(3))
+    path = of(point(2, 0.55), point(0, 0.5))
     assert path.smallest.n_features == 2
+
+
+def test_a_path_of_some_features_speaks_of_them_by_the_numbers_they_have_among_all() -> None:
+    some = PathPoint(1, 1.0, 1, (0,), (1,), 0.5, 0.1, torch.tensor([0.0, 2.0]))
+    path = Path((some,), torch.tensor([1, 0]), torch.tensor([0.3, 2.0]))
+    found = path.among(np.array([3, 5]), 6)
+    assert found.ranked.tolist() == [5, 3]
+    assert found.sizes.tolist() == pytest.approx([0, 0, 0, 0.3, 0, 2.0])
+    assert (found.best.left, found.best.came_back) == ((3,), (5,))
+    assert found.best.sizes.tolist() == [0, 0, 0, 0, 0, 2.0]
 
 
 @pytest.mark.parametrize("rows", [3, 30, 1000, 10**6])
@@ -43,7 +56,7 @@ def test_lambda_grows_by_the_same_factor() -> None:
     strengths = [Recipe().strength(p / 10) for p in range(11)]
     factors = [b / a for a, b in pairwise(strengths)]
     np.testing.assert_allclose(factors, factors[0])
-    assert strengths[0] == pytest.approx(0.03) and strengths[-1] == pytest.approx(3.0)
+    assert strengths[0] == pytest.approx(0.1) and strengths[-1] == pytest.approx(3.0)
 
 
 def test_the_last_to_leave_is_what_matters() -> None:
@@ -64,7 +77,7 @@ def test_the_last_to_leave_is_what_matters() -> None:
         until=2,
         note=said.append,
     )
-    assert path.order.ranked()[:2].sort().values.tolist() == [4, 9]
+    assert path.ranked[:2].sort().values.tolist() == [4, 9]
     assert said == [*path.points] and path.points[-1].n_features <= 2 < path.points[-2].n_features
     left = {one for p in path.points for one in p.left}
     assert left >= {*range(12)} - {4, 9}

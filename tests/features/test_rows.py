@@ -48,3 +48,15 @@ def test_columns_of_any_size_and_far_from_zero_are_scaled(scale: float) -> None:
         assert abs(float(found.std(correction=0)) - 1) < 1e-3
     constant = np.full((7, 1), 1e22 / 3)
     assert not Scale(constant)(constant).any()
+
+
+@pytest.mark.parametrize("in_memory", [0, 9, 2**20])
+def test_some_columns_of_some_columns_are_those_of_the_whole(
+    in_memory: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(room, "IN_MEMORY", in_memory)
+    x, y, chosen = sample(), torch.arange(50), np.array([3, 7, 40])
+    rows = Rows(x, y, Scale(x), chosen).of(np.array([0, 2])).of(np.array([1]))
+    found, targets = rows.batch(np.array([0, 2]))
+    torch.testing.assert_close(found, Scale(x)(x)[[3, 40]][:, [2]], rtol=1e-4, atol=1e-4)
+    assert targets.tolist() == [3, 40] and len(rows) == 3
