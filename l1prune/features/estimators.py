@@ -17,6 +17,7 @@ from l1prune.features.networks import Network
 from l1prune.features.path import Recipe
 from l1prune.features.refit import Refit, refit
 from l1prune.features.rows import AT_ONCE, Scale
+from l1prune.features.screening import Screening
 from l1prune.features.selector import L1FeatureSelector
 from l1prune.features.tasks import Task
 from l1prune.penalties.penalty import Penalty
@@ -42,6 +43,7 @@ class _L1Net(BaseEstimator):  # type: ignore[misc]
         penalty: Penalty | None = None,
         groups: Sequence[Sequence[Any]] | None = None,
         recipe: Recipe | None = None,
+        screening: Screening | None = None,
         refit: Refit | None = None,
         validation_fraction: float = 0.15,
         verbose: bool = False,
@@ -54,6 +56,7 @@ class _L1Net(BaseEstimator):  # type: ignore[misc]
         self.penalty = penalty
         self.groups = groups
         self.recipe = recipe
+        self.screening = screening
         self.refit = refit
         self.validation_fraction = validation_fraction
         self.verbose = verbose
@@ -99,6 +102,7 @@ class _L1Net(BaseEstimator):  # type: ignore[misc]
             penalty=self.penalty,
             groups=self.groups,
             recipe=self.recipe,
+            screening=self.screening,
             validation_fraction=self.validation_fraction,
             verbose=self.verbose,
             random_state=seed,
@@ -139,6 +143,7 @@ class L1NetClassifier(ClassifierMixin, _L1Net):  # type: ignore[misc]
         penalty: what presses.
         groups: lists of columns that stay or go together.
         recipe: how columns are selected.
+        screening: how they are screened where there are many for the rows.
         refit: how the network is trained on the selected ones; None: `Refit()`.
         validation_fraction: share of the rows that are held back.
         verbose: whether to write a line a validation.
@@ -199,6 +204,7 @@ class L1NetRegressor(RegressorMixin, _L1Net):  # type: ignore[misc]
         penalty: what presses.
         groups: lists of columns that stay or go together.
         recipe: how columns are selected.
+        screening: how they are screened where there are many for the rows.
         refit: how the network is trained on the selected ones; None: `Refit()`.
         validation_fraction: share of the rows that are held back.
         verbose: whether to write a line a validation.

@@ -96,6 +96,7 @@ class PathPoint:
         loss: the mean loss of the validation rows.
         error: its standard error.
         sizes: of each feature, the root mean square of its weights; 0 of those that are gone.
+        network: whose path it is, from 1 on, where several have one.
     """
 
     epoch: int
@@ -106,6 +107,7 @@ class PathPoint:
     loss: float
     error: float
     sizes: Tensor
+    network: int = 1
 
     def among(self, features: Tensor, count: int) -> PathPoint:
         """The same, where its features are some of `count`, by the numbers that these have."""
@@ -119,6 +121,7 @@ class PathPoint:
     def row(self, names: Sequence[str]) -> dict[str, Any]:
         """What it says, in plain values, with the names of the features."""
         return {
+            "network": self.network,
             "epoch": self.epoch,
             "strength": self.strength,
             "n_features": self.n_features,

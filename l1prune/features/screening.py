@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 
 from l1prune.checks import is_number, is_whole
-from l1prune.features.path import Path, PathPoint, Recipe
+from l1prune.features.path import Path, Recipe
 
 Walk = Callable[[NDArray[np.int64], Recipe, int], Path]
 """From the numbers of features, a recipe, and how many features end it, to a new network's path."""
@@ -38,7 +38,7 @@ class Screening:
     (125, 500)
     """
 
-    networks: int = 4
+    networks: int = 6
     share: float = 0.25
     length: float = 0.6
     rows: int = 20
@@ -82,20 +82,24 @@ def screened(
         until: how many features may be left for the long path to end.
     """
     kept, gone = np.arange(features), np.empty(0, dtype=np.int64)
-    points: list[PathPoint] = []
+    paths: list[Path] = []
 
     def go(recipe: Recipe, until: int) -> Path:
-        path = walk(kept, recipe, until).among(kept, features)
-        points.extend(path.points)
-        return path
+        paths.append(walk(kept, recipe, until).among(kept, features))
+        return paths[-1]
 
     short = replace(recipe, epochs=max(1, round(screening.length * recipe.epochs)))
     while (fewer := screening.fewer(len(kept), rows, until)) < len(kept):
-        paths = [go(short, fewer // 2) for _ in range(screening.networks)]
-        ranked = by_best_place([path.ranked.numpy() for path in paths])
+        several = [go(short, fewer // 2) for _ in range(screening.networks)]
+        ranked = by_best_place([path.ranked.numpy() for path in several])
         kept, gone = np.sort(ranked[:fewer]), np.concatenate([ranked[fewer:], gone])
     last = go(recipe, until)
     ranked = np.concatenate([last.ranked.numpy(), gone])
+    points = (
+        replace(point, network=number)
+        for number, path in enumerate(paths, 1)
+        for point in path.points
+    )
     return Path(tuple(points), torch.from_numpy(ranked), last.sizes)
 
 

@@ -46,9 +46,10 @@ with needing("features", "L1FeatureSelector"):
 class L1FeatureSelector(SelectorMixin, BaseEstimator):  # type: ignore[misc]
     """Selects columns by what a network under a concave group penalty goes without.
 
-    One network is trained, on standardised columns, while the pressure on each column of its first
+    A network is trained, on standardised columns, while the pressure on each column of its first
     layer grows. Columns leave; what is left longest matters most, also where it matters only
-    together with others. Where columns say the same, one of them is left.
+    together with others. Where columns say the same, one of them is left. Where there are many for
+    the rows, several networks first say, in less time, which are worth it.
 
     Args:
         n_features_to_select: `"auto"`: the fewest that predict the held-back rows within one
@@ -82,8 +83,9 @@ class L1FeatureSelector(SelectorMixin, BaseEstimator):  # type: ignore[misc]
         n_features_to_select_: how many features were selected.
         stability_: `(columns,)`, the share of half samples on which a column is selected, if
             `stability` asks for it.
-        path_: a dictionary for each validation: `epoch`, `strength`, `n_features`, `left` and
-            `came_back` since the last (names), `loss`; `pandas.DataFrame(selector.path_)`.
+        path_: a dictionary for each validation: `network` (several, where columns were screened),
+            `epoch`, `strength`, `n_features`, `left` and `came_back` since the last (names),
+            `loss`; `pandas.DataFrame(selector.path_)`.
         classes_: of a classification; a list, an item for each output, where there are several.
         n_features_in_: how many columns there were.
         feature_names_in_: their names, where they had any.

@@ -39,7 +39,7 @@ def test_what_any_of_the_networks_finds_goes_on() -> None:
     assert path.ranked[:4].tolist() == [1, 3, 4, 0]
     assert sorted(path.ranked.tolist()) == [*range(8)]
     assert path.sizes.tolist() == [1, 4, 0, 3, 2, 0, 0, 0]
-    assert [point.n_features for point in path.points] == [8, 8, 4]
+    assert [(point.network, point.n_features) for point in path.points] == [(1, 8), (2, 8), (3, 4)]
 
 
 def test_what_went_first_ranks_last() -> None:

@@ -17,7 +17,9 @@ from sklearn.pipeline import make_pipeline
 from sklearn.utils.estimator_checks import parametrize_with_checks
 from torch import nn
 
+from l1prune.features.networks import perceptron
 from l1prune.features.path import Recipe
+from l1prune.features.screening import Screening
 from l1prune.features.selector import L1FeatureSelector
 
 SHORT = Recipe(epochs=5, least_steps=20)
@@ -112,6 +114,29 @@ def test_a_network_of_ones_own_whose_layers_both_see_the_columns() -> None:
     y = np.column_stack([x[:, 3] - x[:, 7], x[:, 3] + x[:, 7]])  # two outputs
     selector = L1FeatureSelector(2, network=Wide, layer=("first", "skip"), random_state=0)
     assert selector.fit(x, y).get_support(indices=True).tolist() == [3, 7]
+
+
+def test_many_columns_are_screened_by_networks_of_fewer_and_fewer() -> None:
+    asked = []
+
+    def network(inputs: int, outputs: int) -> nn.Module:
+        asked.append(inputs)
+        return perceptron(inputs, outputs, (20,))
+
+    x = np.random.RandomState(0).normal(size=(150, 40))
+    y = x[:, 30] * 2 + x[:, 31] + x[:, 5]
+    selector = L1FeatureSelector(
+        2,
+        network=network,
+        groups=[[31, 2, 30]],
+        recipe=Recipe(epochs=20, least_steps=200),
+        screening=Screening(networks=2, share=0.5, least=5),
+        random_state=0,
+    ).fit(x, y)
+    assert asked == [40, 40, 21, 21, 11]  # of 38 features, 19, and 9
+    assert selector.get_support(indices=True).tolist() == [2, 5, 30, 31]
+    assert sorted({*selector.ranking_}) == [1, *range(2, 38)]
+    assert {row["network"] for row in selector.path_} == {*range(1, 6)}
 
 
 def test_stability_is_the_share_of_halves_that_select_a_column() -> None:
