@@ -24,6 +24,9 @@ from l1prune.weights.files import write_whole
 from l1prune.zoo.columns import Category
 from l1prune.zoo.tables import TEST, CsvTable, Table, held_out
 
+LEAST = 8
+"""The fewest rows of which two are held out to judge by."""
+
 COLUMNS = ("rank", "column", "selected", "size")
 
 
@@ -146,7 +149,7 @@ def select(
     order = target.codes if isinstance(target, Category) else target.values
     kept, held = held_out(torch.arange(len(order)), order, TEST, seed)
     if len(held) < 2:
-        raise ValueError(f"{len(order)} rows are too few to learn from")
+        raise ValueError(f"{len(order)} rows are too few to learn from: give at least {LEAST}")
     x = torch.cat([one.encoded(kept) for one in table.variables], 1).numpy()
     y = order.numpy()
     selector = L1FeatureSelector(

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from l1prune.checks import needing
-from l1prune.features.fitting import SEEDS, built, seeded, split, task_of
+from l1prune.features.arguments import check_arguments
+from l1prune.features.fitting import SEEDS, built, dense, seeded, split, task_of
 from l1prune.features.networks import Network
 from l1prune.features.path import Recipe
 from l1prune.features.refit import Refit, refit
@@ -37,7 +38,7 @@ class _L1Net(BaseEstimator):  # type: ignore[misc]
         n_features_to_select: int | float | str | None = "auto",
         *,
         network: Network | None = None,
-        hidden_layer_sizes: Sequence[int] = (100,),
+        hidden_layer_sizes: Sequence[int] | int = (100,),
         layer: str | Sequence[str] = "first",
         penalty: Penalty | None = None,
         groups: Sequence[Sequence[Any]] | None = None,
@@ -71,6 +72,7 @@ class _L1Net(BaseEstimator):  # type: ignore[misc]
         Raises:
             ValueError: an argument makes no sense, or does not fit the data.
         """
+        check_arguments(self)
         x, y = validate_data(
             self,
             X,
@@ -80,6 +82,7 @@ class _L1Net(BaseEstimator):  # type: ignore[misc]
             y_numeric=self._task == "regression",
             ensure_min_samples=2,
         )
+        y = dense(y)
         if self._task == "classification" and y.ndim == 2 and y.shape[1] == 1:
             y = column_or_1d(y, warn=True)
         generator = np.random.RandomState(check_random_state(self.random_state).randint(SEEDS))
@@ -149,7 +152,7 @@ class L1NetClassifier(ClassifierMixin, _L1Net):  # type: ignore[misc]
     Attributes:
         support_: `(columns,)`, which are selected.
         selector_: the fitted `L1FeatureSelector`.
-        classes_: the classes.
+        classes_: the classes; a list of them, an item for each output, where there are several.
         module_: the network; it takes the selected columns, standardised.
         n_features_in_: how many columns there were.
         feature_names_in_: their names, where they had any.
@@ -171,12 +174,18 @@ class L1NetClassifier(ClassifierMixin, _L1Net):  # type: ignore[misc]
         self.classes_ = said.classes
         return self
 
-    def predict_proba(self, X: Any) -> NDArray[Any]:  # noqa: N803  # scikit-learn's name
-        """Of each class, or of each label: `(rows, classes)`."""
+    def predict_proba(self, X: Any) -> Any:  # noqa: N803  # scikit-learn's name
+        """Of each class, or of each label: `(rows, classes)`; a list, where there are outputs."""
         outputs = self._outputs(X)
         said: Any = self._said
-        found: NDArray[Any] = said.probabilities(outputs)
-        return found
+        return said.probabilities(outputs)
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:  # noqa: N803
+        """The share of rows that are predicted right, in all labels or outputs."""
+        if not isinstance(self.classes_, list):
+            return float(super().score(X, y, sample_weight))
+        right = (self.predict(X) == np.asarray(y)).all(1)
+        return float(np.average(right, weights=sample_weight))
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

@@ -12,13 +12,13 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from l1prune.checks import is_whole, needing
+from l1prune.features.arguments import widths
 from l1prune.features.entries import Groups
 from l1prune.features.networks import Network, perceptron
 from l1prune.features.rows import Rows, Scale
-from l1prune.features.tasks import Classes, Labels, Regression, Task
+from l1prune.features.tasks import Classes, Labels, MultiClasses, Regression, Task
 
 with needing("features", "feature selection as in scikit-learn"):
-    from sklearn.preprocessing import OneHotEncoder
     from sklearn.utils.multiclass import check_classification_targets, type_of_target
 
 SEEDS = 2**31 - 1
@@ -36,26 +36,37 @@ def task_of(task: str, y: NDArray[Any]) -> Task:
         y: the targets.
 
     Raises:
-        ValueError: no such task, targets that are no classes, or only one class.
+        ValueError: targets that are no classes, or only one value of them.
 
     >>> type(task_of("auto", np.array(["no", "yes"]))).__name__
     'Classes'
     >>> type(task_of("auto", np.array([0.5, 1.5]))).__name__
     'Regression'
     """
-    if task not in ("auto", "classification", "regression"):
-        raise ValueError(f"task={task!r}: give 'classification', 'regression' or 'auto'")
-    if task == "regression" or (task == "auto" and _is_regression(y)):
+    numeric = task == "regression" or (task == "auto" and _is_regression(y))
+    if is_constant(y):
+        what = "value" if numeric else "class"
+        raise ValueError(f"y has one {what}, {y[0].tolist()!r}: there is nothing to predict")
+    if numeric:
         return Regression(np.asarray(y, dtype=np.float64))
     check_classification_targets(y)
-    if y.ndim == 2 and y.shape[1] == 1:
-        y = y[:, 0]
-    if y.ndim == 2:
-        indicators = type_of_target(y) == "multilabel-indicator"
-        return Labels(y if indicators else OneHotEncoder(sparse_output=False).fit_transform(y))
-    found = Classes(y)
-    if found.outputs < 2:
-        raise ValueError(f"y has one class, {found.classes[0]!r}: there is nothing to predict")
+    if y.ndim == 1 or y.shape[1] == 1:
+        return Classes(y.reshape(-1))
+    return Labels(y) if type_of_target(y) == "multilabel-indicator" else MultiClasses(y)
+
+
+def is_constant(y: NDArray[Any]) -> bool:
+    """Whether all rows have the same targets.
+
+    >>> is_constant(np.array([[1, 2], [1, 2]])), is_constant(np.array(["a", "b"]))
+    (True, False)
+    """
+    return bool((y == y[:1]).all())
+
+
+def dense(y: Any) -> NDArray[Any]:
+    """Targets as an array, where labels were given as a sparse matrix, too."""
+    found: NDArray[Any] = y.toarray() if hasattr(y, "toarray") else y
     return found
 
 
@@ -130,20 +141,16 @@ def seeded(generator: np.random.RandomState) -> Iterator[None]:
         yield
 
 
-def built(network: Network | None, hidden: Sequence[int], inputs: int, task: Task) -> nn.Module:
+def built(
+    network: Network | None, hidden: Sequence[int] | int, inputs: int, task: Task
+) -> nn.Module:
     """A network for a task.
 
     Raises:
         ValueError: it is no network, or its output is of another shape than the task asks for.
     """
-    try:
-        widths = [int(wide) for wide in hidden if is_whole(wide, 1)]
-    except TypeError:
-        widths = []
-    if network is None and len(widths) != len(hidden):
-        raise ValueError(f"hidden_layer_sizes={hidden!r}: give whole numbers ≥ 1, as (100,)")
     model = (
-        perceptron(inputs, task.outputs, widths)
+        perceptron(inputs, task.outputs, widths(hidden) or ())
         if network is None
         else network(inputs, task.outputs)
     )

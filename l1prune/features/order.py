@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 
@@ -46,3 +50,19 @@ class Order:
         by_size = self.sizes.argsort(descending=True, stable=True)
         late = torch.where(self.there, torch.iinfo(self.left.dtype).max, self.left)[by_size]
         return by_size[late.argsort(descending=True, stable=True)]
+
+
+def standings_of(chosen: NDArray[Any], ranked: NDArray[Any]) -> NDArray[np.int64]:
+    """How each feature ranks: 1 of those chosen, from 2 on of the others.
+
+    Args:
+        chosen: numbers of features.
+        ranked: those of all features, the best first.
+
+    >>> standings_of(np.array([2, 0]), np.array([2, 1, 0, 3]))
+    array([1, 2, 1, 3])
+    """
+    rest = ranked[~np.isin(ranked, chosen)]
+    standings = np.ones(len(ranked), dtype=np.int64)
+    standings[rest] = np.arange(2, len(rest) + 2)
+    return standings

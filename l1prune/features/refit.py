@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from l1prune.checks import is_number, is_whole
 from l1prune.features.path import Losses, batches, validated
 from l1prune.features.rows import Rows
 
@@ -23,6 +24,9 @@ class Refit:
         batch_size: rows.
         least_steps: of the whole training, however few the rows are.
         lr: Adam's learning rate.
+
+    Raises:
+        ValueError: one of them is no number > 0.
     """
 
     epochs: int = 200
@@ -30,6 +34,13 @@ class Refit:
     batch_size: int = 64
     least_steps: int = 1000
     lr: float = 1e-3
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "patience", "batch_size", "least_steps"):
+            if not is_whole(getattr(self, name), 1):
+                raise ValueError(f"Refit({name}={getattr(self, name)!r}): give a whole number ≥ 1")
+        if not is_number(self.lr, 0) or self.lr == 0:
+            raise ValueError(f"Refit(lr={self.lr!r}): give a number > 0")
 
 
 def refit(

@@ -11,16 +11,29 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
-from l1prune.checks import is_number, is_whole, needing
+from l1prune.checks import is_whole, needing
+from l1prune.features.arguments import check_arguments
+from l1prune.features.discoveries import discover
 from l1prune.features.entries import groups_of, owners_of
-from l1prune.features.fitting import SEEDS, built, joined_names, numbered, seeded, split, task_of
+from l1prune.features.fitting import (
+    SEEDS,
+    built,
+    dense,
+    is_constant,
+    joined_names,
+    numbered,
+    seeded,
+    split,
+    task_of,
+)
 from l1prune.features.networks import Network
+from l1prune.features.order import standings_of
 from l1prune.features.path import Path, PathPoint, Recipe, walk
 from l1prune.features.penalty import FeaturePenalty
 from l1prune.features.places import count_inputs, places_of
 from l1prune.features.screening import Screening, screened
 from l1prune.features.stability import stability
-from l1prune.features.tasks import Classes, Regression, Task
+from l1prune.features.tasks import Regression, Task
 from l1prune.penalties.penalty import Penalty
 
 with needing("features", "L1FeatureSelector"):
@@ -53,6 +66,9 @@ class L1FeatureSelector(SelectorMixin, BaseEstimator):  # type: ignore[misc]
         recipe: how the path is walked; None: `Recipe()`.
         screening: how features are screened where there are many for the rows; None: `Screening()`.
             The network is then asked for with fewer columns.
+        false_discovery_rate: in (0, 1), instead of a number: all features that outdo a knockoff of
+            theirs, of which on the average no larger share is false, as far as the columns are
+            jointly Gaussian; perhaps none. The network is asked for with twice the columns.
         validation_fraction: share of the rows that are held back to choose how many.
         stability: of how many pairs of half samples each column's `stability_` is the share; 0:
             none. Each half is a fit of its own.
@@ -70,7 +86,7 @@ class L1FeatureSelector(SelectorMixin, BaseEstimator):  # type: ignore[misc]
         path_: a dictionary for each validation: `network` (several, where columns were screened),
             `epoch`, `strength`, `n_features`, `left` and `came_back` since the last (names),
             `loss`; `pandas.DataFrame(selector.path_)`.
-        classes_: of a classification.
+        classes_: of a classification; a list, an item for each output, where there are several.
         n_features_in_: how many columns there were.
         feature_names_in_: their names, where they had any.
         n_iter_: how many epochs there were.
@@ -88,12 +104,13 @@ class L1FeatureSelector(SelectorMixin, BaseEstimator):  # type: ignore[misc]
         *,
         task: str = "auto",
         network: Network | None = None,
-        hidden_layer_sizes: Sequence[int] = (100,),
+        hidden_layer_sizes: Sequence[int] | int = (100,),
         layer: str | Sequence[str] = "first",
         penalty: Penalty | None = None,
         groups: Sequence[Sequence[Any]] | None = None,
         recipe: Recipe | None = None,
         screening: Screening | None = None,
+        false_discovery_rate: float | None = None,
         validation_fraction: float = 0.15,
         stability: int = 0,
         verbose: bool = False,
@@ -108,6 +125,7 @@ class L1FeatureSelector(SelectorMixin, BaseEstimator):  # type: ignore[misc]
         self.groups = groups
         self.recipe = recipe
         self.screening = screening
+        self.false_discovery_rate = false_discovery_rate
         self.validation_fraction = validation_fraction
         self.stability = stability
         self.verbose = verbose
@@ -123,20 +141,23 @@ class L1FeatureSelector(SelectorMixin, BaseEstimator):  # type: ignore[misc]
         Raises:
             ValueError: an argument makes no sense, or does not fit the data.
         """
+        check_arguments(self)
         x, y = validate_data(
             self, X, y, dtype=[np.float64, np.float32], multi_output=True, ensure_min_samples=2
         )
-        task = task_of(self.task, y)
-        if isinstance(task, Classes):
+        y = dense(y)
+        task: Any = task_of(self.task, y)
+        if not isinstance(task, Regression):
             self.classes_ = task.classes
         names = self._names()
         owners = owners_of(x.shape[1], numbered(self.groups, names)).numpy()
         count = self._count(int(owners.max()) + 1)
-        if not is_whole(self.stability, 0):
-            raise ValueError(f"stability={self.stability!r}: give a whole number of pairs, or 0")
         generator = np.random.RandomState(check_random_state(self.random_state).randint(SEEDS))
-        path = self._walk(x, task, owners, count, generator)
-        self._choose(path, owners, count, names)
+        if self.false_discovery_rate is None:
+            path = self._walk(x, task, owners, count, generator)
+            self._choose(path, owners, count, names)
+        else:
+            self._discover(x, task, owners, names, generator)
         if self.stability:
             self.stability_ = stability(
                 partial(self._selected, x, y, task), len(x), self.stability, generator
@@ -146,9 +167,9 @@ class L1FeatureSelector(SelectorMixin, BaseEstimator):  # type: ignore[misc]
     def _selected(
         self, x: NDArray[Any], y: NDArray[Any], task: Task, rows: NDArray[Any]
     ) -> NDArray[np.bool_]:
-        """Which columns are selected on some of the rows; none, where these are of one class."""
+        """Which columns are selected on some of the rows; none, where there is nothing to tell."""
         classes = not isinstance(task, Regression)
-        if isinstance(task, Classes) and len(np.unique(y[rows])) < 2:
+        if is_constant(y[rows]):
             return np.zeros(x.shape[1], dtype=bool)
         half = clone(self).set_params(stability=0, random_state=int(rows.sum()) % SEEDS)
         half.set_params(task="classification" if classes else "regression")
@@ -162,16 +183,15 @@ class L1FeatureSelector(SelectorMixin, BaseEstimator):  # type: ignore[misc]
     def _count(self, features: int) -> int | None:
         """How many features are to be selected; None: as validation says."""
         asked = self.n_features_to_select
-        if asked is None or (isinstance(asked, str) and asked == "auto"):
+        if asked is None or isinstance(asked, str):
             return None
-        if is_whole(asked, 1) and int(asked) <= features:
-            return int(asked)
-        if not is_whole(asked, 0) and is_number(asked, 0, 1) and float(asked) > 0:
+        if not is_whole(asked, 1):
             return max(1, round(float(asked) * features))
-        raise ValueError(
-            f"n_features_to_select={asked!r}: give 'auto', None, a whole number from 1 to the "
-            f"{features} features there are, or a share of them in (0, 1)"
-        )
+        if int(asked) > features:
+            raise ValueError(
+                f"n_features_to_select={asked!r}: there are {features} features; give no more"
+            )
+        return int(asked)
 
     def _names(self) -> list[str]:
         known = getattr(self, "feature_names_in_", None)
@@ -188,7 +208,8 @@ class L1FeatureSelector(SelectorMixin, BaseEstimator):  # type: ignore[misc]
         count: int | None,
         generator: np.random.RandomState,
     ) -> Path:
-        train, check = split(x, task.y, self._held_back(count), generator)
+        held_back = self.validation_fraction if count is None else 0.0
+        train, check = split(x, task.y, held_back, generator)
         recipe = Recipe() if self.recipe is None else self.recipe
         screening = Screening() if self.screening is None else self.screening
 
@@ -220,12 +241,6 @@ class L1FeatureSelector(SelectorMixin, BaseEstimator):  # type: ignore[misc]
             )
         return model
 
-    def _held_back(self, count: int | None) -> float:
-        share = self.validation_fraction
-        if not is_number(share, 0, 1) or share in (0, 1):
-            raise ValueError(f"validation_fraction={share!r}: give a share in (0, 1), as 0.15")
-        return float(share) if count is None else 0.0
-
     def _say(self, point: PathPoint) -> None:
         sys.stderr.write(
             f"epoch {point.epoch}: λ {point.strength:.3g}, {point.n_features} features, "
@@ -235,25 +250,48 @@ class L1FeatureSelector(SelectorMixin, BaseEstimator):  # type: ignore[misc]
     def _choose(
         self, path: Path, owners: NDArray[Any], count: int | None, names: list[str]
     ) -> None:
-        """Settle what is selected, and how what is not ranks."""
-        ranked = path.ranked.numpy()
-        sizes = path.sizes.numpy()
+        """Select by the path, as many as are asked for."""
+        ranked, sizes = path.ranked.numpy(), path.sizes.numpy()
         chosen = ranked[:count]
         if count is None:
             point = path.smallest if self.n_features_to_select == "auto" else path.best
             sizes = point.sizes.numpy()
             chosen = sizes.nonzero()[0] if point.n_features else ranked[:1]
-        selected = np.zeros(len(ranked), dtype=bool)
-        selected[chosen] = True
-        places = np.empty(len(ranked), dtype=np.int64)
-        rest = ranked[~selected[ranked]]
-        places[chosen], places[rest] = 1, np.arange(2, len(rest) + 2)
-        self.support_ = selected[owners]
-        self.ranking_ = places[owners]
-        self.feature_importances_ = np.where(selected, sizes, 0.0)[owners].astype(np.float64)
+        self._settle(chosen, ranked, sizes, owners)
+        self._tell(path, joined_names(owners, names))
+
+    def _discover(
+        self,
+        x: NDArray[Any],
+        task: Task,
+        owners: NDArray[Any],
+        names: list[str],
+        generator: np.random.RandomState,
+    ) -> None:
+        """Select what outdoes its knockoff."""
+
+        def along(both: NDArray[Any], owners: NDArray[Any]) -> Path:
+            return self._walk(both, task, owners, 0, generator)
+
+        level = float(self.false_discovery_rate or 0)
+        found = discover(x, owners, level, along, generator)
+        chosen, ranked = found.selected.nonzero()[0], (-found.advantages).argsort(kind="stable")
+        self._settle(chosen, ranked, found.worth, owners)
+        features = joined_names(owners, names)
+        self._tell(found.path, [*features, *(f"knockoff of {name}" for name in features)])
+
+    def _settle(
+        self, chosen: NDArray[Any], ranked: NDArray[Any], sizes: NDArray[Any], owners: NDArray[Any]
+    ) -> None:
+        """Say of each column whether it is selected, how it ranks, and how large it is."""
+        self.ranking_ = standings_of(chosen, ranked)[owners]
+        self.support_ = self.ranking_ == 1
+        self.feature_importances_ = np.where(self.support_, sizes[owners], 0.0).astype(np.float64)
         self.n_features_to_select_ = len(chosen)
+
+    def _tell(self, path: Path, names: list[str]) -> None:
         self.n_iter_ = len(path.points)
-        self.path_ = [point.row(joined_names(owners, names)) for point in path.points]
+        self.path_ = [point.row(names) for point in path.points]
 
     # ---- what scikit-learn asks
 

@@ -23,12 +23,17 @@ def stability(
         pairs: of halves, which have no row in common.
         generator: draws them.
 
+    Raises:
+        ValueError: a half has less than two rows.
+
     Source: Shah and Samworth, "Variable selection with error control: another look at stability
     selection", JRSS B 75, 2013.
 
     >>> stability(lambda rows: np.array([True, 0 in rows]), 10, 3, np.random.RandomState(0))
     array([1. , 0.5])
     """
+    if rows < 4:
+        raise ValueError(f"stability={pairs}: halves of {rows} rows are too few; give at least 4")
     found = []
     for _ in range(pairs):
         order = generator.permutation(rows)

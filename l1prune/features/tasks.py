@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -77,6 +78,37 @@ class Classes(Task):
         """Of each class, `(rows, classes)`."""
         found: NDArray[Any] = output.double().softmax(1).numpy()
         return found
+
+
+class MultiClasses(Task):
+    """Several outputs, each of which is one of several classes; the loss is the mean of theirs.
+
+    >>> task = MultiClasses(np.array([["no", "red"], ["yes", "blue"], ["no", "green"]]))
+    >>> task.predictions(torch.tensor([[0.1, 2.0, 0.0, 0.0, 1.0]])), task.outputs
+    (array([['yes', 'red']], dtype='<U5'), 5)
+    """
+
+    def __init__(self, y: NDArray[Any]) -> None:
+        self._each = [Classes(column) for column in y.T]
+        self.classes = [one.classes for one in self._each]
+        self.y = torch.stack([one.y for one in self._each], 1)
+        self.outputs = sum(one.outputs for one in self._each)
+
+    def losses(self, output: Tensor, y: Tensor) -> Tensor:
+        each = zip(self._each, self._split(output), y.unbind(1), strict=True)
+        return torch.stack([one.losses(part, of) for one, part, of in each]).mean(0)
+
+    def predictions(self, output: Tensor) -> NDArray[Any]:
+        each = zip(self._each, self._split(output), strict=True)
+        return np.column_stack([one.predictions(part) for one, part in each])
+
+    def probabilities(self, output: Tensor) -> list[NDArray[Any]]:
+        """Of each class of each output, a list of `(rows, classes)`."""
+        each = zip(self._each, self._split(output), strict=True)
+        return [one.probabilities(part) for one, part in each]
+
+    def _split(self, output: Tensor) -> Sequence[Tensor]:
+        return torch.split(output, [one.outputs for one in self._each], 1)
 
 
 class Labels(Task):

@@ -29,6 +29,9 @@ from l1prune.zoo.examples import Examples, InMemory
 TEST, VALIDATION = 0.2, 0.125
 """The share of the rows that are tested on; that of the others that validate."""
 
+LEAST = 6
+"""The fewest rows of which those shares are a row each."""
+
 
 @dataclass(frozen=True, eq=False)
 class Table:
@@ -103,7 +106,11 @@ class TableData(InMemory):
         return len(target.levels) if isinstance(target, Category) else None
 
     def setup(self, stage: str) -> None:
-        """Read, split and scale; once, whatever the number of stages."""
+        """Read, split and scale; once, whatever the number of stages.
+
+        Raises:
+            ValueError: there are too few rows.
+        """
         if self.train is not None:
             return
         target = self.table.target
@@ -111,6 +118,11 @@ class TableData(InMemory):
         pool, test = held_out(torch.arange(len(order)), order, TEST, 0)
         train, val = held_out(pool, order, VALIDATION, self.seed)
         inputs = torch.cat([one.encoded(train) for one in self.table.variables], 1)
+        if not len(test) or not len(val):
+            raise ValueError(
+                f"{len(order)} rows are too few to hold some out for validation and test: give at "
+                f"least {LEAST}"
+            )
         labels = order if isinstance(target, Category) else target.encoded(train)[:, 0]
         self.train, self.val, self.test = (
             Examples(inputs[rows], labels[rows]) for rows in (train, val, test)
@@ -153,7 +165,7 @@ class CsvTable(TableData):
         target: the column that is to be known from the others.
         regression: whether the target is a number to be met; None: found from it. It is one where
             it is made of numbers, unless these are whole and at most twenty different ones.
-        categories: columns that are no numbers although they look so.
+        categories: columns that are no numbers although they look so; what is named here is kept.
         leave_out: columns that are not to be learned from.
         batch_size: rows per training step, shared between the processes.
         seed: of the validation split and of the order of the training rows.
@@ -191,10 +203,13 @@ class CsvTable(TableData):
     def read(self) -> Table:
         target = target_of(self.target, self.texts[self.target], self.regression)
         left = {name: why for name, cells in self.texts.items() if (why := useless(name, cells))}
-        left = {n: why for n, why in left.items() if n not in (self.target, *self.leave_out)}
+        named = (self.target, *self.leave_out, *self.categories)
+        left = {name: why for name, why in left.items() if name not in named}
         if left:
             told = ", ".join(f"{name} ({why})" for name, why in left.items())
-            warn(f"{self.path}: left out: {told}")
+            warn(
+                f"{self.path}: left out: {told}; data.categories=[{next(iter(left))}] would keep it"
+            )
         return Table(tuple(self._variables({*left, *self.leave_out, self.target})), target)
 
     def _variables(self, without: set[str]) -> list[Variable]:

@@ -48,6 +48,18 @@ def test_the_columns_that_matter_are_named_a_category_by_its_own_name(answered: 
     assert sizes == sorted(sizes, reverse=True) and sizes[3] == 0
 
 
+def test_too_few_rows_are_refused_with_how_many_it_takes(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for rows in (features.LEAST - 1, features.LEAST):
+        file = tmp_path / "few.csv"
+        text = "".join(f"{row * 3 % 7},{'ab'[row % 2]}\n" for row in range(rows))
+        file.write_text(f"x,y\n{text}", encoding="utf-8")
+        code = features.main([str(file), "--target", "y", "--k", "1"])
+        assert code == (0 if rows == features.LEAST else 2)
+    assert "select: 7 rows are too few to learn from: give at least 8\n" in capsys.readouterr().err
+
+
 def test_what_is_printed_names_them_and_says_how_good_they_are() -> None:
     found = [
         features.Verdict(1, "income", True, 0.5),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from l1prune.features.knockoffs import gaussian_knockoffs, knockoff_threshold
+from l1prune.features.knockoffs import distance, gaussian_knockoffs, knockoff_threshold
 
 
 def correlated(rows: int, columns: int, draw: np.random.RandomState) -> np.ndarray:
@@ -42,3 +42,28 @@ def test_false_ones_are_few_on_the_average_also_among_correlated_columns() -> No
 
 def test_no_advantage_selects_nothing() -> None:
     assert knockoff_threshold(np.array([1.0, -1.0, 0.0]), 0.1) == float("inf")
+
+
+def test_two_columns_that_say_the_same_bring_no_other_near_its_knockoff() -> None:
+    covariance = np.eye(5)
+    covariance[0, 1] = covariance[1, 0] = 1 - 1e-6
+    found = distance(covariance, np.arange(5)).diagonal()
+    assert (found[:2] < 1e-3).all()
+    np.testing.assert_allclose(found[2:], 1)
+    together = distance(covariance, np.array([0, 0, 1, 2, 3]))
+    np.testing.assert_allclose(together, covariance, atol=1e-6)  # as one feature: far from it
+
+
+def test_columns_and_knockoffs_have_the_largest_entropy_that_their_distance_allows() -> None:
+    x = correlated(2000, 6, np.random.RandomState(0))
+    covariance = np.corrcoef(x.T)
+    s = distance(covariance, np.arange(6))
+
+    def entropy(s: np.ndarray) -> float:
+        return float(np.linalg.slogdet(2 * covariance - s)[1] + np.linalg.slogdet(s)[1])
+
+    for at in range(6):
+        for factor in (0.9, 1.1):
+            other = s.copy()
+            other[at, at] *= factor
+            assert entropy(other) < entropy(s)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 
-from l1prune.features.order import Order
+from l1prune.features.order import Order, standings_of
 
 
 def seen(*steps: list[float], least: float = 0.0) -> Order:
@@ -27,3 +28,9 @@ def test_what_one_step_makes_of_a_zero_is_no_return() -> None:
 def test_those_that_are_there_rank_by_size() -> None:
     assert seen([0.5, 2.0, 1.0]).ranked().tolist() == [1, 2, 0]
     assert seen([0.5, 2.0, 1.0], [0.5, 0.0, 0.0]).ranked().tolist() == [0, 1, 2]
+
+
+def test_what_is_chosen_is_first_and_the_others_follow_in_their_order() -> None:
+    standings = standings_of(np.array([4, 1]), np.array([1, 3, 4, 0, 2]))
+    assert standings.tolist() == [3, 1, 4, 2, 1]
+    assert standings_of(np.array([], dtype=int), np.array([1, 0])).tolist() == [3, 2]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 import torch
 
 from l1prune.features.networks import perceptron
@@ -23,3 +24,9 @@ def test_it_stops_where_validation_says_and_goes_back_there() -> None:
     epochs = refit(model, task.losses, train, check, Refit(patience=3, lr=0.01), draw)
     after, _ = validated(model, task.losses, check)
     assert epochs < 20 and after < before + 0.1  # memorised, it would be far above
+
+
+@pytest.mark.parametrize("wrong", [{"epochs": 0}, {"patience": 0}, {"batch_size": 1.5}, {"lr": 0}])
+def test_numbers_that_train_nothing_are_refused(wrong: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match=rf"Refit\({next(iter(wrong))}="):
+        Refit(**wrong)

@@ -9,8 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from l1prune.features.path import Recipe
+
 sys.path.insert(0, str(Path(__file__).parents[2] / "scripts"))
 from benchmark import main
+from benchmarks.features import discoveries
 from benchmarks.features.tasks import Found, by_truth, copied, xor5
 
 
@@ -37,3 +40,30 @@ def test_what_is_in_the_file_is_not_measured_again(
     written = [json.loads(line) for line in results.read_text().splitlines()]
     assert sorted(row["selector"] for row in written) == ["f_classif", "random"]
     assert "| xor5 | random | 1 |" in capsys.readouterr().out
+
+
+def test_shadows_correlate_among_themselves_and_not_with_their_columns() -> None:
+    x, _, true = discoveries.table_of("correlated", 0)
+    assert len({*true}) == discoveries.TRUE
+    shadows = discoveries.shuffled(x, np.random.RandomState(0), np.arange(x.shape[1]))
+    both = np.corrcoef(np.hstack([x[:, :2], shadows[:, :2]]).T)
+    assert both[0, 1] == pytest.approx(both[2, 3]) and both[0, 1] > 0.5
+    assert np.abs(both[:2, 2:]).max() < 0.15
+
+
+def test_false_discoveries_are_counted_at_each_level_and_resumed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(discoveries, "KINDS", {"independent": 0.0})
+    monkeypatch.setattr(discoveries, "Recipe", lambda: Recipe(epochs=2, least_steps=4))
+    results = tmp_path / "rows.jsonl"
+    asked = ["features", "--discoveries", "--results", str(results), "--seeds", "0", "1"]
+    for _ in range(2):
+        assert main(asked) == 0
+    rows = [json.loads(line) for line in results.read_text().splitlines()]
+    assert [(row["selector"], row["seed"]) for row in rows] == [
+        *(("knockoffs", 0), ("shadows", 0)),
+        *(("knockoffs", 1), ("shadows", 1)),
+    ]
+    assert all(0 <= row["false_0.1"] <= 1 and 0 <= row["found_0.2"] <= 1 for row in rows)
+    assert "| independent | shadows | 2 | 20 | " in capsys.readouterr().out

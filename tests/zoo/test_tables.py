@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from l1prune.zoo import BreastCancer, CsvTable, Isolet
-from l1prune.zoo.tables import held_out
+from l1prune.zoo.tables import LEAST, held_out
 
 ROOT = Path(__file__).parents[2]
 ROWS = 60
@@ -77,6 +77,29 @@ def test_what_is_left_out_is_told_and_what_was_asked_to_be_is_not(tmp_path: Path
     assert [*CsvTable(str(path), "y", leave_out=["id"]).features] == ["x"]
     with pytest.raises(ValueError, match="no column is left"):
         _ = CsvTable(str(path), "y", leave_out=["id", "x"]).table
+
+
+def test_what_is_named_as_a_category_is_kept_whatever_it_counts(tmp_path: Path) -> None:
+    path = tmp_path / "table.csv"
+    path.write_text("id,x,y\n1,5,a\n2,4,b\n3,5,a\n", encoding="utf-8")
+    assert CsvTable(str(path), "y", categories=["id"]).features == {"id": (0, 1, 2), "x": (3,)}
+    with pytest.warns(UserWarning, match=r"data\.categories=\[id\] would keep it"):
+        _ = CsvTable(str(path), "y").table
+
+
+def test_rows_too_few_to_hold_some_out_are_refused_with_how_many_it_takes(tmp_path: Path) -> None:
+    path = tmp_path / "table.csv"
+    for rows in (LEAST - 1, LEAST):
+        lines = [f"{(7 * row) % 5},{'ab'[row % 2]}\n" for row in range(rows)]
+        path.write_text("x,y\n" + "".join(lines), encoding="utf-8")
+        data = CsvTable(str(path), "y")
+        if rows == LEAST:
+            data.setup("fit")
+            assert data.train and data.val and data.test
+            assert [len(part) for part in (data.train, data.val, data.test)] == [4, 1, 1]
+        else:
+            with pytest.raises(ValueError, match=r"5 rows are too few.* at least 6"):
+                data.setup("fit")
 
 
 def test_breast_cancer_has_its_names() -> None:

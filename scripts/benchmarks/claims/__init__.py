@@ -79,7 +79,7 @@ def run(options: argparse.Namespace) -> int:
     if not options.finished:
         found = dict(zip(todo, _run(todo, options), strict=True))
     for task in options.only:
-        print(f"### {task}\n\n{gains(found, task)}\n\n{looks(found, task)}\n")
+        print(f"### `{task}`\n\n{gains(found, task)}\n\n{looks(found, task)}\n")
         if task in ("digits", "xor5"):
             print(f"{looks(found, task, 'noise')}\n")
     return 0

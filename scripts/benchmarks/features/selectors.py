@@ -64,6 +64,7 @@ def logistic_l1(data: Data, seed: int) -> Found:
     """As `SelectFromModel` does it: the k largest of an L1 logistic regression's columns."""
     from sklearn.feature_selection import SelectFromModel
     from sklearn.linear_model import LogisticRegression
+    from sklearn.preprocessing import scale
 
     model = LogisticRegression(
         solver="saga", l1_ratio=1.0, C=0.1, max_iter=100, tol=1e-2, random_state=seed
@@ -71,7 +72,7 @@ def logistic_l1(data: Data, seed: int) -> Found:
     selector = SelectFromModel(model, threshold=-np.inf, max_features=data.k)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of a solver that would go on
-        return timed(lambda: selector.fit(data.x, data.y).get_support(indices=True).tolist())
+        return timed(lambda: selector.fit(scale(data.x), data.y).get_support(indices=True).tolist())
 
 
 def lassonet(data: Data, seed: int, **settings: Any) -> Found | None:

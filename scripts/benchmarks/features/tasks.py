@@ -208,8 +208,8 @@ def _network(data: Data, found: Found, seed: int) -> float:
     return float((said == data.test[1]).mean())
 
 
-FAST = ("ours", "f_classif", "trees", "random")
-ALL = (*FAST, "logistic_l1", "lassonet", "lassonet_paper")
+FAST = ("ours", "logistic_l1", "f_classif", "trees", "random")
+ALL = (*FAST, "lassonet", "lassonet_paper")
 TASKS = {
     "xor5": Task(xor5, by_truth, range(10), ALL),
     "xor5_noise": Task(noisy, by_truth, range(10), FAST),
