@@ -34,7 +34,8 @@ class Scale:
 
     def __init__(self, x: NDArray[Any]) -> None:
         rows = max(len(x), 1)
-        self.mean = sum((part.sum(0, dtype=np.float64) for part in _parts(x)), 0.0) / rows
+        total = sum((part.sum(0, dtype=np.float64) for part in _parts(x)), 0.0)
+        self.mean: NDArray[Any] = np.asarray(total) / rows
         largest = np.zeros(x.shape[1])
         for part in _parts(x):
             largest = np.maximum(largest, np.abs(part).max(0))
