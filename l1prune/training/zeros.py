@@ -13,7 +13,6 @@ from collections.abc import Sequence
 from functools import partial
 
 from l1prune.cuts.masks import hold_, moved
-from l1prune.pressure.kernels.dispatch import Dispatch
 from l1prune.training.loop import Loop, Removable
 from l1prune.training.targets import RunTargets
 from l1prune.weights import shards
@@ -29,7 +28,6 @@ class Zeros:
 
     def __init__(self, known: RunTargets) -> None:
         self._known = known
-        self._dispatch = Dispatch()
         self._told = False
         self._each_batch: bool | None = None
         self._next_batch = self._first = True
@@ -69,7 +67,7 @@ class Zeros:
 
     def hold(self) -> None:
         """Write the zeros into the weights."""
-        hold_(self._known.found, self._known.masks, self._dispatch)
+        hold_(self._known.found, self._known.masks)
 
     def inspect(self, loop: Loop) -> None:
         """Hold, and warn once if something else than a step had moved removed weights."""
