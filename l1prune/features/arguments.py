@@ -178,3 +178,23 @@ _RIGHT: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     ),
 }
 """What is right for each argument, and how that is said."""
+
+
+def number_of(asked: int | float | str | None, features: int) -> int | None:
+    """How many features `n_features_to_select` asks for; None: as many as validation says.
+
+    Raises:
+        ValueError: there are not so many.
+
+    >>> number_of(5, features=20), number_of(0.1, features=20), number_of("auto", features=20)
+    (5, 2, None)
+    """
+    if asked is None or isinstance(asked, str):
+        return None
+    if not is_whole(asked, 1):
+        return max(1, round(float(asked) * features))
+    if int(asked) > features:
+        raise ValueError(
+            f"n_features_to_select={asked!r}: there are {features} features; give no more"
+        )
+    return int(asked)

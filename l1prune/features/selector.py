@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
-from l1prune.checks import is_whole, needing
-from l1prune.features.arguments import check_arguments
+from l1prune.checks import needing
+from l1prune.features.arguments import check_arguments, number_of
 from l1prune.features.discoveries import discover
 from l1prune.features.entries import groups_of, owners_of
 from l1prune.features.fitting import (
@@ -151,7 +151,7 @@ class L1FeatureSelector(SelectorMixin, BaseEstimator):  # type: ignore[misc]
             self.classes_ = task.classes
         names = self._names()
         owners = owners_of(x.shape[1], numbered(self.groups, names)).numpy()
-        count = self._count(int(owners.max()) + 1)
+        count = number_of(self.n_features_to_select, int(owners.max()) + 1)
         generator = np.random.RandomState(check_random_state(self.random_state).randint(SEEDS))
         if self.false_discovery_rate is None:
             path = self._walk(x, task, owners, count, generator)
@@ -179,19 +179,6 @@ class L1FeatureSelector(SelectorMixin, BaseEstimator):  # type: ignore[misc]
         return found
 
     # ---- what is asked for
-
-    def _count(self, features: int) -> int | None:
-        """How many features are to be selected; None: as validation says."""
-        asked = self.n_features_to_select
-        if asked is None or isinstance(asked, str):
-            return None
-        if not is_whole(asked, 1):
-            return max(1, round(float(asked) * features))
-        if int(asked) > features:
-            raise ValueError(
-                f"n_features_to_select={asked!r}: there are {features} features; give no more"
-            )
-        return int(asked)
 
     def _names(self) -> list[str]:
         known = getattr(self, "feature_names_in_", None)
