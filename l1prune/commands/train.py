@@ -57,6 +57,7 @@ from l1prune.training.resume.last import LastCheckpoint
 from l1prune.training.resume.randomness import StepSeed
 from l1prune.weights.finite import check_finite
 from l1prune.weights.report import SparsityReport
+from l1prune.weights.warning import format_in_words
 
 
 @sweep.command(CONF)
@@ -251,10 +252,12 @@ def evaluated(
 def silence_advice() -> None:
     """No notes on hardware that was looked for, no advice for large data sets and clusters.
 
+    And no line of code beside a warning of ours: there is no program of the user's own.
     Here the data are in memory and the run is alone. Called in every job: a sweep's may each have
     a process of its own.
     """
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    warnings.formatwarning = format_in_words
     for message, kind in (
         (r"The '.*_dataloader' does not have many workers", UserWarning),
         (r"Checkpoint directory .* exists and is not empty", UserWarning),

@@ -32,8 +32,9 @@ from l1prune.pressure.optimizers import (
     sharded_state_of,
 )
 from l1prune.weights.pieces import pieces, widest
-from l1prune.weights.shards import local, over_shards, warn
+from l1prune.weights.shards import local, over_shards
 from l1prune.weights.targets import Target
+from l1prune.weights.warning import warn
 
 
 class Saliency(FollowingCriterion):

@@ -24,8 +24,8 @@ from l1prune.training.targets import RunTargets, announce, left
 from l1prune.training.zeros import Zeros
 from l1prune.weights import shards
 from l1prune.weights.report import SparsityReport
-from l1prune.weights.shards import warn
 from l1prune.weights.targets import Targets
+from l1prune.weights.warning import warn
 
 
 class Session:

@@ -16,7 +16,7 @@ from l1prune.cuts.masks import hold_, moved
 from l1prune.training.loop import Loop, Removable
 from l1prune.training.targets import RunTargets
 from l1prune.weights import shards
-from l1prune.weights.shards import warn
+from l1prune.weights.warning import warn
 
 
 class Zeros:

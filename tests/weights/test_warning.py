@@ -1,0 +1,31 @@
+"""A warning is of a line that its user wrote, and is told on the first process."""
+
+from __future__ import annotations
+
+import warnings
+
+import pytest
+import torch
+from torch import nn
+
+from l1prune.weights.warning import PruningWarning, format_in_words, warn
+
+
+def test_it_is_of_the_line_that_led_there_whatever_is_in_between() -> None:
+    layer = nn.Linear(1, 1)
+    layer.register_forward_hook(lambda *_: warn("cut less"))
+    with pytest.warns(PruningWarning, match="cut less") as told:
+        layer(torch.ones(1, 1))  # through torch, and a hook of this file
+    assert [one.filename for one in told] == [__file__]
+
+
+def test_all_processes_but_the_first_are_silent(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("l1prune.weights.warning.place", lambda: (1, 2))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        warn("cut less")
+
+
+def test_a_command_says_its_own_in_words_and_others_as_ever() -> None:
+    assert format_in_words("cut less", PruningWarning, "a.py", 3) == "warning: cut less\n"
+    assert "a.py:3: UserWarning: mind" in format_in_words("mind", UserWarning, "a.py", 3, "x = 1")
