@@ -97,7 +97,8 @@ def judged_by(scale: Scale, scales: Sequence[Scale]) -> str:
 
 
 def _by_metric(points: Sequence[Point], make: Any) -> str:
-    parts, scales = [], [scale for scale, _ in by_scale(points)]
+    scales = [scale for scale, _ in by_scale(points)]
+    parts: list[str] = []
     for scale, some in by_scale(points):
         end = "higher" if scale.monitor.mode == "max" else "lower"
         title = f"Judged by {markdown(judged_by(scale, scales))}, {end} is better:\n\n"
