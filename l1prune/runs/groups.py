@@ -14,6 +14,7 @@ from functools import cached_property
 from typing import Any
 
 from l1prune.runs.costs import COSTS
+from l1prune.runs.escapes import shortened
 from l1prune.runs.monitor import Monitor
 from l1prune.runs.points import DENSE, Point
 from l1prune.runs.scale import Scale, times
@@ -31,6 +32,10 @@ ALIKE = 1.05
 """By how many times the sizes of two groups may differ that are compared as equally small."""
 ASKED = "prune.threshold"
 """Begins the settings that ask for a size."""
+LABELS = ("labels.data", "labels.model")
+"""What is trained on what; runs of other kinds are hardly told the same settings."""
+WIDTH = 40
+"""Characters of a setting's value in the name of a group, if those tell it from others."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,8 +122,11 @@ class Group:
     def _task(self) -> tuple[Any, ...]:
         # All parameters: which of them may go is the recipe's choice.
         size = self.points[0].summary.get("params/total", self.prunable)
-        labels = ("labels.data", "labels.model")
-        return (self.monitor, size, *map(self.settings.get, labels))
+        return (self.monitor, size, *self._kind)
+
+    @property
+    def _kind(self) -> tuple[Any, ...]:
+        return tuple(map(self.settings.get, LABELS))
 
     def less(self, groups: Iterable[Group], recipe: str) -> Difference | None:
         """How it differs from another recipe at the same size, or from the dense network.
@@ -210,20 +218,38 @@ def _groups(points: Sequence[Point], scale: Scale) -> list[Group]:
 
 
 def _words(groups: Sequence[Group], keys: Sequence[str]) -> list[tuple[str, ...]]:
-    """For each group what tells it from others of its recipe; what asks for a size goes by it."""
-    names = dict(zip(keys, short_names(keys), strict=True))
+    """For each group what tells it from others of its recipe; what asks for a size goes by it.
+
+    Of other kinds the labels tell it; settings are compared within its own.
+    """
     words: list[tuple[str, ...]] = []
     for group in groups:
         kin = [g for g in groups if g.recipe == group.recipe]
-        twins = [g for g in kin if f"{g.nonzero:.3g}" == f"{group.nonzero:.3g}"]
-        told = [
-            key
-            for key in keys
-            if len({repr(g.settings.get(key)) for g in (twins if _asks(key) else kin)}) > 1
-            and is_told(group.settings.get(key))
-        ]
-        words.append(tuple(f"{names[key]} {in_short(group.settings[key])}" for key in told))
+        kind = [g for g in kin if g._kind == group._kind]
+        twins = [g for g in kind if f"{g.nonzero:.3g}" == f"{group.nonzero:.3g}"]
+        told = [key for key in LABELS if _varies(kin, key)]
+        told += [key for key in keys if _varies(twins if _asks(key) else kind, key)]
+        names = zip(told, short_names(told), strict=True)
+        words.append(
+            tuple(
+                f"{name} {_value(group, key, kin)}"
+                for key, name in names
+                if is_told(group.settings.get(key))
+            )
+        )
     return words
+
+
+def _varies(groups: Sequence[Group], key: str) -> bool:
+    return len({repr(group.settings.get(key)) for group in groups}) > 1
+
+
+def _value(group: Group, key: str, kin: Sequence[Group]) -> str:
+    """The value of a setting, of a long one the ends, where no other's has the same."""
+    whole = in_short(group.settings[key])
+    short = shortened(whole, WIDTH)
+    others = {in_short(other.settings.get(key)) for other in kin} - {whole}
+    return whole if short in {shortened(other, WIDTH) for other in others} else short
 
 
 def _asks(key: str) -> bool:

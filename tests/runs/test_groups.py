@@ -43,6 +43,26 @@ def test_what_was_set_otherwise_is_another_result_and_says_so() -> None:
     assert [name for name, _, _ in named(groups_of(points))] == ["l1, lr 0.1", "l1, lr 0.2"]
 
 
+def test_runs_of_other_kinds_go_by_what_is_trained_and_not_by_all_that_they_were_told() -> None:
+    line = {"labels.model": "mlp", "threads": 1, "model.dropout": 0.1, "data.batch_size": 32}
+    program = {"labels.model": "Net", "model.width": 30, "prune.prune_at": "0.1, " * 40}
+    points = [run("l1", 0, 0.9, 0.9, settings=line)]
+    points += [run("l1", 0, 0.9, 0.9, settings={**program, "model.lr": lr}) for lr in (0.1, 0.2)]
+    assert [name for name, _, _ in named(groups_of(points))] == [
+        *("l1, model Net, lr 0.1", "l1, model Net, lr 0.2", "l1, model mlp")
+    ]
+
+
+def test_of_a_long_value_the_ends_are_said_where_they_tell_it_from_the_others() -> None:
+    def names(*values: str) -> list[str]:
+        points = [run("l1", 0, 0.9, 0.9, settings={"prune.prune_at": one}) for one in values]
+        return [name for name, _, _ in named(groups_of(points))]
+
+    assert [len(name) for name in names("a" * 90, "b" * 90)] == [len("l1, prune_at ") + 40] * 2
+    alike = [f"{'a' * 90}{middle}{'a' * 90}" for middle in "bc"]
+    assert names(*alike) == [f"l1, prune_at {one}" for one in alike]
+
+
 def test_sizes_that_a_budget_found_are_one_result() -> None:
     points = [Point(str(n), "budget", left, 0.9, {"seed": n}, {"seed": n, "lr": 1})
               for n, left in enumerate((10, 20, 60))]  # fmt: skip
