@@ -17,8 +17,8 @@ from l1prune.penalties.group import GroupL1
 from l1prune.penalties.penalty import is_separable, makes_zeros
 from l1prune.weights.pieces import precise
 from l1prune.weights.rules import ByName, Rule, Rules
-from l1prune.weights.shards import warn
 from l1prune.weights.targets import Target, find_targets
+from l1prune.weights.warning import warn
 
 
 class _Rows:

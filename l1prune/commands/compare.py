@@ -9,11 +9,11 @@ from pathlib import Path
 
 from l1prune.runs import hosted
 from l1prune.runs.escapes import LINE, printable, show
-from l1prune.runs.groups import scales_of
+from l1prune.runs.groups import by_scale
 from l1prune.runs.page import render
 from l1prune.runs.picture import draw
 from l1prune.runs.points import DENSE, SUMMARY, Point, find_runs, read_points
-from l1prune.runs.tables import csv_table, runs_table, table
+from l1prune.runs.tables import csv_table, judged_by, runs_table, table
 
 FORMATS = ("html", "md", "csv", "png", "svg", "pdf")
 
@@ -31,8 +31,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if not points:
             where = ", ".join(map(str, filter(None, [*options.runs, options.wandb])))
             raise FileNotFoundError(f"no run to compare in {where}: none has a usable {SUMMARY}")
-        if len(scales := scales_of(points)) > 1:
-            names = ", ".join(printable(scale.monitor.name) for scale in scales)
+        if len(scales := [scale for scale, _ in by_scale(points)]) > 1:
+            names = ", ".join(printable(judged_by(scale, scales)) for scale in scales)
             show(f"the runs are judged by {names}: each by itself", sys.stderr)
         check_recipe(points, options.against)
         text = table(points, options.against)

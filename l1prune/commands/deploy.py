@@ -38,7 +38,7 @@ from l1prune.deploy.variants import (
 )
 from l1prune.runs import bars, wandb
 from l1prune.runs.costs import FILE, FOLDER, costs_of
-from l1prune.runs.deployment import PICTURE, Deployment, Measurement
+from l1prune.runs.deployment import PICTURE, TRAINED, Deployment, Measurement
 from l1prune.runs.escapes import LINE, printable, show
 from l1prune.runs.files import is_own_folder
 from l1prune.weights.finite import check_finite
@@ -120,7 +120,7 @@ def deploy(source: Source, folder: Path) -> Deployment:
     call = in_batches(calls[0], 2)
     prepare(folder)
     maker = Maker(folder, call, lambda: copy.deepcopy(untrained))
-    variants = [Variant("dense", source.weights, network, network), *forms(network, maker)]
+    variants = [Variant(TRAINED, source.weights, network, network), *forms(network, maker)]
     notes = [f"{', '.join(names)}: {reason}" for reason, names in maker.missing.items()]
     judged = source.monitor
     deployment = Deployment(
@@ -152,8 +152,8 @@ def forms(network: nn.Module, maker: Maker) -> list[Variant]:
         small = compact(network, example_of(maker.call)).model
     except (RuntimeError, ValueError) as error:
         maker.missing[str(error)] = ["compact"]
-        return maker.made("dense", network, FORMS[1:])
-    return [*maker.made("dense", network, [ONNX]), *maker.made("compact", small, FORMS)]
+        return maker.made(TRAINED, network, FORMS[1:])
+    return [*maker.made(TRAINED, network, [ONNX]), *maker.made("compact", small, FORMS)]
 
 
 class Tests:

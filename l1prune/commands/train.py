@@ -38,9 +38,11 @@ from l1prune.commands.parts import (
 )
 from l1prune.commands.place import CONF, program, trusted
 from l1prune.commands.refusals import failing, refusing, resumable, unless_refused
+from l1prune.deploy.columns import narrowed
 from l1prune.deploy.inputs import Arguments, first_call
 from l1prune.deploy.outlook import outlook
 from l1prune.features.callback import KEPT, kept_by
+from l1prune.features.pruning import selects_inputs
 from l1prune.runs import sweep, wandb
 from l1prune.runs.baseline import Baseline
 from l1prune.runs.best import BestCheckpoint
@@ -57,6 +59,7 @@ from l1prune.training.resume.last import LastCheckpoint
 from l1prune.training.resume.randomness import StepSeed
 from l1prune.weights.finite import check_finite
 from l1prune.weights.report import SparsityReport
+from l1prune.weights.warning import format_in_words
 
 
 @sweep.command(CONF)
@@ -219,10 +222,26 @@ def finish(run: Run, folder: RunFolder, seed: int) -> None:
     if is_first():
         print(f"\n{folder.path} has everything this run leaves.\n\n{report}\n{in_words(summary)}")
         if kept := summary.get(KEPT):
-            print(f"features left, the largest first: {', '.join(kept)}")
+            print(f"{len(kept):,} features left, the largest first: {', '.join(kept)}")
         if run.pruning and calls:
-            command = shlex.join([*program("deploy"), str(folder.path), *trusted()])
-            print(f"deploy: {outlook(network, calls[0])}; {command} writes it")
+            selects = KEPT in summary and selects_inputs(run.pruning)
+            print(next_step(network, calls[0], folder.path, selects))
+
+
+def next_step(network: nn.Module, call: Arguments, folder: Path, selects: bool) -> str:
+    """How much smaller the network of a run gets, and by what.
+
+    Args:
+        network: the run's.
+        call: of it.
+        folder: of the run.
+        selects: whether it was the run's inputs that were to become fewer.
+    """
+    if selects:
+        line = outlook(network, call, narrowed)
+        return f"without the other inputs: {line}; l1prune.deploy.select_inputs(model, x) makes it"
+    command = shlex.join([*program("deploy"), str(folder), *trusted()])
+    return f"deploy: {outlook(network, call)}; {command} writes it"
 
 
 def evaluated(
@@ -251,10 +270,12 @@ def evaluated(
 def silence_advice() -> None:
     """No notes on hardware that was looked for, no advice for large data sets and clusters.
 
+    And no line of code beside a warning of ours: there is no program of the user's own.
     Here the data are in memory and the run is alone. Called in every job: a sweep's may each have
     a process of its own.
     """
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    warnings.formatwarning = format_in_words
     for message, kind in (
         (r"The '.*_dataloader' does not have many workers", UserWarning),
         (r"Checkpoint directory .* exists and is not empty", UserWarning),

@@ -25,8 +25,9 @@ from l1prune.cuts.ranks import by_rank
 from l1prune.cuts.renewal import squared
 from l1prune.cuts.scopes import LAMP, Global, Scope
 from l1prune.pressure.gradients import Gradients
-from l1prune.weights.shards import local, over_shards, warn
+from l1prune.weights.shards import local, over_shards
 from l1prune.weights.targets import Target
+from l1prune.weights.warning import warn
 
 SHRINKAGE = 0.5
 """How far what is known of one weight's gradients goes towards what is usual in its layer."""

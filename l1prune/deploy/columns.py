@@ -53,6 +53,22 @@ class InputSelection:
         )
 
 
+def narrowed(model: nn.Module, example: Any) -> tuple[nn.Module, Any]:
+    """The model that `select_inputs` makes of one, and the arguments of the same call of it.
+
+    Args:
+        model: in eval mode.
+        example: the arguments of a call, of which the only one is its input.
+
+    Raises:
+        ValueError: as in `select_inputs`, or there are several.
+    """
+    if not (isinstance(example, tuple) and len(example) == 1):
+        raise ValueError(f"{type(model).__name__} takes more than one input")
+    selection = select_inputs(model, example[0])
+    return selection.model, (selection.columns(example[0]),)
+
+
 def select_inputs(model: nn.Module, example_input: Tensor) -> InputSelection:
     """Remove the inputs of a model that none of its layers reads any more.
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import nn
@@ -17,14 +19,24 @@ MOST = 1_000_000
 """Parameters of the largest network that is tried: that takes a few seconds."""
 
 
-def outlook(network: nn.Module, call: Arguments) -> str:
-    """How much smaller `compact` makes a network, or why it does not; on one line.
+Smaller = Callable[[nn.Module, Any], tuple[nn.Module, Any]]
+"""A network and an example of its inputs → a smaller one, and the example as that takes it."""
+
+
+def compacted(network: nn.Module, example: Any) -> tuple[nn.Module, Any]:
+    """The network without the units that do nothing."""
+    return compact(network, example).model, example
+
+
+def outlook(network: nn.Module, call: Arguments, smaller: Smaller = compacted) -> str:
+    """How much smaller a network gets, or why it does not; on one line.
 
     The network is left as it is, and so is the state of the random generators.
 
     Args:
         network: in any mode.
         call: an example of its inputs.
+        smaller: makes it so.
 
     >>> model = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2))
     >>> _ = model[0].weight.data[:6].zero_()
@@ -38,16 +50,16 @@ def outlook(network: nn.Module, call: Arguments) -> str:
         return "no process has the whole of this network"
     try:
         with torch.random.fork_rng(devices=[]):
-            return _outlook(copy.deepcopy(network).eval(), in_batches(call, 2))
+            return _outlook(copy.deepcopy(network).eval(), in_batches(call, 2), smaller)
     except Exception as error:  # the run has all that it is for
         return f"nothing gets smaller: {first_line(error)}"
 
 
-def _outlook(network: nn.Module, call: Arguments) -> str:
+def _outlook(network: nn.Module, call: Arguments, smaller: Smaller) -> str:
     example = example_of(call)
-    compaction = compact(network, example)
-    report = compaction.report
-    line = f"{report.before:,} → {report.after:,} parameters ({report.ratio:.2f} × fewer)"
-    if after := macs(compaction.model, example):
-        line += f", {macs(network, example) / after:.2f} × fewer MACs"
+    found, own = smaller(network, example)
+    before, after = (sum(w.numel() for w in one.parameters()) for one in (network, found))
+    line = f"{before:,} → {after:,} parameters ({before / max(after, 1):.2f} × fewer)"
+    if products := macs(found, own):
+        line += f", {macs(network, example) / products:.2f} × fewer MACs"
     return line

@@ -66,3 +66,13 @@ def keep_features(k: int | float = 20, layer: str = FIRST, **arguments: Any) -> 
     if not {"strength", "form"} & {*given}:
         usual |= {"strength": SHARE, "form": Proximal(StepLength())}
     return L1Pruning(**{**usual, **given})
+
+
+def selects_inputs(pruning: L1Pruning) -> bool:
+    """Whether what a callback removes are whole inputs of the layers that it names.
+
+    >>> selects_inputs(keep_features(5)), selects_inputs(L1Pruning())
+    (True, False)
+    """
+    recipe = pruning.recipe
+    return recipe.targets is not None and getattr(recipe.penalty, "dim", None) == 1

@@ -39,8 +39,8 @@ def draw(deployment: Deployment, path: str | Path) -> None:
     every[0].set_yticks(range(len(forms)), labels)
     every[0].invert_yaxis()
     figure.suptitle(
-        f"Times less than the dense network; below each name its {metric}", color=INK, x=0.01,
-        ha="left", size="medium",
+        f"Times less than the network as it was trained; below each name its {metric}",
+        color=INK, x=0.01, ha="left", size="medium",
     )  # fmt: skip
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=150)

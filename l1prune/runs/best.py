@@ -10,12 +10,12 @@ import lightning as L
 import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.trainer.states import TrainerFn
-from lightning.pytorch.utilities import rank_zero_warn
 
 from l1prune.runs.monitor import Mode, Monitor, is_evaluation, settled
 from l1prune.runs.pruning import pruning_of
 from l1prune.training.loggers import X_AXIS
 from l1prune.weights.report import SparsityReport
+from l1prune.weights.warning import warn
 
 
 class BestCheckpoint(ModelCheckpoint):
@@ -95,7 +95,7 @@ class BestCheckpoint(ModelCheckpoint):
         try:
             weights = torch.load(self.best_model_path, map_location="cpu", weights_only=True)
         except Exception:  # torch has many for a file that was cut off
-            rank_zero_warn(f"{self.best_model_path} is missing or broken: it is left out")
+            warn(f"{self.best_model_path} is missing or broken: it is left out")
             return {}
         layers = tuple(
             replace(layer, nonzero=int(weights["state_dict"][layer.name].count_nonzero()))

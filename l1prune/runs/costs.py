@@ -17,7 +17,7 @@ LARGEST = 2.0**63
 COSTS = {
     "deploy/bytes": "bytes of the smallest file",
     "deploy/macs": "multiply-accumulates",
-    **{f"deploy/latency_{n}": f"latency at batch {n}, over the dense network's" for n in BATCHES},
+    **{f"deploy/latency_{n}": f"latency at batch {n}, over that in full size" for n in BATCHES},
 }
 """What a person pays for, by the names of the figures on W&B and on the page of runs."""
 

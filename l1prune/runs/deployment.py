@@ -16,6 +16,14 @@ from l1prune.weights.files import write_whole
 from l1prune.weights.table import aligned
 
 PICTURE = "deploy.png"
+TRAINED = "trained"
+"""What the network is called that the run left, in full size, with its zeros."""
+MEANING = """
+trained: the network as the run left it, its zeros stored and multiplied like all else;
+compact: without the units that do nothing; onnxruntime: the same network as a file of
+ONNX, which stores no zeros, run by onnxruntime; batch: how many times faster than the
+first row, by CPU time of one thread, side by side in one process; difference: the
+largest from it, over its largest output, on random inputs"""
 
 
 @dataclass(frozen=True)
@@ -98,11 +106,7 @@ class Deployment:
         rows += [self._row(one, original) for one in others]
         lines = aligned(rows, left=1)
         lines.insert(1, "─" * max(map(len, lines)))
-        lines.append(
-            "\nbatch: how many times faster than the dense network, by CPU time of one thread,\n"
-            "side by side in one process; difference: the largest from it, over its largest\n"
-            "output, on random inputs"
-        )
+        lines.append(MEANING)
         lines += [f"left out: {printable(note, LINE)}" for note in self.notes]
         return "\n".join(lines)
 

@@ -1,7 +1,8 @@
 """Groups: a run is (recipe, size, seed); those that differ in the seed alone are one result.
 
 A recipe and a size are compared by the mean over seeds. What is best is chosen by validation, so
-that the test set, reported beside it, has had no say.
+that the test set, reported beside it, has had no say. Where some runs were not tested, all are
+compared by validation: a figure of the one never stands among those of the other.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from functools import cached_property
 from typing import Any
 
 from l1prune.runs.costs import COSTS
+from l1prune.runs.escapes import shortened
 from l1prune.runs.monitor import Monitor
 from l1prune.runs.points import DENSE, Point
 from l1prune.runs.scale import Scale, times
@@ -30,6 +32,10 @@ ALIKE = 1.05
 """By how many times the sizes of two groups may differ that are compared as equally small."""
 ASKED = "prune.threshold"
 """Begins the settings that ask for a size."""
+LABELS = ("labels.data", "labels.model")
+"""What is trained on what; runs of other kinds are hardly told the same settings."""
+WIDTH = 40
+"""Characters of a setting's value in the name of a group, if those tell it from others."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,12 +46,14 @@ class Group:
         recipe: of all.
         points: at least one.
         settings: what all were told, but for the seed; and what the first was.
+        scale: how their figures are shown, and which of them.
         words: the settings that tell it from the other groups of its recipe, where size does not.
     """
 
     recipe: str
     points: tuple[Point, ...]
     settings: Mapping[str, Any]
+    scale: Scale
     words: tuple[str, ...] = ()
 
     @property
@@ -73,15 +81,10 @@ class Group:
         """How many times fewer weights than there could be."""
         return times(self.prunable, self.nonzero)
 
-    @property
-    def tested(self) -> bool:
-        """Whether `figures` are of the test set."""
-        return all(point.tested for point in self.points)
-
     @cached_property
     def figures(self) -> dict[Seed, float]:
         """The figure of each seed."""
-        return _by_seed(self.points, [point.figure for point in self.points])
+        return _by_seed(self.points, [point.on(self.scale) for point in self.points])
 
     @cached_property
     def figure(self) -> Spread:
@@ -89,17 +92,18 @@ class Group:
         return Spread.of([*self.figures.values()])
 
     @cached_property
-    def validation(self) -> Spread | None:
-        """The same of validation, where all have it."""
-        known = [point.validation for point in self.points if point.validation is not None]
+    def beside(self) -> Spread | None:
+        """The same of validation beside test, or of test beside validation, where all have it."""
+        known = [one for point in self.points if (one := point.beside(self.scale)) is not None]
         if len(known) < len(self.points):
             return None
         return Spread.of([*_by_seed(self.points, known).values()])
 
     @property
     def judged(self) -> float:
-        """What it is chosen by: validation, where that is known."""
-        return (self.validation or self.figure).mean
+        """What it is chosen by: validation, where that is known of all."""
+        chosen = self.beside if self.scale.tested and self.scale.validated else None
+        return (chosen or self.figure).mean
 
     @property
     def costs(self) -> dict[str, float]:
@@ -118,8 +122,11 @@ class Group:
     def _task(self) -> tuple[Any, ...]:
         # All parameters: which of them may go is the recipe's choice.
         size = self.points[0].summary.get("params/total", self.prunable)
-        labels = ("labels.data", "labels.model")
-        return (self.monitor, size, *map(self.settings.get, labels))
+        return (self.monitor, size, *self._kind)
+
+    @property
+    def _kind(self) -> tuple[Any, ...]:
+        return tuple(map(self.settings.get, LABELS))
 
     def less(self, groups: Iterable[Group], recipe: str) -> Difference | None:
         """How it differs from another recipe at the same size, or from the dense network.
@@ -139,7 +146,7 @@ class Group:
 
     def _meets(self, other: Group) -> bool:
         alike = other.recipe == DENSE or self._apart(other) <= math.log(ALIKE)
-        return alike and (self._task, self.tested) == (other._task, other.tested)
+        return alike and (self._task, self.scale) == (other._task, other.scale)
 
     def _apart(self, other: Group) -> float:
         return abs(math.log(max(self.nonzero, 1) / max(other.nonzero, 1)))
@@ -162,6 +169,36 @@ def groups_of(points: Sequence[Point]) -> list[Group]:
     >>> round(group.figure.mean, 9), group.figure.count
     (0.2, 3)
     """
+    groups = [group for scale, some in by_scale(points) for group in _groups(some, scale)]
+    return sorted(groups, key=lambda g: (-g.nonzero, g.monitor.rank(g.figure.mean), g.name))
+
+
+def by_scale(points: Sequence[Point]) -> list[tuple[Scale, list[Point]]]:
+    """The runs by what compares them, each with how it is shown; that of most runs first.
+
+    Runs that are judged by different metrics have nothing in common. Of one metric all are compared
+    on the test set, or, where not all were tested, those by validation that have it.
+
+    >>> runs = [Point("a", "l1", 9, 0.9, validation=0.8), Point("b", "l1", 9, 0.7, tested=False)]
+    >>> [(scale.title, [run.on(scale) for run in some]) for scale, some in by_scale(runs)]
+    [('validation accuracy', [0.8, 0.7])]
+    """
+    kinds: dict[tuple[Monitor, bool], list[Point]] = {}
+    untested = {point.monitor for point in points if not point.tested}
+    for point in points:
+        tested = not (point.monitor in untested and point.is_validated)
+        kinds.setdefault((point.monitor, tested), []).append(point)
+    order = sorted(kinds, key=lambda kind: (-len(kinds[kind]), kind[0].name, kind[1]))
+    return [(_scale(kinds[kind], *kind), kinds[kind]) for kind in order]
+
+
+def _scale(points: Sequence[Point], monitor: Monitor, tested: bool) -> Scale:
+    figures = (figure for point in points for figure in (point.figure, point.judged))
+    return Scale.of(monitor, figures, tested, all(point.is_validated for point in points))
+
+
+def _groups(points: Sequence[Point], scale: Scale) -> list[Group]:
+    """The groups of runs of one scale."""
     settings = apart_from_seeds(points)
     told = [replace(point, settings=one) for point, one in zip(points, settings, strict=True)]
     keys = [key for key in differing(told) if not is_seed(key)]
@@ -169,50 +206,50 @@ def groups_of(points: Sequence[Point]) -> list[Group]:
     for number, (point, one) in enumerate(zip(points, settings, strict=True)):
         told_of_it = tuple(repr(one.get(key)) for key in keys)
         size = None if one else point.nonzero
-        found.setdefault(
-            (point.monitor, point.recipe, point.prunable, told_of_it, size), []
-        ).append(number)
+        found.setdefault((point.recipe, point.prunable, told_of_it, size), []).append(number)
     groups = [
-        Group(points[some[0]].recipe, tuple(points[n] for n in some), settings[some[0]])
+        Group(points[some[0]].recipe, tuple(points[n] for n in some), settings[some[0]], scale)
         for some in found.values()
     ]
-    named = [
+    return [
         replace(group, words=words)
         for group, words in zip(groups, _words(groups, keys), strict=True)
     ]
-    return sorted(named, key=lambda g: (-g.nonzero, g.monitor.rank(g.figure.mean), g.name))
-
-
-def scales_of(points: Sequence[Point]) -> list[Scale]:
-    """A scale for each metric that the runs are judged by; the one of most runs first."""
-    figures: dict[Monitor, list[float]] = {}
-    for point in points:
-        given = (point.figure, point.judged)
-        figures.setdefault(point.monitor, []).extend(given)
-    order = sorted(figures, key=lambda monitor: (-len(figures[monitor]), monitor.name))
-    return [Scale.of(monitor, figures[monitor]) for monitor in order]
-
-
-def of_scale(points: Iterable[Point], scale: Scale) -> list[Point]:
-    """The runs that are judged by the metric of a scale."""
-    return [point for point in points if point.monitor == scale.monitor]
 
 
 def _words(groups: Sequence[Group], keys: Sequence[str]) -> list[tuple[str, ...]]:
-    """For each group what tells it from others of its recipe; what asks for a size goes by it."""
-    names = dict(zip(keys, short_names(keys), strict=True))
+    """For each group what tells it from others of its recipe; what asks for a size goes by it.
+
+    Of other kinds the labels tell it; settings are compared within its own.
+    """
     words: list[tuple[str, ...]] = []
     for group in groups:
-        kin = [g for g in groups if (g.recipe, g.monitor) == (group.recipe, group.monitor)]
-        twins = [g for g in kin if f"{g.nonzero:.3g}" == f"{group.nonzero:.3g}"]
-        told = [
-            key
-            for key in keys
-            if len({repr(g.settings.get(key)) for g in (twins if _asks(key) else kin)}) > 1
-            and is_told(group.settings.get(key))
-        ]
-        words.append(tuple(f"{names[key]} {in_short(group.settings[key])}" for key in told))
+        kin = [g for g in groups if g.recipe == group.recipe]
+        kind = [g for g in kin if g._kind == group._kind]
+        twins = [g for g in kind if f"{g.nonzero:.3g}" == f"{group.nonzero:.3g}"]
+        told = [key for key in LABELS if _varies(kin, key)]
+        told += [key for key in keys if _varies(twins if _asks(key) else kind, key)]
+        names = zip(told, short_names(told), strict=True)
+        words.append(
+            tuple(
+                f"{name} {_value(group, key, kin)}"
+                for key, name in names
+                if is_told(group.settings.get(key))
+            )
+        )
     return words
+
+
+def _varies(groups: Sequence[Group], key: str) -> bool:
+    return len({repr(group.settings.get(key)) for group in groups}) > 1
+
+
+def _value(group: Group, key: str, kin: Sequence[Group]) -> str:
+    """The value of a setting, of a long one the ends, where no other's has the same."""
+    whole = in_short(group.settings[key])
+    short = shortened(whole, WIDTH)
+    others = {in_short(other.settings.get(key)) for other in kin} - {whole}
+    return whole if short in {shortened(other, WIDTH) for other in others} else short
 
 
 def _asks(key: str) -> bool:

@@ -16,7 +16,7 @@ from l1prune.checks import is_number
 from l1prune.cuts.direction import VALIDATION
 from l1prune.runs.costs import COSTS, known_costs
 from l1prune.runs.files import check_size
-from l1prune.runs.groups import of_scale, scales_of
+from l1prune.runs.groups import by_scale
 from l1prune.runs.monitor import Monitor, settled
 from l1prune.runs.points import DENSE, Point, judged_point
 from l1prune.runs.scale import Scale
@@ -97,9 +97,8 @@ def publish(project: str, points: Sequence[Point]) -> str:
     entity, name = _split(project)
     wandb, wr = _import("wandb"), _import("wandb_workspaces.reports.v2")
     blocks: list[Any] = []
-    for scale in scales_of(points) or [Scale(Monitor(), True)]:
-        some = of_scale(points, scale)
-        monitor, tested = scale.monitor, all(point.tested for point in some)
+    for scale, some in by_scale(points) or [(Scale(Monitor(), True), [])]:
+        monitor, tested = scale.monitor, scale.tested
         panels = [*_panels(wr, monitor, tested), *_priced(wr, some, monitor, tested)]
         runset = wr.Runset(entity=entity, project=name, name="all runs")
         blocks += [wr.H1(title_of(monitor)), wr.PanelGrid(runsets=[runset], panels=panels)]

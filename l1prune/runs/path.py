@@ -12,7 +12,6 @@ import lightning.pytorch as pl
 import torch
 from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.trainer.states import TrainerFn
-from lightning.pytorch.utilities import rank_zero_warn
 from torch import nn
 
 from l1prune.checks import is_number
@@ -25,6 +24,7 @@ from l1prune.runs.stages import FRONTIER, read_path
 from l1prune.training.loggers import X_AXIS
 from l1prune.weights.files import replace
 from l1prune.weights.shards import is_sharded
+from l1prune.weights.warning import warn
 
 
 class PathCheckpoint(Checkpoint):
@@ -87,7 +87,7 @@ class PathCheckpoint(Checkpoint):
             try:
                 picture.draw(points, self.folder / "frontier.png")
             except ImportError as error:  # the run has all that it is for
-                rank_zero_warn(f"no frontier.png: {error}")
+                warn(f"no frontier.png: {error}")
 
 
 def test_path(

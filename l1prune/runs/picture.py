@@ -11,11 +11,10 @@ from typing import TYPE_CHECKING, Any
 from l1prune.checks import needing
 from l1prune.runs.escapes import label
 from l1prune.runs.frontier import Judged, pareto
-from l1prune.runs.groups import Group, groups_of, of_scale, scales_of
+from l1prune.runs.groups import Group, by_scale, groups_of
 from l1prune.runs.looks import INK, Look, looks
 from l1prune.runs.points import DENSE, Point
 from l1prune.runs.scale import Scale, View
-from l1prune.runs.tables import heading
 from l1prune.training.picture import GREY, PALE, scale_by_weights
 
 if TYPE_CHECKING:
@@ -45,11 +44,11 @@ def draw(points: Sequence[Point], path: str | Path) -> None:
     with needing("plots", "a picture"):
         from matplotlib.figure import Figure  # without pyplot it needs no display, leaves no state
 
-    scales, look = scales_of(points), looks(point.recipe for point in points)
+    scales, look = by_scale(points), looks(point.recipe for point in points)
     figure = Figure(figsize=(8 * len(scales), 4.8), layout="constrained")
     every = figure.subplots(1, len(scales), squeeze=False)[0]
-    for axes, scale in zip(every, scales, strict=True):
-        _panel(axes, of_scale(points, scale), scale, look)
+    for axes, (scale, some) in zip(every, scales, strict=True):
+        _panel(axes, some, scale, look)
     entries = {
         text: handle
         for axes in every
@@ -67,14 +66,14 @@ def draw(points: Sequence[Point], path: str | Path) -> None:
 
 def _panel(axes: Axes, points: Sequence[Point], scale: Scale, look: dict[str, Look]) -> None:
     groups = groups_of(points)
-    _prepare(axes, heading((p.tested for p in points), scale), scale)
+    _prepare(axes, scale)
     axes.set_xlim(*_sizes(_places(points)))
-    view = View.of(scale.monitor, [point.figure for point in points])
-    runs = [point for point in points if not view.hides(point.figure)]
+    view = View.of(scale.monitor, [point.on(scale) for point in points])
+    runs = [point for point in points if not view.hides(point.on(scale))]
     means = [group for group in groups if not view.hides(group.figure.mean)]
     for recipe, one in look.items():
         _scatter(axes, one, [p for p in runs if p.recipe == recipe],
-                 [g for g in means if g.recipe == recipe])  # fmt: skip
+                 [g for g in means if g.recipe == recipe], scale)  # fmt: skip
     _draw_front(axes, [group for group in pareto(groups) if group in means])
     if scale.monitor.mode == "min":
         axes.invert_yaxis()
@@ -83,8 +82,8 @@ def _panel(axes: Axes, points: Sequence[Point], scale: Scale, look: dict[str, Lo
             _at_edge(axes, group, look[group.recipe], scale)
 
 
-def _prepare(axes: Axes, ylabel: str, scale: Scale) -> None:
-    axes.set(xlabel="nonzero parameters (log scale)", ylabel=label(ylabel))
+def _prepare(axes: Axes, scale: Scale) -> None:
+    axes.set(xlabel="nonzero parameters (log scale)", ylabel=label(scale.title))
     scale_by_weights(axes)
     if scale.percent:
         axes.yaxis.set_major_formatter(lambda y, _: f"{100 * y:g} %")
@@ -107,11 +106,13 @@ def _sizes(places: Sequence[float]) -> tuple[float, float]:
     return least / room, most * room
 
 
-def _scatter(axes: Axes, look: Look, runs: Sequence[Point], means: Sequence[Group]) -> None:
+def _scatter(
+    axes: Axes, look: Look, runs: Sequence[Point], means: Sequence[Group], scale: Scale
+) -> None:
     colour, size = look.colour or INK, 46 if look.colour else 150
     style: dict[str, Any] = {"color": colour, "marker": look.marker, "linewidths": 0}
     if len(runs) > len(means):
-        y = [point.figure for point in runs]
+        y = [point.on(scale) for point in runs]
         axes.scatter(_places(runs), y, s=size / 3, alpha=0.25, zorder=3, **style)
     if means:
         x, y = _places(means), [group.figure.mean for group in means]

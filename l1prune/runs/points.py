@@ -17,7 +17,7 @@ from l1prune.runs.costs import FILE, FOLDER, LARGEST, read_costs
 from l1prune.runs.curves import read_history, read_layers
 from l1prune.runs.files import find, read_json, read_yaml
 from l1prune.runs.monitor import Monitor
-from l1prune.runs.scale import times
+from l1prune.runs.scale import Scale, times
 from l1prune.runs.settings import settings
 from l1prune.runs.stages import NONZERO, read_path
 from l1prune.runs.summary import monitor_of
@@ -78,6 +78,19 @@ class Point:
     def judged(self) -> float:
         """What it is chosen by: validation, where that is known."""
         return self.figure if self.validation is None else self.validation
+
+    @property
+    def is_validated(self) -> bool:
+        """Whether that is of validation."""
+        return self.validation is not None or not self.tested
+
+    def on(self, scale: Scale) -> float:
+        """The figure that a scale shows, test or validation."""
+        return self.figure if scale.tested else self.judged
+
+    def beside(self, scale: Scale) -> float | None:
+        """The other one, where it is known."""
+        return self.validation if scale.tested else self.figure if self.tested else None
 
     @property
     def seed(self) -> int | None:

@@ -49,6 +49,9 @@ class RunProgress(ProgressBar):
         self.enabled = True
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        if self.enabled and trainer.ckpt_path is not None:
+            at = f"epoch {trainer.current_epoch + 1}{_of(trainer)}, step {trainer.global_step:,}"
+            self.print(f"goes on from {trainer.ckpt_path}: {at}", file=sys.stderr)
         if self.enabled and self.console.is_terminal:
             told = TextColumn("{task.description}", markup=False)
             columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), told)
@@ -67,11 +70,13 @@ class RunProgress(ProgressBar):
             )
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        epochs = trainer.max_epochs or 1
+        epochs = max(trainer.max_epochs or 1, 1)  # -1: as many as max_steps takes
         epoch = trainer.current_epoch + 1
         due = epoch % ceil(epochs / LINES) == 0 or epoch == epochs
         if self.enabled and self._bar is None and due:
-            self.print(f"epoch {epoch}/{epochs}  {story(trainer, self.monitor)}", file=sys.stderr)
+            self.print(
+                f"epoch {epoch}{_of(trainer)}  {story(trainer, self.monitor)}", file=sys.stderr
+            )
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self._close()
@@ -85,6 +90,10 @@ class RunProgress(ProgressBar):
         if self._bar is not None:
             self._bar.stop()
             self._bar = None
+
+
+def _of(trainer: L.Trainer) -> str:
+    return f"/{trainer.max_epochs}" if (trainer.max_epochs or 0) > 0 else ""
 
 
 def story(trainer: L.Trainer, monitor: Monitor) -> str:

@@ -11,7 +11,6 @@ from typing import Any
 import lightning as L
 import yaml  # type: ignore[import-untyped]
 from lightning.pytorch.trainer.states import TrainerFn
-from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor, as_tensor
 
 from l1prune.checks import in_words
@@ -27,6 +26,7 @@ from l1prune.training import loggers
 from l1prune.training.naming import DENSE, global_seed, recipe_name
 from l1prune.weights.files import write_whole
 from l1prune.weights.report import SparsityReport
+from l1prune.weights.warning import warn
 
 MOST = 200
 """The most characters of a setting."""
@@ -171,7 +171,7 @@ class RunRecord(Baseline):
                 raise ValueError(f"{self.monitor.name} was not logged")
             figures = summary_of(self._figures, report, self.monitor, global_seed(), self._seconds)
         except ValueError as error:  # the run itself is over, and keeps what else it has
-            rank_zero_warn(f"{self.folder} has no {SUMMARY}: {error}")
+            warn(f"{self.folder} has no {SUMMARY}: {error}")
         else:
             folder.end(figures)
             loggers.summarise(trainer.loggers, report, figures)

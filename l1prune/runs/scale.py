@@ -23,19 +23,54 @@ class Scale:
     Args:
         monitor: the metric.
         percent: whether they are shares, and said in percent.
+        tested: whether they are of the test set, or else of validation: never some of each.
+        validated: whether those of validation are known for all, which they are chosen by then.
     """
 
     monitor: Monitor
     percent: bool
+    tested: bool = True
+    validated: bool = False
 
     @classmethod
-    def of(cls, monitor: Monitor, figures: Iterable[float]) -> Scale:
+    def of(
+        cls,
+        monitor: Monitor,
+        figures: Iterable[float],
+        tested: bool = True,
+        validated: bool = False,
+    ) -> Scale:
         """That of some figures: an accuracy that somebody logs in percent is no share.
 
         >>> Scale.of(Monitor("val_acc"), [97.5]).percent
         False
         """
-        return cls(monitor, monitor.is_share and all(0 <= value <= 1 for value in figures))
+        share = monitor.is_share and all(0 <= value <= 1 for value in figures)
+        return cls(monitor, share, tested, validated)
+
+    @property
+    def title(self) -> str:
+        """What its figures are.
+
+        >>> Scale(Monitor(), True).title
+        'test accuracy'
+        """
+        return f"{self.data} {self.monitor.words}"
+
+    @property
+    def data(self) -> str:
+        """What they are of."""
+        return "test" if self.tested else "validation"
+
+    @property
+    def chosen(self) -> str:
+        """What the best are chosen by."""
+        return "validation" if self.validated else self.data
+
+    @property
+    def beside(self) -> str:
+        """What other figures runs may have."""
+        return "validation" if self.tested else "test"
 
     @property
     def factor(self) -> int:

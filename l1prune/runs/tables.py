@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 from l1prune.runs.costs import COSTS
 from l1prune.runs.escapes import cell, markdown
 from l1prune.runs.frontier import pareto
-from l1prune.runs.groups import Group, groups_of, of_scale, scales_of
+from l1prune.runs.groups import by_scale, groups_of
 from l1prune.runs.points import DENSE, Point
 from l1prune.runs.scale import Scale
 from l1prune.runs.settings import differing
 
+T = TypeVar("T")
 MEANS = "Mean ± standard error over seeds"
+MISSING = "—"
+UNKNOWN = "— where not every run of it has a figure on {data}."
 BEST = "* no other is as good on {data} with fewer weights, or better with as many."
 
 
@@ -61,7 +64,7 @@ def csv_table(points: Sequence[Point]) -> str:
     run,recipe,best,test/accuracy,params/nonzero
     a,l1,1,0.9,10
     """
-    front = {id(p) for scale in scales_of(points) for p in best_runs(of_scale(points, scale))}
+    front = {id(p) for _, some in by_scale(points) for p in best_runs(some)}
     figures = list(dict.fromkeys(key for point in points for key in point.summary))
     costs = [name for name in COSTS if any(name in point.costs for point in points)]
     figures += [name for name in costs if name not in figures]
@@ -81,33 +84,31 @@ def best_runs(points: Sequence[Point]) -> list[Point]:
     return [point for group in pareto(groups_of(points)) for point in group.points]
 
 
-def heading(tested: Iterable[bool], scale: Scale) -> str:
-    """What the figures are of: the test set, or validation; or some of one, some of the other.
+def judged_by(scale: Scale, scales: Sequence[Scale]) -> str:
+    """What the runs of a scale are judged by, so that no other scale is called like it.
 
     >>> from l1prune.runs.monitor import Monitor
-    >>> heading([True], Scale(Monitor(), True))
-    'test accuracy'
+    >>> test, validation = Scale(Monitor(), True), Scale(Monitor(), True, tested=False)
+    >>> judged_by(test, [test]), judged_by(test, [test, validation])
+    ('val/accuracy', 'val/accuracy (test)')
     """
-    known = set(tested)
-    data = "" if len(known) > 1 else "test " if True in known else "validation "
-    return data + scale.monitor.words
+    alike = [one for one in scales if one.monitor == scale.monitor]
+    return scale.monitor.name + (f" ({scale.data})" if len(alike) > 1 else "")
 
 
 def _by_metric(points: Sequence[Point], make: Any) -> str:
-    scales = scales_of(points)
-    parts = []
-    for scale in scales:
-        text = make(of_scale(points, scale), scale)
+    scales = [scale for scale, _ in by_scale(points)]
+    parts: list[str] = []
+    for scale, some in by_scale(points):
         end = "higher" if scale.monitor.mode == "max" else "lower"
-        title = f"Judged by {markdown(scale.monitor.name)}, {end} is better:\n\n"
-        parts.append((title if len(scales) > 1 else "") + text)
+        title = f"Judged by {markdown(judged_by(scale, scales))}, {end} is better:\n\n"
+        parts.append((title if len(scales) > 1 else "") + make(some, scale))
     return "\n\n".join(parts)
 
 
 def _groups(points: Sequence[Point], scale: Scale, against: str) -> str:
     groups = groups_of(points)
     best = pareto(groups)
-    data = "validation" if any(group.validation for group in groups) else "test"
     less = [group.less(groups, against) for group in groups]
     of_runs = any(p.seed is None for p in points)
     points_of = " (points)" if scale.percent else ""
@@ -117,8 +118,8 @@ def _groups(points: Sequence[Point], scale: Scale, against: str) -> str:
         ("fewer", [group.times for group in groups]),
         ("runs" if of_runs else "seeds",
          [f"{len(g.points)}" if of_runs else g.seeds for g in groups]),
-        (heading((g.tested for g in groups), scale), [_figure(g, scale) for g in groups]),
-        ("validation", [_validation(g, scale) for g in groups]),
+        (scale.title, [scale.spread(group.figure) for group in groups]),
+        (scale.beside, beside := _where_known([g.beside for g in groups], scale.spread)),
         (f"− {markdown(against)}{points_of}",
          [scale.difference(d.spread) if d else "" for d in less]),
         ("best", ["*" if group in best else "" for group in groups]),
@@ -130,7 +131,8 @@ def _groups(points: Sequence[Point], scale: Scale, against: str) -> str:
     if any(len(group.figures) > 1 for group in groups):
         how = "where seeds are shared, seed by seed" if unpaired else "seed by seed"
         notes.append(f"{MEANS}; differences {how}." if any(less) else f"{MEANS}.")
-    return "\n".join([_aligned(columns), "", *notes, BEST.format(data=data)])
+    notes += [UNKNOWN.format(data=scale.beside)] if MISSING in beside else []
+    return "\n".join([_aligned(columns), "", *notes, BEST.format(data=scale.chosen)])
 
 
 def _runs(points: Sequence[Point], scale: Scale) -> str:
@@ -140,22 +142,19 @@ def _runs(points: Sequence[Point], scale: Scale) -> str:
         ("weights", [f"{p.nonzero:,}" for p in points]),
         ("fewer", [p.times for p in points]),
         ("seed", ["" if p.seed is None else f"{p.seed}" for p in points]),
-        (heading((p.tested for p in points), scale), [scale.shown(p.figure) for p in points]),
-        ("validation", ["" if p.validation is None or not p.tested else scale.shown(p.validation)
-                        for p in points]),
+        (scale.title, [scale.shown(p.on(scale)) for p in points]),
+        (scale.beside, _where_known([p.beside(scale) for p in points], scale.shown)),
         ("best", ["*" if id(p) in front else "" for p in points]),
         ("run", [markdown(p.name) for p in points]),
     ]  # fmt: skip
     return _aligned(columns)
 
 
-def _figure(group: Group, scale: Scale) -> str:
-    return scale.spread(group.figure)
-
-
-def _validation(group: Group, scale: Scale) -> str:
-    known = group.validation if group.tested else None
-    return scale.spread(known) if known else ""
+def _where_known(values: Sequence[T | None], shown: Callable[[T], str]) -> list[str]:
+    """A column in which a dash stands for what is not known; empty where nothing is."""
+    if all(value is None for value in values):
+        return [""] * len(values)
+    return [MISSING if value is None else shown(value) for value in values]
 
 
 def _in_order(points: Sequence[Point]) -> list[Point]:

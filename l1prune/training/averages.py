@@ -7,11 +7,11 @@ from collections.abc import Iterable, Mapping
 import lightning.pytorch as pl
 import torch
 from lightning.pytorch import callbacks as lightning_callbacks
-from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor, nn
 
 from l1prune.cuts.masks import hold_copy_
 from l1prune.training.lightning import average_of, count_of, keeps_average
+from l1prune.weights.warning import warn
 
 # By name: older versions of Lightning lack the first. The EMA callback is one of its subclasses.
 NAMES = ("WeightAveraging", "StochasticWeightAveraging")
@@ -39,7 +39,7 @@ def find_averages(callbacks: Iterable[pl.Callback]) -> list[nn.Module]:
         if not isinstance(callback, AVERAGING):
             continue
         if not keeps_average(callback):
-            rank_zero_warn(
+            warn(
                 f"{type(callback).__name__} of this version of Lightning does not keep its average "
                 "where it used to: the average will be dense, the trained model sparse; "
                 "train without averaging, or with another version"

@@ -12,8 +12,9 @@ from l1prune.cuts.starved import remarks
 from l1prune.cuts.thresholds import Threshold
 from l1prune.penalties import Penalty, is_separable
 from l1prune.training.run import Run
-from l1prune.weights.shards import check_agreement, local, place, warn
+from l1prune.weights.shards import check_agreement, local, place
 from l1prune.weights.targets import Target
+from l1prune.weights.warning import warn
 
 
 @torch.no_grad()

@@ -143,6 +143,9 @@ class OptimizerHooks:
         """Those of a run that has not begun."""
         return cls((), (), partial(Pressure, targets=()), {})
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {"_pressures": [], "_holds": []}  # a copy hangs on no optimizer
+
     def __bool__(self) -> bool:
         return bool(self._holds)
 

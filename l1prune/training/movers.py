@@ -111,11 +111,12 @@ class BeforeSteps:
     """
 
     def __init__(self, strategy: Strategy, act: Callable[[], None]) -> None:
-        def acted(step: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-            act()
-            return step(*args, **kwargs)
+        self._act = act
+        self._around = [Around(strategy, name, self._acted) for name in STEPS]
 
-        self._around = [Around(strategy, name, acted) for name in STEPS]
+    def _acted(self, step: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        self._act()
+        return step(*args, **kwargs)
 
     def remove(self) -> None:
         """Let the strategy go; what others have hung on it stays."""

@@ -21,7 +21,7 @@ from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from l1prune.checks import is_number
 from l1prune.pressure.optimizers import innermost
-from l1prune.weights.shards import warn
+from l1prune.weights.warning import warn
 
 Rates = list[Tensor]
 """For each optimizer, in the trainer's order, the rates of its groups over the run: ``(T, G)``."""

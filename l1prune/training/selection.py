@@ -18,7 +18,6 @@ from lightning.pytorch.callbacks import (
     ModelCheckpoint,
     StochasticWeightAveraging,
 )
-from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
@@ -27,6 +26,7 @@ from l1prune.training.clock import planned_epochs
 from l1prune.training.hooks import Around
 from l1prune.training.lightning import callbacks_of
 from l1prune.training.loop import Choices, Standing
+from l1prune.weights.warning import warn
 
 
 class Selection(Choices):
@@ -163,7 +163,7 @@ def _leave_arrived(callback: ModelCheckpoint) -> None:
         for path in before:
             del scores[path]
     elif callback.best_model_path:
-        rank_zero_warn(
+        warn(
             f"{type(callback).__name__}(monitor={callback.monitor!r}) saved no network after the "
             "last cut, and its best_model_path is of one before it: train on, cut earlier, or "
             "validate and save more often"
@@ -185,13 +185,13 @@ def warn_of_others(trainer: pl.Trainer, last: float) -> None:
     for callback in callbacks_of(trainer):
         name = type(callback).__name__
         if isinstance(callback, StochasticWeightAveraging) and last * epochs > epochs - 1:
-            rank_zero_warn(
+            warn(
                 f"{name} takes up the network as each epoch starts, and none of the {epochs:.0f} "
                 "starts after the last cut, so that what is learned after it is lost: train for "
                 "more epochs, or cut earlier"
             )
         elif _keeps_best(callback):
-            rank_zero_warn(
+            warn(
                 f"{name} keeps a best of its own, which may be a network from before the last cut: "
                 "let it look only while `arrived` of the L1Pruning callback is true, or derive it "
                 "from EarlyStopping or ModelCheckpoint"

@@ -24,8 +24,8 @@ from l1prune.training.targets import RunTargets, announce, left
 from l1prune.training.zeros import Zeros
 from l1prune.weights import shards
 from l1prune.weights.report import SparsityReport
-from l1prune.weights.shards import warn
 from l1prune.weights.targets import Targets
+from l1prune.weights.warning import warn
 
 
 class Session:
@@ -53,6 +53,9 @@ class Session:
         self._peak = 0.0  # of the rates, which are long
         self._noted = False  # by what weights are pressed and held
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "_choices": Choices(), "_shown": None}  # a copy hangs on no loop
+
     @property
     def targets(self) -> Targets:
         """The weights to prune, of the model as it was last looked at."""
@@ -71,7 +74,7 @@ class Session:
         Raises:
             ValueError: the loop gives the run no time, or its optimizers nothing to go by.
         """
-        recipe, run = self._recipe, self._run
+        recipe, run, small = self._recipe, self._run, self._run.strength.presses_small
         loop.begin()
         run.stages.check(loop, recipe.prune_at)
         run.stages.begin_again(loop.progress())
@@ -88,7 +91,6 @@ class Session:
         if said := left(run.chosen, self.targets):
             warn(said)
         self.hold(loop)
-        small = run.strength.presses_small
         run.criterion.settle(recipe.plan, recipe.penalty, run.rounds, small, loop.optimizers)
         self._attach(loop)
 
@@ -105,8 +107,7 @@ class Session:
             masks=run.masks,
             default=DefaultForm(run.gradients, run.strength.limit),
         )
-        hooks = OptimizerHooks(loop.optimizers, self.targets, press, run.masks, run.steps)
-        self._attached = hooks
+        self._attached = OptimizerHooks(loop.optimizers, self.targets, press, run.masks, run.steps)
         if run.phase == "press":
             run.criterion.watch(loop.model, self.targets, loop.optimizers)
 
@@ -174,8 +175,7 @@ class Session:
             report = self.count(loop.model)
             loop.show_layers(report)
             if report.starved:
-                names = ", ".join(report.starved)
-                warn(f"the cut left a single weight of {names}: cut less")
+                warn(f"the cut left a single weight of {', '.join(report.starved)}: cut less")
             remark_on(run, self._known.penalty, self.targets, by)
 
     def _next_stage(self, loop: Loop, done: float) -> None:
@@ -230,8 +230,8 @@ class Session:
 
     def validated(self, loop: Loop, metrics: Mapping[str, Any]) -> None:
         """A validation is over: others may have had their turn, and a stage may have ended."""
-        run = self._run
-        answers = run.stages.validated(loop, metrics, self.masks, run.phase == "tune")
+        is_cut = self._run.phase == "tune"
+        answers = self._run.stages.validated(loop, metrics, self.masks, is_cut)
         self._choices.validated()
         if answers:
             self._choices.begin_anew(measured=True)
@@ -245,7 +245,7 @@ class Session:
 
     def is_of(self, module: nn.Module) -> bool:
         """Whether a model is the one that was trained."""
-        own = {id(parameter) for parameter in module.parameters()}
+        own = set(map(id, module.parameters()))
         return all(id(target.parameter) in own for target in self.targets)
 
     def is_intact(self, module: nn.Module) -> bool:

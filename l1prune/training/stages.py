@@ -17,8 +17,9 @@ from l1prune.cuts import masks
 from l1prune.cuts.plans import Outcome, Plan
 from l1prune.cuts.thresholds import Threshold
 from l1prune.training.loop import Loop
-from l1prune.weights.shards import count_nonzero, is_sharded, of_each_process, warn
+from l1prune.weights.shards import count_nonzero, is_sharded, of_each_process
 from l1prune.weights.targets import Target
+from l1prune.weights.warning import warn
 
 
 class Stages:

@@ -20,8 +20,8 @@ from l1prune.cuts.units import check_units
 from l1prune.penalties import Penalty
 from l1prune.penalties.joint import JointPenalty, join
 from l1prune.training.recipe import Recipe
-from l1prune.weights.shards import warn
 from l1prune.weights.targets import PARAMETRIZED, Target, Targets, find_targets
+from l1prune.weights.warning import warn
 
 UNMOVED = "no optimizer moves it"
 AWAITED = "frozen: pruned as soon as it is trained"

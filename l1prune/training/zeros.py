@@ -11,12 +11,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
+from typing import Any
 
 from l1prune.cuts.masks import hold_, moved
 from l1prune.training.loop import Loop, Removable
 from l1prune.training.targets import RunTargets
 from l1prune.weights import shards
-from l1prune.weights.shards import warn
+from l1prune.weights.warning import warn
 
 
 class Zeros:
@@ -32,6 +33,9 @@ class Zeros:
         self._each_batch: bool | None = None
         self._next_batch = self._first = True
         self._before_steps: Removable | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "_before_steps": None}  # a copy hangs on no loop
 
     def expect_moves(self) -> None:
         """Others have had their turn, as in a validation: hold where the next batch begins."""

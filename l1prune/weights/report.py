@@ -12,7 +12,7 @@ from torch import nn
 
 from l1prune.weights.shards import count_nonzero
 from l1prune.weights.table import aligned
-from l1prune.weights.targets import Target, Targets, find_targets
+from l1prune.weights.targets import NOT_CHOSEN, Target, Targets, find_targets
 
 WIDTH = 36
 """Characters of a reason in the table; `skipped` has all of them."""
@@ -167,12 +167,18 @@ class SparsityReport:
             _row(shorten(reason, WIDTH), f"{len(group)} left alone", total := _total(group), total)
             for reason, group in self._groups()
         ]
-        rows += [_row("all prunable", "", self.prunable, self.nonzero), *others]
+        what = "all chosen" if self._chosen else "all prunable"
+        rows += [_row(what, "", self.prunable, self.nonzero), *others]
         rows.append(_row("all parameters", "", self.total, self.left))
         lines = aligned(rows, left=2)
         rule, layers = "─" * max(map(len, lines)), len(self.layers) + 1
         lines = [lines[0], rule, *lines[1:layers], rule, *lines[layers:-1], rule, lines[-1]]
         return "\n".join([*lines, *self._conclusion()])
+
+    @property
+    def _chosen(self) -> bool:
+        """Whether somebody has said which weights: what is left alone then is meant to be."""
+        return any(one.reason == NOT_CHOSEN for one in self.others)
 
     def _groups(self) -> list[tuple[str, list[Skipped]]]:
         """What is not prunable by the reason, the largest first."""
@@ -189,14 +195,15 @@ class SparsityReport:
             yield "nothing left of what is prunable"
         else:
             by = f" by {self.criterion}" if self.criterion else ""
+            what = "of the chosen" if self._chosen else "prunable"
             yield (
-                f"{self.compression:.1f}× fewer prunable weights{by}, "
+                f"{self.compression:.1f}× fewer {what} weights{by}, "
                 f"{self.total_compression:.1f}× fewer parameters in all"
             )
         if self.kernel:
             yield f"weights pressed and held by {self.kernel}"
         alone = self.total - self.prunable
-        if alone > self.prunable:
+        if alone > self.prunable and not self._chosen:
             largest = max(self.others, key=lambda one: one.total, default=None)
             example = f", as {largest.name} ({largest.reason})" if largest else ""
             yield (

@@ -9,7 +9,6 @@ or under DDP, all of this does nothing.
 from __future__ import annotations
 
 import hashlib
-import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import wraps
 from typing import TypeVar
@@ -158,13 +157,6 @@ def of_each_process(own: T) -> list[T]:
     if dist.is_available() and dist.is_initialized():
         dist.all_gather_object(everywhere, own)
     return everywhere
-
-
-def warn(message: str) -> None:
-    """Warn, in a run of several processes on the first of them alone."""
-    rank, _ = place()
-    if rank == 0:
-        warnings.warn(message, stacklevel=3)
 
 
 def check_agreement(masks: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> None:

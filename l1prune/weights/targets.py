@@ -91,6 +91,7 @@ UNNAMED = "not called a weight: name it in full to prune it"
 BY_DEFAULT = (NORM, EMBEDDING, TIED, BIAS, UNNAMED)
 
 FROZEN = "frozen"
+NOT_CHOSEN = "no rule names it"
 PARAMETRIZED = "parametrized: pressure on it is not pressure on the weight"
 
 
@@ -137,7 +138,7 @@ def find_targets(
         factors, left_out = _apply(as_rules(rules), owners, refusals)
         factors = {n: factors.get(n, 1.0) for n in owners if n in factors or n in kept}
     skipped = {
-        name: left_out.get(name) or refusals[name] or "no rule names it"
+        name: left_out.get(name) or refusals[name] or NOT_CHOSEN
         for name in owners
         if name not in factors
     }

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from l1prune.checks import needing
-from l1prune.weights.shards import warn
+from l1prune.weights.warning import warn
 from l1prune.zoo.columns import (
     Category,
     Number,

@@ -28,8 +28,8 @@ for module in ("onnx", "onnxscript", "onnxruntime"):
 DENSE_SIZE = 64 * 40 + 40 + 40 * 10 + 10
 FILES = [
     *("compact-exact.safetensors", "compact-half.safetensors", "compact-int8.safetensors"),
-    *("compact.onnx", "compact.pt2", "compact.safetensors", "dense.onnx"),
-    *("deploy.json", "deploy.png"),
+    *("compact.onnx", "compact.pt2", "compact.safetensors"),
+    *("deploy.json", "deploy.png", "trained.onnx"),
 ]
 
 
@@ -110,28 +110,29 @@ def test_each_file_is_as_large_and_as_good_as_it_says(deployed: tuple[Path, str]
     small = filled(load_file(run / "deploy" / "compact.safetensors"))
     assert sum(w.numel() for w in small.parameters()) == 64 * 10 + 10 + 10 * 10 + 10
     found = {
-        "dense": accuracy(filled(load_file(run / "model.safetensors"))),
+        "trained": accuracy(filled(load_file(run / "model.safetensors"))),
         "compact": accuracy(small),
         "compact, int8": accuracy(filled(load_sparse(run / "deploy" / "compact-int8.safetensors"))),
         "compact, torch.export": accuracy(torch.export.load(run / "deploy/compact.pt2").module()),
     }
-    assert 0.6 < found["dense"] < 1
+    assert 0.6 < found["trained"] < 1
     for name, expected in found.items():
         assert forms[name]["figures"]["test/accuracy"] == pytest.approx(expected, abs=1e-6)
     for name, one in forms.items():
-        file = run / "model.safetensors" if name == "dense" else run / "deploy" / one["file"]
+        file = run / "model.safetensors" if name == "trained" else run / "deploy" / one["file"]
         assert one["nbytes"] == file.stat().st_size
 
 
 def test_figures_are_those_of_the_network_in_the_file(deployed: tuple[Path, str]) -> None:
     forms = table(deployed[0])
-    assert {forms[name]["parameters"] for name in ("dense", "dense, onnxruntime")} == {DENSE_SIZE}
+    whole = ("trained", "trained, onnxruntime")
+    assert {forms[name]["parameters"] for name in whole} == {DENSE_SIZE}
     for name, one in forms.items():
         if name.startswith("compact"):
             assert (one["parameters"], one["macs"]) == (64 * 10 + 10 + 10 * 10 + 10, 740)
         assert one["relative"] < {"compact, int8": 0.05, "compact, float16": 2e-3}.get(name, 1e-6)
         assert [*one["latency"]] == ["1", "16", "64"]
-    assert forms["dense"]["absolute"] == 0 < forms["compact, float16"]["absolute"]
+    assert forms["trained"]["absolute"] == 0 < forms["compact, float16"]["absolute"]
 
 
 def test_the_page_of_runs_knows_what_it_costs(deployed: tuple[Path, str]) -> None:
@@ -152,7 +153,7 @@ def test_without_the_extra_onnx_is_left_out_with_one_sentence(
     run = leave_run(tmp_path / "run")
     assert deploy.main([str(run), "--output", str(tmp_path / "elsewhere")]) == 0
     said = capsys.readouterr().out
-    missing = "left out: dense, onnxruntime, compact, onnxruntime: onnxruntime is missing: pip"
+    missing = "left out: trained, onnxruntime, compact, onnxruntime: onnxruntime is missing: pip"
     assert said.count("onnxruntime is missing") == said.count(missing) == 1
     assert sorted(file.name for file in (tmp_path / "elsewhere").iterdir()) == [
         *("compact-exact.safetensors", "compact.safetensors", "deploy.json", "deploy.png"),

@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from l1prune.deploy import compact, outlook
+from l1prune.deploy.columns import narrowed
 from l1prune.deploy.inputs import Arguments
 
 
@@ -51,3 +52,13 @@ def test_large_networks_are_not_tried(monkeypatch: pytest.MonkeyPatch) -> None:
         outlook.outlook(network(), CALL)
         == "203 parameters are more than the 100 that are tried out here"
     )
+
+
+def test_it_is_what_select_inputs_does_where_inputs_are_to_go() -> None:
+    model = nn.Sequential(nn.Linear(6, 20), nn.ReLU(), nn.Linear(20, 3)).eval()
+    with torch.no_grad():
+        model[0].weight[:, 2:] = 0
+    line = outlook.outlook(model, CALL, narrowed)
+    assert line == "203 → 123 parameters (1.65 × fewer), 1.80 × fewer MACs"
+    several: Arguments = ((torch.ones(1, 6), torch.ones(1, 6)), {})
+    assert "more than one input" in outlook.outlook(nn.Bilinear(6, 6, 2), several, narrowed)

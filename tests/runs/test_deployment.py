@@ -7,7 +7,7 @@ from pathlib import Path
 
 from l1prune.deploy.latency import Latency
 from l1prune.runs.costs import read_costs
-from l1prune.runs.deployment import Deployment, Measurement, metric_of, shown
+from l1prune.runs.deployment import TRAINED, Deployment, Measurement, metric_of, shown
 
 
 def measurement(name: str, nbytes: int, speed: float, accuracy: float) -> Measurement:
@@ -25,7 +25,7 @@ def measurement(name: str, nbytes: int, speed: float, accuracy: float) -> Measur
 
 
 def deployment() -> Deployment:
-    forms = [measurement("dense", 4000, 1, 0.975), measurement("small", 1000, 2.5, 0.975)]
+    forms = [measurement(TRAINED, 4000, 1, 0.975), measurement("small", 1000, 2.5, 0.975)]
     return Deployment(forms, ["odd: \x1b[31m is missing"], {"threads": 1})
 
 
@@ -46,11 +46,12 @@ def test_the_file_has_what_was_measured(tmp_path: Path) -> None:
 def test_the_table_has_a_row_for_each_form_and_says_what_is_missing() -> None:
     lines = str(deployment()).splitlines()
     assert len({len(line) for line in lines[:4]}) == 1
-    assert lines[2].split() == ["dense", "1,000", "800", "4,000", *["1.00×"] * 3, "97.50", "%"]
+    assert lines[2].split() == ["trained", "1,000", "800", "4,000", *["1.00×"] * 3, "97.50", "%"]
     assert lines[3].split() == [
         *("small", "250", "(4.0×)", "4.0×", "1,000", "(4.0×)", "2.50×", "2.50×", "–"),
         *("2e-07", "97.50", "%"),
     ]
+    assert "trained: the network as the run left it" in str(deployment())
     assert lines[-1] == r"left out: odd: \x1b[31m is missing"
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from l1prune.runs.frontier import pareto
-from l1prune.runs.groups import Group, groups_of, of_scale, scales_of
+from l1prune.runs.groups import Group, by_scale, groups_of
 from l1prune.runs.monitor import Monitor
 from l1prune.runs.points import Point
 
@@ -41,6 +41,26 @@ def test_what_was_set_otherwise_is_another_result_and_says_so() -> None:
         run("l1", n, 0.9, 0.9, settings={"model.lr": lr}) for n in (0, 1) for lr in (0.1, 0.2)
     ]
     assert [name for name, _, _ in named(groups_of(points))] == ["l1, lr 0.1", "l1, lr 0.2"]
+
+
+def test_runs_of_other_kinds_go_by_what_is_trained_and_not_by_all_that_they_were_told() -> None:
+    line = {"labels.model": "mlp", "threads": 1, "model.dropout": 0.1, "data.batch_size": 32}
+    program = {"labels.model": "Net", "model.width": 30, "prune.prune_at": "0.1, " * 40}
+    points = [run("l1", 0, 0.9, 0.9, settings=line)]
+    points += [run("l1", 0, 0.9, 0.9, settings={**program, "model.lr": lr}) for lr in (0.1, 0.2)]
+    assert [name for name, _, _ in named(groups_of(points))] == [
+        *("l1, model Net, lr 0.1", "l1, model Net, lr 0.2", "l1, model mlp")
+    ]
+
+
+def test_of_a_long_value_the_ends_are_said_where_they_tell_it_from_the_others() -> None:
+    def names(*values: str) -> list[str]:
+        points = [run("l1", 0, 0.9, 0.9, settings={"prune.prune_at": one}) for one in values]
+        return [name for name, _, _ in named(groups_of(points))]
+
+    assert [len(name) for name in names("a" * 90, "b" * 90)] == [len("l1, prune_at ") + 40] * 2
+    alike = [f"{'a' * 90}{middle}{'a' * 90}" for middle in "bc"]
+    assert names(*alike) == [f"l1, prune_at {one}" for one in alike]
 
 
 def test_sizes_that_a_budget_found_are_one_result() -> None:
@@ -101,9 +121,9 @@ def test_other_data_and_other_metrics_are_not_compared() -> None:
 
 def test_each_metric_has_its_scale_the_one_of_most_runs_first() -> None:
     points = [run("l1", 0, 0.9, 0.9), *(run("l1", n, 0.9, 7, monitor=MSE) for n in range(2))]
-    mse, accuracy = scales_of(points)
+    (mse, _), (accuracy, some) = by_scale(points)
     assert (mse.monitor, mse.percent, accuracy.percent) == (MSE, False, True)
-    assert of_scale(points, accuracy) == points[:1]
+    assert some == points[:1]
     assert len(groups_of(points)) == 2
 
 
@@ -159,3 +179,30 @@ def test_what_follows_the_seed_and_is_no_file_is_a_setting_all_the_same(
     points = [run("l1", n, 0.9, 0.9, settings={"model.is": v}) for n, v in enumerate(values)]
     points += [run("dense", 0, 0, 0.9, settings={"model.is": values[0]})]
     assert len(groups_of(points)) == 3
+
+
+def test_runs_without_a_test_figure_are_compared_by_validation_all_of_them() -> None:
+    dense = [run("dense", n, 0, 0.95, validation=0.9 + n / 100) for n in range(3)]
+    ours = [
+        run("l1", n, 0.9, 0.8 + n / 100, validation=0.8 + n / 100, tested=False) for n in (0, 1)
+    ]
+    groups = groups_of([*dense, *ours, run("l1", 2, 0.9, 0.5, validation=0.82)])
+    assert [group.scale.title for group in groups] == ["validation accuracy"] * 2
+    assert [group.figure.mean for group in groups] == pytest.approx([0.91, 0.81])
+    assert groups[0].beside and groups[0].beside.mean == pytest.approx(0.95)
+    assert groups[1].beside is None, "of two of its runs there is no such figure"
+    less = groups[1].less(groups, "dense")
+    assert less and less.paired and less.spread.mean == pytest.approx(-0.1)
+
+
+def test_runs_that_have_no_figure_in_common_are_apart() -> None:
+    points = [run("l1", 0, 0.9, 0.9), run("l1", 1, 0.9, 0.4, validation=0.4, tested=False)]
+    found = [(scale.title, some) for scale, some in by_scale(points)]
+    assert found == [("validation accuracy", points[1:]), ("test accuracy", points[:1])]
+
+
+def test_the_best_are_chosen_by_test_where_validation_is_not_known_of_all() -> None:
+    old, new = run("l1", 0, 0.9, 0.8), run("gradual", 0, 0.9, 0.7, validation=0.99)
+    groups = groups_of([old, new])
+    assert groups[0].scale.chosen == "test"
+    assert [group.recipe for group in pareto(groups)] == ["l1"]

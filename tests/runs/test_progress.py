@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import re
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import lightning as L
@@ -13,20 +14,23 @@ import torch
 from rich.console import Console
 from tasks import trainer
 
-from l1prune import L1Pruning
+from l1prune import L1Pruning, LastCheckpoint, last_checkpoint
 from l1prune.runs.monitor import Monitor
 from l1prune.runs.progress import RunProgress
 from l1prune.zoo import Classifier, Digits, mlp
 
 
-def train(epochs: int, *callbacks: L.Callback) -> None:
+def train(epochs: int, *callbacks: L.Callback, resume: Path | None = None, steps: int = -1) -> None:
     plan = {"limit_train_batches": 2, "num_sanity_val_steps": 0, "enable_progress_bar": True}
     model = Classifier(mlp((1, 8, 8), 10, hidden=(8,)), 10, partial(torch.optim.SGD, lr=0.01))
-    trainer(*callbacks, epochs=epochs, **plan).fit(model, Digits(batch_size=100))
+    fitting = trainer(*callbacks, epochs=epochs, max_steps=steps, **plan)
+    fitting.fit(model, Digits(batch_size=100), ckpt_path=resume)
 
 
-def lines(capsys: pytest.CaptureFixture[str], epochs: int, *callbacks: L.Callback) -> list[str]:
-    train(epochs, RunProgress(), *callbacks)
+def lines(
+    capsys: pytest.CaptureFixture[str], epochs: int, *callbacks: L.Callback, steps: int = -1
+) -> list[str]:
+    train(epochs, RunProgress(), *callbacks, steps=steps)
     return [line for line in capsys.readouterr().err.splitlines() if line.startswith("epoch")]
 
 
@@ -51,6 +55,21 @@ def test_a_long_run_fits_a_screen(capsys: pytest.CaptureFixture[str]) -> None:
     story = lines(capsys, 41)
     assert len(story) == 14
     assert story[-1].startswith("epoch 41/41")
+
+
+def test_a_run_of_steps_has_a_line_an_epoch(capsys: pytest.CaptureFixture[str]) -> None:
+    told = lines(capsys, -1, steps=5)
+    assert [line.split("  ")[0] for line in told] == ["epoch 1", "epoch 2", "epoch 3"]
+
+
+def test_a_run_that_goes_on_says_so_and_from_where(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    train(2, RunProgress(), LastCheckpoint(tmp_path))
+    assert "goes on" not in capsys.readouterr().err
+    train(3, RunProgress(), LastCheckpoint(tmp_path), resume=last_checkpoint(tmp_path))
+    told = [line for line in capsys.readouterr().err.splitlines() if line.startswith("goes on")]
+    assert told == [f"goes on from {tmp_path / 'last.ckpt'}: epoch 3/3, step 4"]
 
 
 def drawn(**options: Any) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from dataclasses import replace
 
 from l1prune.runs.monitor import Monitor
 from l1prune.runs.points import Point
@@ -85,3 +86,28 @@ def test_csv_keeps_every_figure_as_it_was_and_the_settings_that_differ() -> None
     assert best["val/accuracy"] == "0.123456" and worse["val/accuracy"] == ""
     assert (best["best"], best["lr"], best["seed"]) == ("1", "0.1", "0")
     assert (worse["run"], worse["best"], worse["lr"], worse["seed"]) == (awkward, "0", "0.2", "1")
+
+
+def untested(recipe: str, seed: int, left: int, validation: float) -> Point:
+    one = run(recipe, seed, left, validation, validation)
+    return replace(one, tested=False)
+
+
+def test_a_run_without_a_test_figure_has_a_dash_there() -> None:
+    points = [run("dense", n, 1000, 0.95, 0.9) for n in range(2)]
+    points += [untested("l1", n, 100, 0.8) for n in range(2)]
+    header, _, *found = rows(table(points))
+    assert header[4:] == ["validation accuracy", "test", "− dense (points)", "best"]
+    assert [row[4:] for row in found] == [
+        ["90.00 ± 0.00 %", "95.00 ± 0.00 %", "", "*"],
+        ["80.00 ± 0.00 %", "—", "−10.00 ± 0.00", "*"],
+    ]
+    assert "— where not every run of it has a figure on test" in table(points)
+    assert [row[5] for row in rows(runs_table(points))[2:]] == ["95.00 %", "95.00 %", "—", "—"]
+
+
+def test_runs_that_nothing_compares_have_a_table_each() -> None:
+    text = table([Point("a", "l1", 5, 0.9), untested("l1", 1, 5, 0.4)])
+    validation, test = text.split("Judged by ")[1:]
+    assert validation.startswith("val/accuracy (validation), higher") and "40.00 %" in validation
+    assert test.startswith("val/accuracy (test), higher") and "90.00 %" in test

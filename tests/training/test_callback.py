@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+import pickle
 import warnings
 from functools import partial
 from pathlib import Path
@@ -249,14 +250,29 @@ def test_a_layer_of_its_own_strength() -> None:
     assert (task.net[0].weight == 0).any() and not (task.net[2].weight == 0).any()
 
 
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda one: pickle.loads(pickle.dumps(one))])
 @pytest.mark.parametrize("criterion", [None, Wanda(), Refit()], ids=str)
 @pytest.mark.parametrize("make", [torch.optim.Adam, torch.optim.SGD, torch.optim.Adadelta])
-def test_it_can_be_copied_in_the_middle_of_a_run(make: Any, criterion: Any) -> None:
+def test_it_can_be_copied_in_the_middle_of_a_run(make: Any, criterion: Any, copied: Any) -> None:
+    twins: list[L1Pruning] = []
+
+    class Late(L.Callback):
+        def on_train_batch_start(self, *_: Any) -> None:
+            """It may move weights."""
+
     class Copy(L.Callback):
         def on_train_batch_end(self, trainer: L.Trainer, *_: Any) -> None:
-            copy.deepcopy(trainer.callbacks[0])
+            twins.append(copied(callback))
+            assert twins[-1].strength == callback.strength and twins[-1].phase == callback.phase
+            assert all(torch.equal(twins[-1].masks[n], m) for n, m in callback.masks.items())
 
-    fit(Task(optimizer=partial(make, lr=0.01)), L1Pruning(criterion=criterion), Copy(), epochs=1)
+    callback = L1Pruning(criterion=criterion)
+    task = Task(optimizer=partial(make, lr=0.01))
+    fit(task, callback, Copy(), Late(), epochs=2)
+    again = Task()
+    fit(again, twins[-2], epochs=2)  # nothing of the first hangs on it
+    assert twins[-2].report and callback.report
+    assert twins[-2].report.nonzero == callback.report.nonzero
 
 
 @pytest.mark.parametrize(

@@ -147,3 +147,12 @@ def test_the_parts_of_the_table_add_up_whatever_the_targets() -> None:
 
 def test_a_dense_model_says_so() -> None:
     assert "none removed" in str(SparsityReport.of(nn.Linear(3, 3)))
+
+
+def test_what_somebody_has_chosen_is_all_that_was_meant() -> None:
+    net = nn.Sequential(nn.Linear(4, 3, bias=False), nn.Linear(3, 20))
+    with torch.no_grad():
+        net[0].weight[:, 1:] = 0
+    lines = str(SparsityReport.of(net, find_targets(net, ["0"]))).splitlines()
+    assert any(line.split()[:2] == ["all", "chosen"] for line in lines)
+    assert lines[-1] == "4.0× fewer of the chosen weights, 1.1× fewer parameters in all"

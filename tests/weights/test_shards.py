@@ -5,7 +5,6 @@ A run over two processes is in tests/training/test_strategies.py; here one proce
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -101,16 +100,6 @@ def test_what_is_not_zero_is_counted(place: Any) -> None:
 def test_one_process_agrees_with_itself(place: Any) -> None:
     masks = {"a": place(numbers(4, 3) > 0), "b": numbers(2) > 0}
     shards.check_agreement(masks, masks)
-
-
-def test_an_alarm_is_given_once_a_run(place: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.warns(UserWarning, match="look out"):
-        shards.warn("look out")
-    if dist.is_initialized():
-        monkeypatch.setattr(dist, "get_rank", lambda: 1)
-        with warnings.catch_warnings():
-            warnings.simplefilter("error")
-            shards.warn("look out")
 
 
 @needs_gloo

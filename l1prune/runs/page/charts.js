@@ -66,13 +66,13 @@ function story(run) {
   const lines = told(run);
   if (lines.length > 10) lines.splice(9, lines.length, `… ${lines.length - 9} more settings`);
   return told_in_lines(run.name, [run.recipe, `${metric.title} ${figure(run.figure)}`,
-    ...(run.validation === null ? [] : [`validation ${figure(run.validation)}`]), weights(run), ...paid(run), ...lines]);
+    ...(run.beside === null ? [] : [`${metric.beside} ${figure(run.beside)}`]), weights(run), ...paid(run), ...lines]);
 }
 
 function storyOf(group) {
-  const { seeds, validation, less } = group;
+  const { seeds, beside, less } = group;
   return told_in_lines(group.name, [`${metric.title} ${group.figure.text}`,
-    ...(validation ? [`validation ${validation.text}`] : []), ...(less ? [`less dense ${less.text}`] : []),
+    ...(beside ? [`${metric.beside} ${beside.text}`] : []), ...(less ? [`less dense ${less.text}`] : []),
     weights(group), ...paid(group), ...(seeds ? [`seeds ${seeds}`] : [])]);
 }
 
@@ -179,7 +179,7 @@ function drawScatter() {
   return Plotly.react("scatter", [line, ...Object.keys(recipes).flatMap(markers), edge, times, rings], layout({
     showlegend: true, legend: { orientation: "h", x: 0, y: 1.02, yanchor: "bottom", itemwidth: 30 },
     xaxis: { type: "log", title: `${axes[axis]} (log scale)`, ...ticks(costs) },
-    yaxis: { title: metric.title, ticksuffix: metric.percent ? " %" : "", ...axisRange }, uirevision: [axis, metric.name, whole].join(),
+    yaxis: { title: metric.title, ticksuffix: metric.percent ? " %" : "", ...axisRange }, uirevision: [axis, metric.judged, whole].join(),
   }), CONFIG);
 }
 

@@ -10,13 +10,13 @@ from typing import Any
 
 from l1prune.runs.costs import COSTS
 from l1prune.runs.frontier import pareto
-from l1prune.runs.groups import Group, groups_of, of_scale, scales_of
+from l1prune.runs.groups import Group, by_scale, groups_of
 from l1prune.runs.looks import looks
 from l1prune.runs.points import DENSE, Point
 from l1prune.runs.scale import Scale, View
 from l1prune.runs.settings import differing, is_told, short_names
 from l1prune.runs.spread import Spread
-from l1prune.runs.tables import heading as title_of
+from l1prune.runs.tables import judged_by
 
 SETTINGS = 100
 """The most columns of settings in the table."""
@@ -53,22 +53,30 @@ def content(points: Sequence[Point]) -> dict[str, Any]:
     axes |= {name: what for name, what in COSTS.items() if any(name in p.costs for p in points)}
     keys = _most_told(differing(points), points)
     networks = {network: n for n, network in enumerate(dict.fromkeys(map(_network, points)))}
-    scales = scales_of(points)
-    groups = [(n, g) for n, scale in enumerate(scales) for g in groups_of(of_scale(points, scale))]
+    parts = by_scale(points)
+    scales = [scale for scale, _ in parts]
+    groups = [(n, group) for n, (_, some) in enumerate(parts) for group in groups_of(some)]
     number = {id(p): n for n, (_, group) in enumerate(groups) for p in group.points}
     shown = []
     for point in points:
         told = {key: point.settings[key] for key in keys if is_told(point.settings.get(key))}
         group, network = number[id(point)], networks[_network(point)]
         place = {"metric": groups[group][0], "group": group, "network": network}
-        shown.append({**_run(point), **place, "settings": told, "costs": _costs(point, axes)})
+        shown.append(
+            {
+                **_run(point, scales[place["metric"]]),
+                **place,
+                "settings": told,
+                "costs": _costs(point, axes),
+            }
+        )
     return {
         "recipes": {
             recipe: {"colour": look.colour, "symbol": look.symbol}
             for recipe, look in looks(point.recipe for point in points).items()
         },
         "axes": axes,
-        "metrics": [_metric(scale, of_scale(points, scale)) for scale in scales],
+        "metrics": [_metric(scale, some, judged_by(scale, scales)) for scale, some in parts],
         "settings": dict(zip(keys, short_names(keys), strict=True)),
         "networks": list(networks),
         "groups": _groups(groups, scales, axes),
@@ -76,13 +84,13 @@ def content(points: Sequence[Point]) -> dict[str, Any]:
     }
 
 
-def _run(point: Point) -> dict[str, Any]:
+def _run(point: Point, scale: Scale) -> dict[str, Any]:
     """What a run says of itself alone."""
     return {
         "name": point.name,
         "recipe": point.recipe,
-        "figure": point.figure,
-        "validation": point.validation,
+        "figure": point.on(scale),
+        "beside": point.beside(scale),
         "seed": point.seed,
         "nonzero": point.nonzero,
         "times": point.times,
@@ -91,14 +99,17 @@ def _run(point: Point) -> dict[str, Any]:
     }
 
 
-def _metric(scale: Scale, points: Sequence[Point]) -> dict[str, Any]:
+def _metric(scale: Scale, points: Sequence[Point], name: str) -> dict[str, Any]:
     """What the figures of some runs are of, and how much of them is in view at first."""
     return {
         "name": scale.monitor.name,
+        "judged": name,
         "lower": scale.monitor.mode == "min",
         "percent": scale.percent,
-        "title": title_of((point.tested for point in points), scale),
-        "worst": View.of(scale.monitor, [point.figure for point in points]).worst,
+        "title": scale.title,
+        "beside": scale.beside,
+        "chosen": scale.chosen,
+        "worst": View.of(scale.monitor, [point.on(scale) for point in points]).worst,
     }
 
 
@@ -123,7 +134,7 @@ def _groups(
                     "times": group.times,
                     "share": group.nonzero / group.prunable if group.prunable else None,
                     "figure": _spread(group.figure, scale),
-                    "validation": _spread(group.validation, scale) if group.validation else None,
+                    "beside": _spread(group.beside, scale) if group.beside else None,
                     "less": less and {
                         "mean": less.spread.mean,
                         "text": scale.difference(less.spread),

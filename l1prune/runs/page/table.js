@@ -13,20 +13,20 @@ const COSTS = Object.keys(axes).slice(1).map((key) => ({
 const GROUPS = [
   { name: "recipe", of: (group) => group.name, mark: true },
   WEIGHTS,
-  { figure: true, of: (group) => group.figure.mean, show: (group) => group.figure.text, title: "mean ± standard error over seeds" },
+  { head: "title", of: (group) => group.figure.mean, show: (group) => group.figure.text, title: "mean ± standard error over seeds" },
   { name: "− dense", of: (group) => group.less?.mean, show: (group) => group.less?.text ?? "", title: "seed by seed, where both have the seed" },
-  { name: "validation", of: (group) => group.validation?.mean, show: (group) => group.validation?.text ?? "" },
+  { head: "beside", of: (group) => group.beside?.mean, show: (group) => group.beside?.text ?? "—" },
   { name: "seeds", of: (group) => group.count, show: (group) => group.seeds || count(group.count), title: "or how many runs, where they say no seed" },
   FEWER,
-  { name: "best", of: (group) => (star(group) ? 1 : 0), show: (group) => (star(group) ? "★" : ""), title: "by validation" },
+  { name: "best", of: (group) => (star(group) ? 1 : 0), show: (group) => (star(group) ? "★" : "") },
   ...COSTS,
 ];
 const RUNS = [
   { name: "recipe", of: (run) => run.recipe, mark: true, box: true },
   WEIGHTS,
   { name: "seed", of: (run) => run.seed },
-  { figure: true, of: (run) => run.figure, show: (run) => figure(run.figure, metricOf(run)) },
-  { name: "validation", of: (run) => run.validation, show: (run) => (run.validation === null ? "" : figure(run.validation, metricOf(run))) },
+  { head: "title", of: (run) => run.figure, show: (run) => figure(run.figure, metricOf(run)) },
+  { head: "beside", of: (run) => run.beside, show: (run) => (run.beside === null ? "—" : figure(run.beside, metricOf(run))) },
   FEWER,
   { name: "best", of: (run) => (star(groups[run.group]) ? 1 : 0), show: (run) => (star(groups[run.group]) ? "★" : "") },
   ...COSTS,
@@ -49,8 +49,8 @@ function makeTable(table, columns, items, click) {
   for (const column of some) {
     const style = column.style ?? (numeric(column, items) ? "number" : "");
     const cell = element("th", { parent: head, className: style, scope: "col", ariaSort: column.order ?? null });
-    const button = element("button", { parent: cell, type: "button", text: column.name ?? metric.title, title: column.title ?? "" });
-    if (column.figure) button.className = "figure";
+    const button = element("button", { parent: cell, type: "button", text: column.name ?? metric[column.head], title: column.title ?? "" });
+    if (column.head) button.dataset.head = column.head;
     button.onclick = () => sort(column, cell, items, style === "number");
   }
   for (const one of items) {
@@ -93,7 +93,7 @@ function filter() {
   let shown = 0;
   for (const run of runs) shown += !(run.row.hidden = !fits(run));
   for (const group of groups) group.row.hidden = metricOf(group) !== metric;
-  for (const head of document.querySelectorAll("th .figure")) head.textContent = metric.title;
+  for (const head of document.querySelectorAll("[data-head]")) head.textContent = metric[head.dataset.head];
   $("shown").textContent = shown < runs.length ? `${count(shown)} of ${count(runs.length)}` : "";
 }
 
@@ -152,7 +152,7 @@ function makeCurves() {
 }
 
 function makeMetrics() {
-  for (const [at, one] of metrics.entries()) element("option", { parent: $("metric"), text: one.name, value: at });
+  for (const [at, one] of metrics.entries()) element("option", { parent: $("metric"), text: one.judged, value: at });
   $("judged").hidden = metrics.length === 1;
   $("metric").onchange = () => {
     metric = metrics[$("metric").value];

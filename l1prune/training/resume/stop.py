@@ -15,10 +15,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import lightning.pytorch as pl
-from lightning.pytorch.utilities import rank_zero_warn
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from l1prune.training.lightning import requeue_signal
+from l1prune.weights.warning import warn
 
 
 class Stop:
@@ -67,7 +67,7 @@ class Stop:
         number = self._heard[0]
         if number == self._requeue and not _requeued():
             self._heard.clear()
-            rank_zero_warn("scontrol did not requeue this job: it goes on until it is stopped")
+            warn("scontrol did not requeue this job: it goes on until it is stopped")
             return
         raise _ending(number)
 

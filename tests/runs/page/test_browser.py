@@ -382,7 +382,8 @@ def test_each_metric_has_its_own_axis_with_the_better_end_up(browser: Browser, f
     )
     low, high = browser.run("$('scatter')._fullLayout.yaxis.range")
     assert low > high, "less is better, and up"
-    assert browser.run("document.querySelector('#groups th .figure').textContent") == "test mse"
+    head = browser.run("document.querySelector('#groups th [data-head=title]').textContent")
+    assert head == "test mse"
 
 
 def test_a_group_is_a_marker_at_its_mean_and_chooses_its_runs(browser: Browser, file: Path) -> None:
