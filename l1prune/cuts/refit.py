@@ -207,9 +207,7 @@ def _columns(module: nn.Linear | Conv1d | Conv2d, x: Tensor, rows: int) -> Tenso
     return groups.permute(1, 0, 3, 2).flatten(1, 2)
 
 
-def refit(
-    w: Tensor, mask: Tensor, second: Tensor, damping: float = 0.01, close: float = CLOSE
-) -> Tensor:
+def refit(w: Tensor, mask: Tensor, second: Tensor, damping: float, close: float = CLOSE) -> Tensor:
     """The weights within a mask that give each output least squares closest to what it was.
 
     Minimises (v − w)·H·(v − w)ᵀ for each output over v that are zero outside the mask, with H the

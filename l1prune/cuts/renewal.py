@@ -1,6 +1,7 @@
 """Renewal: squared gradients of late and their root, in a pass of compiled C or by torch.
 
-Both do the same operations in the same order; torch's are the reference.
+Squares are renewed by the same operations, sums are added up in another order; torch's are the
+reference.
 """
 
 from __future__ import annotations

@@ -120,7 +120,7 @@ def split(
 ) -> tuple[Rows, Rows]:
     """Rows to train on, and rows to validate on: the same ones, where none are held back.
 
-    Both are standardised as those to train on are.
+    Both are standardised by all rows.
     """
     if held_back == 0:
         rows = Rows(x, y, Scale(x))

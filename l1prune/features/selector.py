@@ -54,7 +54,7 @@ class L1FeatureSelector(SelectorMixin, BaseEstimator):  # type: ignore[misc]
     Args:
         n_features_to_select: `"auto"`: the fewest that predict the held-back rows within one
             standard error of the best on the path; None: those with which they were predicted best;
-            a whole number, or a share in (0, 1): so many, and no rows are held back.
+            a whole number, or a share in (0, 1]: so many, and no rows are held back.
         task: `"classification"`, `"regression"`, or `"auto"`: by the type of `y`.
         network: from the number of columns and of outputs to a network whose layer `layer` sees
             the columns; None: a perceptron.
@@ -77,7 +77,8 @@ class L1FeatureSelector(SelectorMixin, BaseEstimator):  # type: ignore[misc]
 
     Attributes:
         support_: `(columns,)`, which are selected.
-        ranking_: `(columns,)`, 1 of those selected; larger numbers left earlier.
+        ranking_: `(columns,)`, 1 of those selected; larger numbers left earlier, or, by
+            `false_discovery_rate`, have less advantage over their knockoffs.
         feature_importances_: `(columns,)`, the root mean square of a column's weights; 0 of those
             not selected.
         n_features_to_select_: how many features were selected.

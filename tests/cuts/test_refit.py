@@ -82,17 +82,17 @@ def test_an_output_is_closer_to_what_it_was_than_without() -> None:
     x, w = correlated(500, 12), torch.randn(6, 12)
     mask = w.abs() > w.abs().median()
     before, cut = F.linear(x, w), F.linear(x, w * mask)
-    found = F.linear(x, refit(w, mask, (x.T @ x / 500).unsqueeze(0)))
+    found = F.linear(x, refit(w, mask, (x.T @ x / 500).unsqueeze(0), 0.01))
     assert (found - before).square().mean() < 0.7 * (cut - before).square().mean()
 
 
 def test_nothing_moves_where_nothing_is_cut_or_inputs_are_not_related() -> None:
     w = torch.randn(4, 6)
     related = torch.rand(1, 6, 6)
-    assert torch.equal(refit(w, torch.ones(4, 6).bool(), related @ related.mT), w)
+    assert torch.equal(refit(w, torch.ones(4, 6).bool(), related @ related.mT, 0.01), w)
     mask = torch.rand(4, 6) < 0.5
     alone = torch.diag_embed(torch.rand(1, 6) + 0.1)
-    assert torch.allclose(refit(w, mask, alone), w * mask)
+    assert torch.allclose(refit(w, mask, alone, 0.01), w * mask)
 
 
 LAYERS: dict[str, tuple[Callable[[], Any], tuple[int, ...]]] = {

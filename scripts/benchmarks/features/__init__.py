@@ -26,9 +26,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         "--selectors", nargs="+", default=[*SELECTORS], choices=[*SELECTORS], metavar="NAME"
     )
     command.add_argument("--seeds", nargs="+", type=int, help="instead of each task's own")
-    command.add_argument(
-        "--data", type=Path, default=Path("../shared/data"), help="has isolet/ and mnist/"
-    )
+    command.add_argument("--data", type=Path, default=Path("data"), help="has isolet/ and mnist/")
     command.add_argument(
         "--discoveries",
         action="store_true",

@@ -22,7 +22,7 @@ from benchmarks.parts import chosen, name_of
 from benchmarks.results import Results, as_dict, table
 
 SECONDS = 520.0
-"""For all of it: a machine that is lent is lent for ten minutes at a time."""
+"""For all of it: what does not fit into them is left out."""
 
 
 def cuda_tests(setting: Setting, folder: Path) -> list[str]:
@@ -126,7 +126,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("--quick", action="store_true", help="see that it runs; figures are noise")
     command.add_argument("--only", metavar="PART,...", help=f"of {', '.join(JOBS)}")
     command.add_argument(
-        "--data", type=Path, default=ROOT / "shared" / "data", help="has mnist and tinyshakespeare"
+        "--data", type=Path, default=ROOT / "data", help="has mnist and tinyshakespeare"
     )
     command.add_argument(
         "--output", type=Path, default=Path("gpu.json"), help="default: gpu.json; and gpu.md"
