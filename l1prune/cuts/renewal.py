@@ -18,7 +18,7 @@ from torch import Tensor
 from l1prune.cuts.fisher import KEPT, Fisher, renewed, share_of_new, steps_since
 from l1prune.pressure.optimizers import Squares, root
 from l1prune.weights.library import is_eager, library
-from l1prune.weights.pieces import PLAIN, pieces, widest
+from l1prune.weights.pieces import is_plain, pieces, widest
 from l1prune.weights.shards import local
 
 SOURCE = Path(__file__).with_name("renew.c")
@@ -34,7 +34,7 @@ def renewed_root(now: Squares, before: Fisher | None, eps: float) -> tuple[Fishe
     since = steps_since(now, before)
     if before is not None and since and (enter := _function("l1prune_renew")) is not None:
         given = (now.total, before.total, before.mean)
-        if all(map(_is_plain, given)):
+        if all(map(_is_readable, given)):
             mean, long = torch.empty_like(now.total), torch.empty_like(now.total)
             at = [one.data_ptr() for one in (*given, mean, long)]
             memory, share = now.memory**since, share_of_new(now.memory, since)
@@ -55,7 +55,7 @@ def squared(layers: Sequence[Tensor]) -> list[Tensor]:
     [tensor(25., dtype=torch.float64), tensor(4., dtype=torch.float64)]
     """
     enter = _function("l1prune_squared")
-    if enter is None or not all(map(_is_plain, layers)):
+    if enter is None or not all(map(_is_readable, layers)):
         return [_squared(one) for one in layers]
     sums = [enter(one.data_ptr(), one.numel()) for one in layers]
     return [*torch.tensor(sums, dtype=torch.float64, device="cpu")]
@@ -69,15 +69,9 @@ def _squared(values: Tensor) -> Tensor:
     return total
 
 
-def _is_plain(tensor: Tensor) -> bool:
+def _is_readable(tensor: Tensor) -> bool:
     """Whether C can read it."""
-    return (
-        type(tensor) in PLAIN
-        and tensor.is_cpu
-        and tensor.dtype == torch.float32
-        and tensor.layout is torch.strided
-        and tensor.is_contiguous()
-    )
+    return is_plain(tensor) and tensor.dtype == torch.float32 and tensor.is_contiguous()
 
 
 def _function(name: str) -> Callable[..., Any] | None:

@@ -14,6 +14,15 @@ PLAIN = (Tensor, nn.Parameter)
 _PIECE = 1 << 17
 
 
+def is_plain(tensor: Tensor) -> bool:
+    """Whether its numbers lie in the memory of this machine, where it says.
+
+    >>> is_plain(torch.zeros(2)), is_plain(torch.zeros(2).to_sparse())
+    (True, False)
+    """
+    return type(tensor) in PLAIN and tensor.is_cpu and tensor.layout is torch.strided
+
+
 def piece_length(w: Tensor) -> int:
     """How many weights to treat at once: what fits the cache on the CPU, else all of them.
 

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from l1prune.weights.library import is_eager, library
-from l1prune.weights.pieces import PLAIN
+from l1prune.weights.pieces import is_plain
 
 SOURCE = Path(__file__).with_name("select.c")
 
@@ -39,7 +39,7 @@ def selected(
     """
     enter = None if is_eager() else _function(layers[0].dtype)
     masks = [mask for mask in (*last, *first) if mask is not None]
-    if enter is None or room < sum(floors) or not all(map(_is_plain, (*layers, *masks))):
+    if enter is None or room < sum(floors) or not all(map(is_plain, (*layers, *masks))):
         return None
     counts = [layer.numel() for layer in layers]
     if sum(counts) >= MOST:
@@ -58,11 +58,6 @@ def selected(
         at += count
     done = enter((ctypes.c_int64 * len(places))(*places), len(layers), max(room, 0))
     return kept if done else None
-
-
-def _is_plain(tensor: Tensor) -> bool:
-    """Whether its numbers lie in memory that is there."""
-    return type(tensor) in PLAIN and tensor.is_cpu and tensor.layout is torch.strided
 
 
 def _flat(mask: Tensor | None) -> Tensor | None:
