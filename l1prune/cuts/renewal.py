@@ -58,7 +58,7 @@ def squared(layers: Sequence[Tensor]) -> list[Tensor]:
     if enter is None or not all(map(_is_readable, layers)):
         return [_squared(one) for one in layers]
     sums = [enter(one.data_ptr(), one.numel()) for one in layers]
-    return [*torch.tensor(sums, dtype=torch.float64, device="cpu")]
+    return [*torch.tensor(sums, dtype=widest(torch.device("cpu")), device="cpu")]
 
 
 def _squared(values: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from l1prune.pressure.kernels.passes import Correction, Threshold
-from l1prune.weights.pieces import pieces, precise
+from l1prune.weights.pieces import pieces, precise, widest
 
 Group = dict[str, Any]
 """One of an optimizer's parameter groups."""
@@ -150,7 +150,7 @@ def root(squares: Tensor) -> Tensor:
     exact = squares.device.type != "cpu" or squares.dtype != torch.float32
     if exact or torch.compiler.is_compiling():
         return squares.sqrt()
-    return squares.double().sqrt_()
+    return squares.to(widest(squares.device)).sqrt()
 
 
 def number(value: Tensor | float) -> float | Tensor:

@@ -147,7 +147,7 @@ def test_saliency_goes_by_what_they_remember(make: Any) -> None:
     torch.manual_seed(0)
     layer = nn.Linear(4, 3, bias=False)
     optimizer = make(layer.parameters(), lr=0.0)
-    targets, saliency = find_targets(layer), Saliency()
+    targets, saliency = find_targets(layer), Saliency(shrinkage=0.0)
     scales = torch.tensor([1.0, 10.0, 0.1, 3.0])
     for _ in range(200):
         layer.weight.grad = torch.randn(3, 4) * scales

@@ -82,7 +82,8 @@ def test_whoever_asks_for_a_metric_that_is_not_there_is_told() -> None:
 def test_saliency_sums_up_itself_what_it_cannot_read() -> None:
     torch.manual_seed(0)
     layer = nn.Linear(3, 3, bias=False)
-    optimizer, saliency, targets = Renamed(layer.parameters()), Saliency(), find_targets(layer)
+    optimizer, saliency = Renamed(layer.parameters()), Saliency(shrinkage=0.0)
+    targets = find_targets(layer)
     layer.weight.grad = torch.rand(3, 3) + 0.1
     with saliency.follow(targets, [optimizer]):
         for _ in range(2):  # after the first it is known that there is nothing to read
