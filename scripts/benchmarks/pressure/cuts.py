@@ -87,7 +87,7 @@ class Cut:
         self._run = run = Run.of(recipe, StepClock())
         self._targets, self._optimizers = find_targets(network), [optimizer]
         small = run.strength.presses_small
-        run.criterion.settle(recipe.plan, run.rounds, small, self._optimizers)
+        run.criterion.settle(recipe.plan, recipe.penalty, run.rounds, small, self._optimizers)
         self._penalty, self._done = recipe.penalty, CUTS // 2
 
     def __call__(self) -> None:
