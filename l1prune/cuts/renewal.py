@@ -7,7 +7,6 @@ reference.
 from __future__ import annotations
 
 import ctypes
-import functools
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ from torch import Tensor
 
 from l1prune.cuts.fisher import KEPT, Fisher, renewed, share_of_new, steps_since
 from l1prune.pressure.optimizers import Squares, root
-from l1prune.weights.library import is_eager, library
+from l1prune.weights.library import function, is_eager
 from l1prune.weights.pieces import is_plain, pieces, widest
 from l1prune.weights.shards import local
 
@@ -32,7 +31,7 @@ def renewed_root(now: Squares, before: Fisher | None, eps: float) -> tuple[Fishe
     (tensor([9.]), tensor([4.]))
     """
     since = steps_since(now, before)
-    if before is not None and since and (enter := _function("l1prune_renew")) is not None:
+    if before is not None and since and (enter := _renewal()) is not None:
         given = (now.total, before.total, before.mean)
         if all(map(_is_readable, given)):
             mean, long = torch.empty_like(now.total), torch.empty_like(now.total)
@@ -54,7 +53,7 @@ def squared(layers: Sequence[Tensor]) -> list[Tensor]:
     >>> squared([torch.tensor([3.0, 4.0]), torch.tensor([2.0])])
     [tensor(25., dtype=torch.float64), tensor(4., dtype=torch.float64)]
     """
-    enter = _function("l1prune_squared")
+    enter = _sum()
     if enter is None or not all(map(_is_readable, layers)):
         return [_squared(one) for one in layers]
     sums = [enter(one.data_ptr(), one.numel()) for one in layers]
@@ -74,17 +73,15 @@ def _is_readable(tensor: Tensor) -> bool:
     return is_plain(tensor) and tensor.dtype == torch.float32 and tensor.is_contiguous()
 
 
-def _function(name: str) -> Callable[..., Any] | None:
-    return None if is_eager() else _functions().get(name)
+def _renewal() -> Callable[..., Any] | None:
+    if is_eager():
+        return None
+    at, numbers = [ctypes.c_void_p] * 5, [ctypes.c_double] * 4
+    return function(SOURCE, "l1prune_renew", None, *at, ctypes.c_int64, *numbers)
 
 
-@functools.cache
-def _functions() -> dict[str, Callable[..., Any]]:
-    compiled = library(SOURCE)
-    if compiled is None:
-        return {}
-    renew, square = compiled.l1prune_renew, compiled.l1prune_squared
-    renew.restype, square.restype = None, ctypes.c_double
-    renew.argtypes = (*[ctypes.c_void_p] * 5, ctypes.c_int64, *[ctypes.c_double] * 4)
-    square.argtypes = (ctypes.c_void_p, ctypes.c_int64)
-    return {"l1prune_renew": renew, "l1prune_squared": square}
+def _sum() -> Callable[..., Any] | None:
+    if is_eager():
+        return None
+    layer = ctypes.c_void_p, ctypes.c_int64
+    return function(SOURCE, "l1prune_squared", ctypes.c_double, *layer)

@@ -15,6 +15,7 @@ from itertools import accumulate
 import torch
 from torch import Tensor
 
+from l1prune.weights.bits import INTEGERS
 from l1prune.weights.selection import Masks, selected
 from l1prune.weights.shards import SHARDED
 
@@ -24,7 +25,6 @@ SMALL = 2**14
 LONG = 2**22
 """How many units of several layers are looked at together."""
 
-INTEGERS = {torch.float32: torch.int32, torch.float64: torch.int64}
 NARROW = (torch.float16, torch.bfloat16, torch.float32)
 """What float32 holds exactly."""
 
@@ -120,11 +120,11 @@ def _keys(layers: Sequence[Tensor], last: Masks, first: Masks) -> Tensor:
     Positive infinity is the largest.
     """
     dtype, flat = layers[0].dtype, torch.cat([layer.reshape(-1) for layer in layers])
-    keys = flat.view(INTEGERS[dtype]).add_(1).clamp_(min=0)
+    keys = flat.view(INTEGERS[dtype.itemsize]).add_(1).clamp_(min=0)
     if any(mask is not None for mask in last):
         keys.masked_fill_(_end_to_end(last, layers), 0)
     if any(mask is not None for mask in first):
-        infinite = torch.tensor(torch.inf, dtype=dtype).view(INTEGERS[dtype])
+        infinite = torch.tensor(torch.inf, dtype=dtype).view(INTEGERS[dtype.itemsize])
         keys.masked_fill_(_end_to_end(first, layers), int(infinite) + 1)
     return keys
 

@@ -18,9 +18,9 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from l1prune.weights.bits import INTEGERS
 from l1prune.weights.blocks import Block, blocks_of, joined, split
 from l1prune.weights.flat import (
-    INTEGERS,
     NARROW,
     is_here,
     largest_here,
@@ -106,11 +106,11 @@ class _Field:
 
         Positive infinity is the largest.
         """
-        keys = (self.block.values[piece].to(dtype).view(INTEGERS[dtype]) + 1).clamp_(min=0)
+        keys = (self.block.values[piece].to(dtype).view(INTEGERS[dtype.itemsize]) + 1).clamp_(min=0)
         if self.last is not None:
             keys.masked_fill_(self.last[piece], 0)
         if self.first is not None:
-            infinite = torch.tensor(math.inf, dtype=dtype).view(INTEGERS[dtype])
+            infinite = torch.tensor(math.inf, dtype=dtype).view(INTEGERS[dtype.itemsize])
             keys.masked_fill_(self.first[piece], int(infinite) + 1)
         return keys
 
@@ -155,7 +155,7 @@ def _selected(
         for field in fields
     ]
     room = torch.tensor(rooms, dtype=torch.int64, device=blocks[0].values.device)
-    bits = torch.iinfo(INTEGERS[dtype]).bits
+    bits = torch.iinfo(INTEGERS[dtype.itemsize]).bits
     units = sum(layer.numel() for layer in values)
     digit = min(max((units // len(rooms)).bit_length(), 4), 16)  # about as many counters as units
     limit, room = _limits(fields, partial(_by_value, fields, dtype), room, bits, digit)

@@ -16,8 +16,9 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any, cast
 
 FLAGS = (
     "-O3",
@@ -61,6 +62,24 @@ def library(source: Path) -> ctypes.CDLL | None:
         return next((one for one in built if one is not None), None)
     except (OSError, RuntimeError):  # no home, or none to write to
         return None
+
+
+@functools.cache
+def function(source: Path, name: str, result: Any, *arguments: Any) -> Callable[..., Any] | None:
+    """A function of such a file; None where it cannot be had.
+
+    Args:
+        source: the file of C.
+        name: of the function.
+        result: its type, as ctypes has it; None: void.
+        arguments: theirs.
+    """
+    compiled = library(source)
+    if compiled is None:
+        return None
+    found = getattr(compiled, name)
+    found.restype, found.argtypes = result, arguments
+    return cast(Callable[..., Any], found)
 
 
 def cache_folder() -> Path:

@@ -6,7 +6,6 @@ It finds what `l1prune.weights.flat` finds, which says how: the same masks, to t
 from __future__ import annotations
 
 import ctypes
-import functools
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from l1prune.weights.library import is_eager, library
+from l1prune.weights.library import function, is_eager
 from l1prune.weights.pieces import is_plain
 
 SOURCE = Path(__file__).with_name("select.c")
@@ -37,7 +36,7 @@ def selected(
         first: masks of units that count as infinite.
         floors: how many of the largest of each layer stay in any case; empty: none.
     """
-    enter = None if is_eager() else _function(layers[0].dtype)
+    enter = None if is_eager() else _enter(layers[0].dtype)
     masks = [mask for mask in (*last, *first) if mask is not None]
     if enter is None or room < sum(floors) or not all(map(is_plain, (*layers, *masks))):
         return None
@@ -68,19 +67,8 @@ def _address(mask: Tensor | None) -> int:
     return 0 if mask is None else mask.data_ptr()
 
 
-def _function(dtype: torch.dtype) -> Callable[..., Any] | None:
+def _enter(dtype: torch.dtype) -> Callable[..., Any] | None:
     """What selects among floats of a kind."""
-    floats, doubles = _functions()
-    return doubles if dtype == torch.float64 else floats
-
-
-@functools.cache
-def _functions() -> tuple[Callable[..., Any] | None, Callable[..., Any] | None]:
-    compiled = library(SOURCE)
-    if compiled is None:
-        return None, None
-    found = compiled.l1prune_select_float, compiled.l1prune_select_double
-    for each in found:
-        each.restype = ctypes.c_int
-        each.argtypes = (ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64)
-    return found
+    name = "l1prune_select_double" if dtype == torch.float64 else "l1prune_select_float"
+    layers = ctypes.c_void_p, ctypes.c_int64
+    return function(SOURCE, name, ctypes.c_int, *layers, ctypes.c_int64)

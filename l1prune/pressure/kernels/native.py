@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from l1prune.pressure.kernels.passes import Correction, Kernel, Pass, Threshold
-from l1prune.weights.library import library
+from l1prune.weights.library import function
 from l1prune.weights.pieces import PLAIN
 
 SOURCE = Path(__file__).with_name("passes.c")
@@ -189,16 +189,10 @@ def _draw(passes: Sequence[Pass], places: Any) -> list[Tensor]:
     return chances
 
 
-@functools.cache
 def _passes() -> Any:
     """The function of C that does them; None where there is none."""
-    compiled = library(SOURCE)
-    if compiled is None:
-        return None
-    enter = compiled.l1prune_passes
-    enter.restype = None
-    enter.argtypes = (ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64)
-    return enter
+    tables = ctypes.c_void_p, ctypes.c_void_p
+    return function(SOURCE, "l1prune_passes", None, *tables, ctypes.c_int64, ctypes.c_int64)
 
 
 @functools.cache
