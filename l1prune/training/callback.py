@@ -7,6 +7,7 @@ from typing import Any
 
 import lightning.pytorch as pl
 from lightning.pytorch.trainer.states import TrainerFn
+from typing_extensions import Unpack
 
 from l1prune.checks import check_same
 from l1prune.cuts.criteria import Criterion
@@ -23,7 +24,7 @@ from l1prune.training.lightning import callbacks_of
 from l1prune.training.naming import recipe_name
 from l1prune.training.notes import Notes
 from l1prune.training.rates import HoldPeak, Rewind
-from l1prune.training.recipe import as_recipe
+from l1prune.training.recipe import Arguments, as_recipe
 from l1prune.training.resume import checkpoints
 from l1prune.training.resume.digest import check_digest, note_digest
 from l1prune.training.resume.loader import load_states
@@ -94,16 +95,21 @@ class L1Pruning(Original, pl.Callback):
         self._reset()
 
     @classmethod
-    def finetune(cls, *, criterion: Criterion | None = None, **arguments: Any) -> L1Pruning:
+    def finetune(
+        cls, *, criterion: Criterion | None = None, **arguments: Unpack[Arguments]
+    ) -> L1Pruning:
         """The same for a trained network with few passes to be pruned in.
 
-        `Refit(criterion)` fits what each cut leaves of a layer to what the layer gave, `HoldPeak()`
-        is its `rewind`; in a configuration file both are named.
+        Args:
+            criterion: what a weight is worth; `Refit` of it fits what each cut leaves of a layer
+                to what the layer gave.
+            arguments: as those of `L1Pruning`, but that `rewind` is `HoldPeak()`, if none is given.
 
         >>> L1Pruning.finetune(threshold=0.001).recipe.criterion
         Refit(Saliency(least=0.6, shrinkage=0.5), damping=0.1, most=1152)
         """
-        return cls(criterion=Refit(criterion), **{"rewind": HoldPeak(), **arguments})
+        arguments.setdefault("rewind", HoldPeak())
+        return cls(criterion=Refit(criterion), **arguments)
 
     def _reset(self) -> None:
         """Forget the last run."""

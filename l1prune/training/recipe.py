@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
-from typing import Any
+from typing import Any, TypedDict
 
 from l1prune.checks import check_object, described, is_number
 from l1prune.cuts.criteria import Criterion
@@ -15,9 +16,21 @@ from l1prune.penalties.joint import ModelPenalty
 from l1prune.pressure.forms import Form
 from l1prune.pressure.schedules import ByPasses, Schedule
 from l1prune.training.rates import Rewind, as_rewind
-from l1prune.training.rounds import as_rounds
+from l1prune.training.rounds import Rounds, as_rounds
 from l1prune.training.strength import Controller, Strength, as_strength
-from l1prune.weights.rules import Rule, as_rules
+from l1prune.weights.rules import Rule, Rules, as_rules
+
+
+class Arguments(TypedDict, total=False):
+    """Arguments of `L1Pruning`, all but the criterion, for what hands them on to it."""
+
+    strength: float | Schedule | ByPasses | Controller | None
+    threshold: float | Threshold | Plan | None
+    penalty: Penalty | None
+    prune_at: int | float | Sequence[int] | Sequence[float] | Rounds | None
+    targets: Rules | None
+    form: Form | None
+    rewind: float | Rewind | None
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,7 +12,7 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.demos.boring_classes import BoringDataModule, BoringModel
 
 import l1prune
-from l1prune import L1, ElasticNet, Global, L1Pruning, OptimizerMetric, Proximal
+from l1prune import L1, ElasticNet, Global, L1Pruning, OptimizerMetric, Proximal, Sparsity
 from l1prune.pressure.schedules import Linear
 
 # jsonargparse, of names that it has renamed since.
@@ -238,8 +238,18 @@ def test_the_file_that_a_run_saves_is_that_of_the_same_run(tmp_path: Path) -> No
     assert reports[0].sparsity == pytest.approx(0.9, abs=0.01)
 
 
-def test_finetuning_is_said_by_its_criterion_and_its_rates(parser: LightningArgumentParser) -> None:
-    given = pruning(criterion="l1prune.Refit", rewind="l1prune.HoldPeak")
+@pytest.mark.parametrize("arguments", [{}, {"threshold": 0.01}, {"prune_at": 0.4, "rewind": 0.2}])
+def test_finetuning_takes_the_arguments_of_pruning(
+    parser: LightningArgumentParser, arguments: dict[str, Any]
+) -> None:
+    given = a("l1prune.L1Pruning.finetune", **arguments)
     written = yaml.safe_dump({"callbacks": [given]})
     (callback,) = parser.instantiate_classes(parser.parse_string(written)).callbacks
-    assert callback.recipe.words == L1Pruning.finetune().recipe.words
+    assert callback.recipe.words == L1Pruning.finetune(**arguments).recipe.words
+
+
+def test_finetuning_takes_objects_too(parser: LightningArgumentParser) -> None:
+    given = a("l1prune.L1Pruning.finetune", threshold=a("l1prune.Sparsity", sparsity=0.9))
+    written = yaml.safe_dump({"callbacks": [given]})
+    (callback,) = parser.instantiate_classes(parser.parse_string(written)).callbacks
+    assert callback.recipe.threshold == Sparsity(0.9)
