@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from l1prune.runs import hosted
-from l1prune.runs.escapes import LINE, printable, show
+from l1prune.runs.escapes import LINE, complain, printable, show
 from l1prune.runs.groups import by_scale
 from l1prune.runs.page import render
 from l1prune.runs.picture import draw
@@ -45,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if online:
             print(f"The report is at {hosted.publish(options.wandb, online)}")
     except (ImportError, OSError, ValueError) as error:
-        show(f"compare.py: {printable(error, LINE)}", sys.stderr)
+        complain(error)
         return 2
     return 0
 

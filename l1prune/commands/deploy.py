@@ -39,7 +39,7 @@ from l1prune.deploy.variants import (
 from l1prune.runs import bars, wandb
 from l1prune.runs.costs import FILE, FOLDER, costs_of
 from l1prune.runs.deployment import PICTURE, TRAINED, Deployment, Measurement
-from l1prune.runs.escapes import LINE, printable, show
+from l1prune.runs.escapes import LINE, complain, printable, show
 from l1prune.runs.files import is_own_folder
 from l1prune.weights.finite import check_finite
 
@@ -54,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         folder = options.output or source.weights.parent / FOLDER
         deployment = deploy(source, folder)
     except (DivergenceError, OSError, RuntimeError, ValueError) as error:
-        show(f"deploy.py: {printable(error, LINE)}", sys.stderr)
+        complain(error)
         return 2
     picture = f" and {PICTURE}" if (folder / PICTURE).exists() else ""
     show(f"\n{deployment}\n\n{folder} has all of it, {FILE}{picture}.")

@@ -19,7 +19,7 @@ from typing import Any
 import torch
 
 from l1prune.checks import needing
-from l1prune.runs.escapes import LINE, printable, show
+from l1prune.runs.escapes import LINE, complain, printable, show
 from l1prune.weights.files import write_whole
 from l1prune.zoo.columns import Category
 from l1prune.zoo.tables import TEST, CsvTable, Table, held_out
@@ -68,7 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.output:
             write(found, options.output)
     except (ImportError, OSError, ValueError) as error:
-        show(f"select: {printable(as_options(str(error)), LINE)}", sys.stderr)
+        complain(as_options(str(error)))
         return 2
     show(answer(found, judged, data))
     return 0

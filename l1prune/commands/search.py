@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from l1prune.commands.place import train_script
-from l1prune.runs.escapes import LINE, printable, show
+from l1prune.runs.escapes import complain, show
 from l1prune.runs.search import Search, Space
 from l1prune.runs.sweep import conclude
 
@@ -42,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         space = Space.of(options.settings)
         search = Search.open(options.folder, space, TRAIN, options.seed)
     except (ImportError, OSError, ValueError) as error:
-        show(f"search.py: {printable(error, LINE)}", sys.stderr)
+        complain(error)
         return 2
     search.run(options.trials, options.jobs, tell=show)
     show(f"\n{search}")

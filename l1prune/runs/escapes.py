@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import sys
+from pathlib import Path
 from typing import Any, TextIO
 
 NAME = 250
@@ -92,6 +93,11 @@ def show(text: str, stream: TextIO | None = None) -> None:
     stream = sys.stdout if stream is None else stream
     encoding = stream.encoding or "utf-8"
     stream.write(f"{text}\n".encode(encoding, "backslashreplace").decode(encoding))
+
+
+def complain(of: object) -> None:
+    """Say in one line on stderr what is wrong, after the name by which the program was called."""
+    show(f"{Path(sys.argv[0]).name}: {printable(of, LINE)}", sys.stderr)
 
 
 def _spelt(character: str) -> str:

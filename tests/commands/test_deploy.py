@@ -191,7 +191,9 @@ def test_what_cannot_be_deployed_is_one_sentence(
     harm(leave_run(tmp_path / "run"))
     assert deploy.main([str(tmp_path / "run")]) == 2
     err = capsys.readouterr().err
-    assert err.startswith("deploy.py: ") and complaint in err and err.count("\n") == 1
+    assert (
+        err.startswith(f"{Path(sys.argv[0]).name}: ") and complaint in err and err.count("\n") == 1
+    )
     assert not (tmp_path / "run" / "deploy" / "deploy.json").exists()
 
 

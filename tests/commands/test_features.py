@@ -57,7 +57,7 @@ def test_too_few_rows_are_refused_with_how_many_it_takes(
         file.write_text(f"x,y\n{text}", encoding="utf-8")
         code = features.main([str(file), "--target", "y", "--k", "1"])
         assert code == (0 if rows == features.LEAST else 2)
-    assert "select: 7 rows are too few to learn from: give at least 8\n" in capsys.readouterr().err
+    assert ": 7 rows are too few to learn from: give at least 8\n" in capsys.readouterr().err
 
 
 def test_what_is_printed_names_them_and_says_how_good_they_are() -> None:

@@ -57,7 +57,9 @@ def test_what_is_no_search_is_told_in_a_line(
 ) -> None:
     assert search.main([*settings, "--folder", str(tmp_path / "s")]) == 2
     told = capsys.readouterr()
-    assert told.err.startswith("search.py: ") and says in told.err and told.out == ""
+    assert (
+        told.err.startswith(f"{Path(sys.argv[0]).name}: ") and says in told.err and told.out == ""
+    )
     assert not (tmp_path / "s").exists()
 
 
