@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from l1prune.features.estimators import L1NetClassifier as L1NetClassifier
     from l1prune.features.estimators import L1NetRegressor as L1NetRegressor
     from l1prune.features.penalty import FeaturePenalty as FeaturePenalty
+    from l1prune.features.pruning import keep_features as keep_features
     from l1prune.features.selector import L1FeatureSelector as L1FeatureSelector
     from l1prune.penalties.convex import L1 as L1
     from l1prune.penalties.convex import L2 as L2
@@ -89,6 +90,7 @@ if TYPE_CHECKING:
     from l1prune.weights.rules import Except as Except
     from l1prune.weights.rules import First as First
     from l1prune.weights.targets import find_targets as find_targets
+    from l1prune.weights.warning import PruningWarning as PruningWarning
 
     __version__: str
 
@@ -109,6 +111,7 @@ ROOMS = {
     "features.callback": "FeaturePath",
     "features.estimators": "L1NetClassifier L1NetRegressor",
     "features.penalty": "FeaturePenalty",
+    "features.pruning": "keep_features",
     "features.selector": "L1FeatureSelector",
     "penalties.convex": "ElasticNet L1 L2",
     "penalties.group": "GroupL1",
@@ -135,6 +138,7 @@ ROOMS = {
     "weights.report": "SparsityReport",
     "weights.rules": "ByName ByRegex ByType Except First",
     "weights.targets": "find_targets",
+    "weights.warning": "PruningWarning",
 }
 """Where the public names live, as a test compares with the imports above."""
 

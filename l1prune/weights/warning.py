@@ -15,7 +15,12 @@ from l1prune.weights.shards import place
 
 
 class PruningWarning(UserWarning):
-    """A warning of l1prune, by which it can be filtered."""
+    """A warning of l1prune, by which all of them can be filtered.
+
+    >>> with warnings.catch_warnings():
+    ...     warnings.simplefilter("ignore", PruningWarning)
+    ...     warn("nobody reads this")
+    """
 
 
 def warn(message: str) -> None:
