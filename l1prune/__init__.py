@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.metadata
+import importlib.util
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -144,7 +145,15 @@ ROOMS = {
 
 _ROOM_OF = {name: room for room, names in ROOMS.items() for name in names.split()}
 
-__all__ = sorted([*_ROOM_OF, "__version__"])  # a list, whatever ruff makes of it
+_NEEDS = {"features.estimators": "sklearn", "features.selector": "sklearn"}
+"""What rooms need that a plain installation does not bring: without it, `import *` does without."""
+
+
+def _is_complete(room: str) -> bool:
+    return room not in _NEEDS or importlib.util.find_spec(_NEEDS[room]) is not None
+
+
+__all__ = sorted([*(name for name, room in _ROOM_OF.items() if _is_complete(room)), "__version__"])
 
 
 def __getattr__(name: str) -> Any:

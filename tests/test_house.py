@@ -115,6 +115,19 @@ def test_public_names_are_where_they_are_said_to_be() -> None:
         assert getattr(l1prune, name) is not None
 
 
+def test_what_a_plain_installation_lacks_is_left_out_of_a_star() -> None:
+    """As `from l1prune import *` says, and whoever walks through `__all__`."""
+    program = (
+        "import importlib.util as u; real = u.find_spec\n"
+        "u.find_spec = lambda name, *rest: None if name == 'sklearn' else real(name, *rest)\n"
+        "import sys; sys.modules['sklearn'] = None\n"
+        "from l1prune import *\n"
+        "assert L1Pruning and 'L1FeatureSelector' not in globals()"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
 def test_below_training_nothing_needs_lightning() -> None:
     lower = [n for n in rooms() if n.partition(".")[0] in {"channels", *BELOW["channels"]}]
     modules = ", ".join(f"l1prune.{name}" for name in lower)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import sys
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -16,6 +17,7 @@ from l1prune.checks import DivergenceError
 from l1prune.commands.place import own_folder, program
 from l1prune.runs import sweep, wandb
 from l1prune.runs.folder import RunFolder, is_first
+from l1prune.weights.warning import is_own
 
 
 @contextmanager
@@ -35,7 +37,24 @@ def refusing(
         cause: BaseException = error
         while isinstance(cause, InstantiationException) and cause.__cause__:
             cause = cause.__cause__
-        raise sweep.Refusal(f"Cannot train like this: {cause}") from None
+        raise sweep.Refusal(f"Cannot train like this: {explained(cause)}") from None
+
+
+def explained(error: BaseException) -> str:
+    """What an error says; of one in code of the user's own, also of what kind it is, and where.
+
+    >>> explained(ValueError("give a seed")), explained(KeyError("b"))
+    ('give a seed', "KeyError: 'b'")
+    """
+    frames = traceback.extract_tb(error.__traceback__)
+    own = next((one for one in reversed(frames) if is_own(one.filename)), None)
+    if own is None and not isinstance(error, LookupError):
+        return str(error)
+    said = f"{type(error).__name__}: {error}"
+    if own is None:
+        return said
+    where = f"line {own.lineno} of {own.filename}, in {own.name}"
+    return f"{said}\n  {where}; HYDRA_FULL_ERROR=1 shows all that led there"
 
 
 @contextmanager

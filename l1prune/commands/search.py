@@ -36,9 +36,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--trials", type=int, default=30, help="in all (default: %(default)s)")
     parser.add_argument("--jobs", type=int, default=1, help="at once (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="of the proposals")
+    parser.add_argument("--config-dir", help="configurations of your own, as for train.py")
     options = parser.parse_intermixed_args(arguments)
+    own = ["--config-dir", options.config_dir] if options.config_dir else []
     try:
-        space = Space.of(options.settings)
+        space = Space.of(options.settings, own)
         search = Search.open(options.folder, space, TRAIN, options.seed)
     except (ImportError, OSError, ValueError) as error:
         complain(error)

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from safetensors.numpy import save_file
+from safetensors.numpy import save as save_arrays
 from safetensors.torch import save
 from torch import Tensor, nn
 
@@ -187,7 +187,8 @@ def _write(own: State, names: Mapping[str, str], encoding: Encoding, file: Path)
     )
     streams["index"] = np.frombuffer(text, np.uint8)
     deflated_streams = {name: deflated(stream) for name, stream in streams.items() if stream.size}
-    save_file(deflated_streams, file, {FORMAT: VERSION, "index": str(len(text))})
+    # Not by `save_file`, which lets nobody else read what it writes.
+    file.write_bytes(save_arrays(deflated_streams, {FORMAT: VERSION, "index": str(len(text))}))
     return StorageReport(
         entries=tuple(part.entry for part in parts.values()),
         changes={name: part.change for name, part in parts.items()},

@@ -52,13 +52,14 @@ class Space:
     searched: Mapping[str, Override]
 
     @classmethod
-    def of(cls, overrides: Sequence[str]) -> Space:
+    def of(cls, overrides: Sequence[str], options: Sequence[str] = ()) -> Space:
         """Read settings in Hydra's own notation.
 
         Args:
             overrides: `NAME=VALUE` is fixed; looked for is what says `NAME=interval(LOW,HIGH)`,
                 `NAME=tag(log,interval(LOW,HIGH))` for a log scale, `NAME=int(interval(LOW,HIGH))`
                 for whole numbers, or `NAME=VALUE,VALUE,…`.
+            options: of train.py that go with them, as `--config-dir FOLDER`.
 
         Raises:
             ValueError: they cannot be read, or nothing is to be found.
@@ -77,8 +78,8 @@ class Space:
                 "nothing to look for: give a setting a range, as in "
                 "'prune.threshold.sparsity=interval(0.8,0.99)', or several values"
             )
-        fixed = tuple(str(one.input_line) for one in parsed if not one.is_sweep_override())
-        return cls(fixed, searched)
+        fixed = (str(one.input_line) for one in parsed if not one.is_sweep_override())
+        return cls((*options, *fixed), searched)
 
     def suggest(self, trial: optuna.Trial) -> list[str]:
         """Let a trial choose, and name its choices as train.py takes them."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import multiprocessing
 import os
 import signal
@@ -18,6 +19,7 @@ from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
+from l1prune.checks import needing
 from l1prune.runs.escapes import LINE, printable, show
 from l1prune.runs.files import find, read_bytes, read_yaml
 from l1prune.runs.folder import is_first
@@ -162,6 +164,7 @@ def command(conf: Path) -> Callable[[Callable[[], None]], Callable[[], None]]:
         @wraps(main)
         def run() -> None:
             sys.argv[1:] = options_first(for_jobs(spelled_out(sys.argv[1:]), conf))
+            check_launcher(sys.argv[1:])
             try:
                 main()
             except (Exception, SystemExit):
@@ -174,6 +177,27 @@ def command(conf: Path) -> Callable[[Callable[[], None]], Callable[[], None]]:
         return run
 
     return decorate
+
+
+LAUNCHERS = {"joblib": "joblib", "slurm": "submitit", "submitit": "submitit"}
+"""By how the name of a launcher begins, the extra that brings it."""
+
+
+def check_launcher(arguments: Sequence[str]) -> None:
+    """End the program with the name of the extra, where a launcher is asked for that is missing.
+
+    >>> check_launcher(["-m", "seed=0,1", "hydra/launcher=basic"])
+    """
+    for argument in arguments:
+        name, _, launcher = argument.partition("=")
+        extra = LAUNCHERS.get(launcher.partition("_")[0])
+        if name != "hydra/launcher" or extra is None:
+            continue
+        try:
+            with needing(extra, argument):
+                importlib.import_module(f"hydra_plugins.hydra_{extra}_launcher")
+        except ImportError as error:
+            raise SystemExit(str(error)) from None
 
 
 def conclude(folder: Path) -> None:

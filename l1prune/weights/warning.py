@@ -54,6 +54,15 @@ def format_in_words(
     return _FORMAT(message, category, filename, lineno, line)
 
 
+def is_own(file: str) -> bool:
+    """Whether a file of code is a user's own: neither installed, nor of this library.
+
+    >>> is_own(torch.__file__), is_own("/home/me/model.py")
+    (False, True)
+    """
+    return not file.startswith((*_INSTALLED, "<frozen"))
+
+
 _FORMAT = warnings.formatwarning
 _INSTALLED = tuple(
     f"{folder}{os.sep}"
@@ -67,6 +76,6 @@ _INSTALLED = tuple(
 
 def _users(frame: FrameType) -> FrameType:
     """The innermost call of code that was not installed; where there is none, the outermost."""
-    while frame.f_back and frame.f_code.co_filename.startswith((*_INSTALLED, "<frozen")):
+    while frame.f_back and not is_own(frame.f_code.co_filename):
         frame = frame.f_back
     return frame

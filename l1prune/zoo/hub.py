@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from l1prune.checks import needing
 from l1prune.zoo.examples import Examples
 from l1prune.zoo.images import ImageData
 
@@ -37,8 +38,10 @@ class HubImages(ImageData):
     Raises:
         ValueError: at construction, when ``path`` is neither a folder nor a name the Hub could
             have; at ``setup``, when nothing can be read there.
-        ModuleNotFoundError: at construction, without the extra ``hub``.
+        ImportError: at construction, without the extra ``hub``.
     """
+
+    extra = "hub"
 
     def __init__(
         self,
@@ -115,13 +118,8 @@ def datasets_library() -> Any:
     """The ``datasets`` library, an optional part of the installation.
 
     Raises:
-        ModuleNotFoundError: saying how to install it.
+        ImportError: saying how to install it.
     """
-    try:
+    with needing(HubImages.extra, "a data set of the Hub's kind"):
         import datasets
-    except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(
-            "this data set is read by the library 'datasets', which is not installed; "
-            "run: pip install 'l1prune[hub]'"
-        ) from error
     return datasets

@@ -32,11 +32,14 @@ class ImageData(InMemory):
             not have this ``shape`` or these ``classes``.
     """
 
+    extra = "zoo"
+    """Of l1prune, that brings what the data set needs."""
+
     def __init__(
         self, shape: Sequence[int], classes: int, batch_size: int, val_fraction: float, seed: int
     ) -> None:
         super().__init__(batch_size, seed)
-        with needing("zoo", f"the data set {type(self).__name__}"):
+        with needing(self.extra, f"the data set {type(self).__name__}"):
             from sklearn.model_selection import train_test_split
         self._split = train_test_split
         if not 0 < val_fraction < 1:

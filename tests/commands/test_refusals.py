@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import InstantiationException
 from hydra.types import RunMode
+from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
 from l1prune.checks import DivergenceError
@@ -18,11 +18,18 @@ from l1prune.runs.traces import Traces
 
 
 def test_wrong_input_is_told_by_its_first_cause() -> None:
-    with pytest.raises(Refusal, match=r"^Cannot train like this: width=0$"), refusing(Exception):
-        try:
-            raise ValueError("width=0")
-        except ValueError as cause:
-            raise InstantiationException("Error in call to target 'own.Net'") from cause
+    said = r"^Cannot train like this: damping must be a finite number > 0, got 0$"
+    with pytest.raises(Refusal, match=said), refusing(Exception):
+        instantiate({"_target_": "l1prune.Refit", "damping": 0})
+
+
+def test_an_error_in_code_of_ones_own_is_told_with_its_place() -> None:
+    def width(sizes: dict[str, int]) -> int:
+        return sizes["hidden"]
+
+    said = r"KeyError: 'hidden'\n  line \d+ of .*test_refusals\.py, in width; HYDRA_FULL_ERROR=1"
+    with pytest.raises(Refusal, match=said), refusing(Exception):
+        width({})
 
 
 def test_once_trained_or_asked_for_it_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:

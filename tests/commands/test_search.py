@@ -9,6 +9,7 @@ import pytest
 
 from l1prune.commands import search
 from l1prune.runs.points import SUMMARY
+from l1prune.runs.search import Space
 
 pytest.importorskip("optuna", reason="needs the extra 'search'")
 
@@ -46,6 +47,11 @@ def test_a_search_is_run_told_and_compared(
     assert len(list(folder.glob(f"*/{SUMMARY}"))) == 3
     told = capsys.readouterr().out
     assert "sparsity=" in told and str(folder) in told
+
+
+def test_runs_are_given_the_folder_of_ones_own_configurations(tmp_path: Path) -> None:
+    space = Space.of(["seed=1,2"], ["--config-dir", "conf"])
+    assert space.fixed == ("--config-dir", "conf") and "--config-dir conf" in str(space)
 
 
 @pytest.mark.parametrize(

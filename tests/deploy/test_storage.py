@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,6 +51,14 @@ def test_every_bit_comes_back(file: Path, state: dict[str, Tensor]) -> None:
     assert loaded.keys() == state.keys()
     assert report.nbytes == file.stat().st_size
     assert not any(change.absolute for change in report.changes.values())
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such rights")
+def test_others_may_read_it_as_any_file_that_one_writes(file: Path, tmp_path: Path) -> None:
+    usual = tmp_path / "usual"
+    usual.touch()
+    save_sparse(network(), file)
+    assert file.stat().st_mode == usual.stat().st_mode
 
 
 @given(state=st.dictionaries(st.text("abc_.", min_size=1, max_size=5), tensors(), max_size=4))

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from l1prune.runs.sweep import conclude
+from l1prune.runs.sweep import check_launcher, conclude
 
 ROOT = Path(__file__).parents[2]
 
@@ -97,6 +97,15 @@ def test_where_all_failed_there_is_no_table(
     with pytest.raises(SystemExit, match="1 of 1 jobs failed"):
         conclude(tmp_path)
     assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize(("launcher", "extra"), [("joblib", "joblib"), ("slurm", "submitit")])
+def test_a_launcher_that_is_missing_is_told_by_its_extra(
+    launcher: str, extra: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, f"hydra_plugins.hydra_{extra}_launcher", None)
+    with pytest.raises(SystemExit, match=rf"^hydra/launcher={launcher} needs .*l1prune\[{extra}\]"):
+        check_launcher(["-m", f"hydra/launcher={launcher}"])
 
 
 @pytest.mark.parametrize(

@@ -113,6 +113,7 @@ CASES = {
     "Except": pruning(targets=a("l1prune.Except", rule="head.*")),
     "Count": pruning(threshold=a("l1prune.Count", units=20), penalty=a("l1prune.GroupL1", dim=1)),
     "FeaturePath": a("l1prune.FeaturePath", layer="layer"),
+    "keep_features": a("l1prune.keep_features", k=3, layer="layer"),
     "First": pruning(targets=[a("l1prune.First")]),
     "FeaturePenalty": pruning(
         penalty=a("l1prune.FeaturePenalty", penalty=a("l1prune.MCP"), layer=["layer"])
@@ -165,7 +166,7 @@ NO_CASE = {
     *("Cut", "Pressure", "SparseExecution", "SparsityReport", "find_targets", "last_checkpoint"),
     "sparse",
     # of loops without a trainer, and of a network that has been pruned
-    *("Pruning", "PruningRun", "push_to_hub"),
+    *("Pruning", "PruningRun", "push_to_hub", "PruningWarning"),
     # of a data module
     *("ResumableLoader", "Shuffle"),
     # in the place of a trainer

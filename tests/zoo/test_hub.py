@@ -79,5 +79,5 @@ def test_a_data_set_without_a_test_split_is_refused(folder: Path) -> None:
 
 def test_without_the_extra_it_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "datasets", None)
-    with pytest.raises(ModuleNotFoundError, match=r"pip install 'l1prune\[hub\]'"):
+    with pytest.raises(ImportError, match=r"pip install 'l1prune\[hub\]'"):
         HubImages()
