@@ -25,7 +25,7 @@ from l1prune.training.naming import recipe_name
 from l1prune.training.notes import Notes
 from l1prune.training.rates import HoldPeak, Rewind
 from l1prune.training.recipe import Arguments, as_recipe
-from l1prune.training.resume import checkpoints
+from l1prune.training.resume import checkpoints, plateaus
 from l1prune.training.resume.digest import check_digest, note_digest
 from l1prune.training.resume.loader import load_states
 from l1prune.training.rounds import Rounds
@@ -44,33 +44,28 @@ class L1Pruning(Original, pl.Callback):
     Args:
         strength: λ, as in loss + λ·Σ|w|: a number, a `Schedule` over the pressure phase, or a
             controller such as `Follow()`, which finds what the planned sparsity needs. By default
-            `ByPasses()`: it grows from 0 to 1e-4 in three passes over the data; to 2e-5 where
-            the penalty is one of whole channels.
+            `ByPasses()`: it grows from 0 to 1e-4 (of channels 2e-5) in three passes over the data.
         threshold: what is removed: by default `Sparsity(0.95)`; a number: weights smaller than it;
             `Budget("val/accuracy", 0.005)`: as much as that allows; `SparsityPath()`: more and
             more, for the whole frontier; `Cost("macs", 0.5)`: channels, until that share is left.
         penalty: what presses: `L1()`, `ElasticNet()`, …; `ChannelL1()`: whole channels, for `Cost`.
-        criterion: what a weight is worth: `Saliency()`, `Size()`, `Wanda()`. By default, if
-            ten rounds make cuts small and the threshold leaves open how layers compare, saliency.
-        prune_at: when the last cut is made: a share of the run in (0, 1), or of each stage where
-            the threshold has several; or an optimizer step. It is the last of fifty rounds, the
-            first of which comes in a sixth of that time; the only one, if the threshold is a size
-            or there is a `rewind` to a share. By default 0.6, there 0.5. `once(0.5)`: a single
-            cut; `rounds(0.2, 0.6, 5)`, or any list of shares or steps, says them all.
+        criterion: what a weight is worth: `Saliency()`, `Size()`, `Wanda()`. By default saliency,
+            if ten rounds make cuts small and the threshold leaves open how layers compare.
+        prune_at: when the last of fifty rounds is: a share in (0, 1) of the run, or of each stage if
+            the threshold has several, by default 0.6; or a step. A size, and a `rewind` to a share,
+            are cut once, by default at 0.5. `once(0.5)`, `rounds(0.2, 0.6, 5)`: all of them.
         targets: which weights: see `find_targets`; by default the weights of all layers.
         form: how the penalty enters a step: `Proximal()`, `Subgradient()`; by default the proximal
             map, in the optimizer's own metric, or in the Euclidean one under a controller.
         rewind: the share of the learning rate's schedule, in [0, 1), to which it goes back after
-            each round of `prune_at`, to go on from there to its end (Renda et al., 2020);
-            `HoldPeak()`: it waits at its highest. None: it only begins anew in each stage.
+            each round (Renda et al., 2020); `HoldPeak()`: it waits at its highest until the last.
 
     Attributes:
         report: exact counts, after `fit`.
-        run: what the run has come to, all that a checkpoint holds of it.
+        run: all that a checkpoint holds of it.
 
     Raises:
-        ValueError: an argument makes no sense (at once), or does not fit model, optimizer or length
-            of the run (before the first step).
+        ValueError: an argument makes no sense; or, before the first step, does not fit the run.
 
     >>> L1Pruning(threshold=0.001, prune_at=0.5).phase
     'press'
@@ -100,10 +95,8 @@ class L1Pruning(Original, pl.Callback):
     ) -> L1Pruning:
         """The same for a trained network with few passes to be pruned in.
 
-        Args:
-            criterion: what a weight is worth; `Refit` of it fits what each cut leaves of a layer
-                to what the layer gave.
-            arguments: as those of `L1Pruning`, but that `rewind` is `HoldPeak()`, if none is given.
+        `Refit(criterion)` fits what each cut leaves of a layer to what the layer gave, `HoldPeak()`
+        is its `rewind`, if none is given; all else is as in `L1Pruning`.
 
         >>> L1Pruning.finetune(threshold=0.001).recipe.criterion
         Refit(Saliency(least=0.6, shrinkage=0.5), damping=0.1, most=1152)
@@ -157,12 +150,14 @@ class L1Pruning(Original, pl.Callback):
         self._evaluates = trainer.state.fn != TrainerFn.FITTING
         if not self._evaluates:
             check_digest(checkpoint, self.state_key)
+            plateaus.take(trainer, checkpoint)
 
     def on_save_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
         hold_saved_(checkpoint["state_dict"], self.masks)
         note_digest(checkpoint, self.state_key)
+        plateaus.note(trainer, checkpoint)
 
     def state_dict(self) -> dict[str, Any]:
         state = {"arguments": self.recipe.words, **self.run.state_dict()}
@@ -197,6 +192,7 @@ class L1Pruning(Original, pl.Callback):
             self._session = self._begin(trainer, pl_module)
         self._resumed, self._started = False, True
         load_states(trainer)
+        plateaus.step(trainer)
         self._fitting.begin(self._loop(trainer, pl_module))
 
     # ---- the run goes on

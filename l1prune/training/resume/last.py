@@ -17,10 +17,11 @@ from typing import Any
 
 import lightning.pytorch as pl
 from lightning.pytorch.callbacks import Checkpoint
+from lightning.pytorch.trainer.states import TrainerFn
 
 from l1prune.checks import is_whole
 from l1prune.training.lightning import ends_between
-from l1prune.training.resume import checkpoints
+from l1prune.training.resume import checkpoints, plateaus
 from l1prune.training.resume.loader import load_states
 from l1prune.training.resume.stop import Stop, tell_exit_code
 from l1prune.weights.files import replace
@@ -59,9 +60,21 @@ class LastCheckpoint(Checkpoint):
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         checkpoints.uncheck_loading(trainer)
 
+    def on_load_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        if trainer.state.fn == TrainerFn.FITTING:
+            plateaus.take(trainer, checkpoint)
+
+    def on_save_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        plateaus.note(trainer, checkpoint)
+
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._saved_at = trainer.global_step
         load_states(trainer)
+        plateaus.step(trainer)
         self._stop.listen(trainer)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
