@@ -38,6 +38,7 @@ from l1prune.commands.parts import (
 )
 from l1prune.commands.place import CONF, program, trusted
 from l1prune.commands.refusals import failing, refusing, resumable, unless_refused
+from l1prune.cuts.plans import told
 from l1prune.deploy.columns import narrowed
 from l1prune.deploy.inputs import Arguments, first_call
 from l1prune.deploy.outlook import outlook
@@ -221,6 +222,8 @@ def finish(run: Run, folder: RunFolder, seed: int) -> None:
     folder.end(summary)
     if is_first():
         print(f"\n{folder.path} has everything this run leaves.\n\n{report}\n{in_words(summary)}")
+        if run.pruning and (outcomes := run.pruning.outcomes):
+            print(f"\n{told(run.pruning.run.stages.plan, outcomes)}\n")
         if kept := summary.get(KEPT):
             print(f"{len(kept):,} features left, the largest first: {', '.join(kept)}")
         if run.pruning and calls:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 
 import torch
@@ -13,6 +14,9 @@ from l1prune.weights.targets import Target
 
 SHOWN = 5
 """How many layers are named."""
+
+RECURRENT = re.compile(r"\bweight_(ih|hh|hr)(_l\d+(_reverse)?)?$")
+"""How torch names the weights of recurrent layers."""
 
 
 @torch.no_grad()
@@ -51,8 +55,9 @@ def dead_outputs(
 ) -> dict[str, tuple[int, int]]:
     """Layers most of whose outputs no input reaches: by name, how many, and of how many.
 
-    Left out are weights that are sharded, of which no process sees whole outputs, and stacks of
-    matrices, which tell nothing of what their outputs are.
+    Left out are weights that are sharded, of which no process sees whole outputs, stacks of
+    matrices, which tell nothing of what their outputs are, and recurrent layers: their outputs are
+    gates, and a unit lives as long as one of its gates does.
 
     >>> from torch import nn, ones
     >>> target = Target("w", nn.Parameter(ones(3, 2)))
@@ -63,6 +68,8 @@ def dead_outputs(
     for target in targets:
         mask = masks.get(target.name)
         if mask is None or mask.ndim < 2 or target.stacked or is_sharded(target.parameter):
+            continue
+        if RECURRENT.search(target.name):
             continue
         alive = mask.movedim(1 - target.inputs, 0).flatten(1).any(1)
         dead = len(alive) - int(alive.sum())
@@ -83,9 +90,9 @@ def remarks(
     """
     if scope is not None and (few := at_floor(targets, masks, scope)):
         yield (
-            f"the cut left no more than their floor of weights to {_named(few)}: they would have "
-            "lost more by what they are worth, and may hold the network back now; cut less, or "
-            "leave them out of targets with Except"
+            "the cut left no more than a layer keeps in any case, by its shape, of "
+            f"{_named(few)}: these would have lost more by what they are worth, and may hold the "
+            "network back now; cut less, or leave them out of targets with Except"
         )
     if dead := dead_outputs(targets, masks):
         yield (

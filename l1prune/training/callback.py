@@ -51,8 +51,8 @@ class L1Pruning(Original, pl.Callback):
         penalty: what presses: `L1()`, `ElasticNet()`, …; `ChannelL1()`: whole channels, for `Cost`.
         criterion: what a weight is worth: `Saliency()`, `Size()`, `Wanda()`. By default saliency,
             if ten rounds make cuts small and the threshold leaves open how layers compare.
-        prune_at: when the last of fifty rounds is: a share in (0, 1) of the run, or of each stage if
-            the threshold has several, by default 0.6; or a step. A size, and a `rewind` to a share,
+        prune_at: when the last of fifty rounds is: a share in (0, 1) of the run, or of each stage
+            if it has several, by default 0.6; or a step. A size, and a `rewind` to a share,
             are cut once, by default at 0.5. `once(0.5)`, `rounds(0.2, 0.6, 5)`: all of them.
         targets: which weights: see `find_targets`; by default the weights of all layers.
         form: how the penalty enters a step: `Proximal()`, `Subgradient()`; by default the proximal

@@ -9,7 +9,6 @@ from torch.optim import Optimizer
 
 from l1prune.cuts import masks
 from l1prune.cuts.starved import remarks
-from l1prune.cuts.thresholds import Threshold
 from l1prune.penalties import Penalty, is_separable
 from l1prune.training.run import Run
 from l1prune.weights.shards import check_agreement, local, place
@@ -24,11 +23,10 @@ def cut_(
     targets: Sequence[Target],
     optimizers: Sequence[Optimizer],
     progress: float,
-) -> Threshold:
+) -> None:
     """Decide what goes, and put it into the masks of the run.
 
     The zeros are not written yet; where the criterion refits what stays, that is changed.
-    Returns the threshold that decided, which says how layers compared.
 
     Args:
         run: in the phase in which cuts are due.
@@ -52,19 +50,18 @@ def cut_(
     run.criterion.refit_(targets, cut)
     # What pressure made −0.0, and the cut leaves, is +0.0.
     torch._foreach_add_([local(target.parameter) for target in targets], 0.0)
-    return by
 
 
-def remark_on(run: Run, penalty: Penalty, targets: Sequence[Target], by: Threshold | None) -> None:
-    """Say what the last cut of a run has left with next to nothing, and which layers it spared.
+def remark_on(run: Run, penalty: Penalty, targets: Sequence[Target]) -> None:
+    """Say what a run has left with next to nothing in the end, and which layers it spared.
 
     Args:
-        run: has made it.
+        run: has made its last cut.
         penalty: says which weights are one unit.
         targets: the weights.
-        by: the threshold that decided; None: nothing did.
     """
-    single = is_separable(penalty)  # each weight is a unit of its own
-    scope = getattr(by, "scope", None) if single else None
-    for remark in remarks(targets, run.masks, scope) if run.stages.is_last else ():
+    single, threshold = is_separable(penalty), run.stages.threshold
+    # Layers compare where each weight is a unit of its own.
+    by = threshold.with_scope(run.criterion.scope) if single and threshold is not None else None
+    for remark in remarks(targets, run.masks, getattr(by, "scope", None)):
         warn(remark)

@@ -163,9 +163,9 @@ class Session:
 
     def cut(self, loop: Loop, rounds: int) -> None:
         """Make the cut that is due after so many rounds."""
-        run, by = self._run, None
+        run = self._run
         if self.targets:  # others are frozen as yet
-            by = cut_(run, self._known.penalty, self.targets, loop.optimizers, rounds / run.rounds)
+            cut_(run, self._known.penalty, self.targets, loop.optimizers, rounds / run.rounds)
         self.hold(loop)
         run.rounds_done = rounds
         if run.phase == "tune":
@@ -176,7 +176,8 @@ class Session:
             loop.show_layers(report)
             if report.starved:
                 warn(f"the cut left a single weight of {', '.join(report.starved)}: cut less")
-            remark_on(run, self._known.penalty, self.targets, by)
+            if run.stages.is_last and not run.stages.goes_back:
+                remark_on(run, self._known.penalty, self.targets)
 
     def _next_stage(self, loop: Loop, done: float) -> None:
         """Go on from the best network so far, with all that a stage counts at its beginning."""
@@ -296,5 +297,7 @@ class Session:
         """All others are done too: what is left in the end, told to who watches."""
         self.inspect(loop)
         report, stages = self.count(loop.model), self._run.stages
+        if stages.goes_back:  # to a network that may not be the one that was cut last
+            remark_on(self._run, self._known.penalty, self.targets)
         loop.conclude(report, told(stages.plan, stages.outcomes) if stages.outcomes else "")
         return report

@@ -10,7 +10,7 @@ import torch
 from tasks import Task, fit
 from torch import Tensor, nn
 
-from l1prune import Global, L1Pruning, Saliency, Sparsity, find_targets
+from l1prune import Budget, Global, L1Pruning, Saliency, Sparsity, find_targets
 from l1prune.cuts.scopes import Scope
 from l1prune.cuts.starved import at_floor, dead_outputs, remarks
 
@@ -68,5 +68,32 @@ def test_a_run_says_so_once_after_its_last_cut() -> None:
         warnings.simplefilter("always")
         fit(Task(), L1Pruning(threshold=Sparsity(0.97), criterion=Saliency(0.9)), epochs=10)
     said = [str(one.message) for one in caught if "the cut left" in str(one.message)]
-    assert sum("than their floor" in one for one in said) == 1
+    assert sum("no more than a layer keeps" in one for one in said) == 1
     assert sum("most outputs without a weight" in one for one in said) == 1
+
+
+class Dear(Task):
+    """Each zero costs: the budget says how many there may be."""
+
+    def validation_step(self, batch: list[Tensor], batch_idx: int) -> None:
+        zeros = [w == 0 for name, w in self.named_parameters() if name.endswith("weight")]
+        self.log("val/loss", torch.cat([zero.flatten() for zero in zeros]).float().mean())
+
+
+@pytest.mark.filterwarnings("always")
+@pytest.mark.parametrize(("may_drop", "times"), [(0.0, 0), (0.95, 1)])
+def test_a_run_that_may_go_back_says_it_of_the_network_that_it_ends_with(
+    may_drop: float, times: int
+) -> None:
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        prune = L1Pruning(threshold=Budget("val/loss", may_drop), criterion=Saliency(0.9))
+        fit(Dear(), prune, epochs=24)
+    said = [str(one.message) for one in caught if "the cut left no more" in str(one.message)]
+    assert len(said) == times
+
+
+def test_gates_of_a_recurrent_layer_are_no_outputs() -> None:
+    model = nn.GRU(4, 8)
+    masks = {t.name: torch.zeros(t.parameter.shape, dtype=bool) for t in find_targets(model)}
+    assert len(masks) == 2 and not dead_outputs(find_targets(model), masks)
