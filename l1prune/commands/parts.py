@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import copy
+import importlib
 import inspect
 import os
 import sys
 from collections.abc import Mapping
 from functools import partial
+from importlib.util import find_spec
 from typing import Any
 
 import lightning as L
+from hydra.errors import InstantiationException
 from hydra.utils import get_object, instantiate
 from omegaconf import DictConfig, OmegaConf, open_dict
 from torch import nn
 
+from l1prune.checks import needing
+from l1prune.commands.place import is_chosen
 from l1prune.runs.figures import ALONE, validation_figures
 from l1prune.runs.monitor import Monitor, settled
 from l1prune.runs.pretrained import load_pretrained_
@@ -40,8 +45,17 @@ def make_data(config: DictConfig | None) -> L.LightningDataModule | None:
 
     Raises:
         ValueError: it is no LightningDataModule.
+        ImportError: nothing was said of data, and those of the default need an extra.
     """
-    data = instantiate(config)
+    try:
+        data = instantiate(config)
+    except InstantiationException as error:
+        if not isinstance(error.__cause__, ImportError) or is_chosen("data"):
+            raise
+        raise ImportError(
+            f"{error.__cause__}; or give data of your own, as data=class data._target_=…, or "
+            "data=none for a module with loaders of its own"
+        ) from None
     if data is not None and not isinstance(data, L.LightningDataModule):
         raise ValueError(
             f"data._target_ makes a {type(data).__name__}, and must make a LightningDataModule; "
@@ -93,6 +107,19 @@ def make_callbacks(config: Any) -> list[L.Callback]:
     """Callbacks of one's own, from a list, or by names that say nothing but which is which."""
     made = instantiate(config) or []
     return list(made.values() if isinstance(made, Mapping | DictConfig) else made)
+
+
+def make_logger(config: DictConfig | None) -> Any:
+    """The trainer's logger, or loggers; False where there is none.
+
+    Raises:
+        ImportError: it is missing; the message names the extra.
+    """
+    kind = str(config.get("_target_")) if isinstance(config, DictConfig) else ""
+    if kind.endswith("TensorBoardLogger") and find_spec("tensorboardX") is None:
+        with needing("tensorboard", "the logger TensorBoard"):
+            importlib.import_module("tensorboard")  # which it looks for when it is made
+    return instantiate(config) or False
 
 
 def make_trainer(config: DictConfig, **others: Any) -> L.Trainer:

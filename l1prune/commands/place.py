@@ -47,6 +47,12 @@ def own_folder() -> list[str]:
     return ["--config-dir", os.path.relpath(given[0])] if given else []
 
 
+def is_chosen(group: str) -> bool:
+    """Whether the command line says which of a group it is to be, or what it is made of."""
+    given: Any = HydraConfig.get().overrides.task if HydraConfig.initialized() else [group]
+    return any(one.lstrip("+").partition("=")[0].partition(".")[0] == group for one in given)
+
+
 def trusted() -> list[str]:
     """What deploy has to be told, to call what `conf/` does not name."""
     given: Any = HydraConfig.get().overrides.task

@@ -31,6 +31,7 @@ from l1prune.commands.parts import (
     has_test,
     make_callbacks,
     make_data,
+    make_logger,
     make_model,
     make_trainer,
     network_of,
@@ -193,7 +194,7 @@ def build(config: DictConfig, folder: RunFolder, identity: RunIdentity) -> Run:
     ]
     trainer = make_trainer(
         without(config.trainer, "callbacks"),
-        logger=instantiate(config.logger) or False,
+        logger=make_logger(config.logger),
         callbacks=callbacks,
     )
     return Run(data, model, pruning, trainer, identity, monitor, timer, trajectory, best)

@@ -25,8 +25,7 @@ from l1prune.training.naming import recipe_name
 from l1prune.training.notes import Notes
 from l1prune.training.rates import HoldPeak, Rewind
 from l1prune.training.recipe import Arguments, as_recipe
-from l1prune.training.resume import checkpoints, plateaus
-from l1prune.training.resume.digest import check_digest, note_digest
+from l1prune.training.resume import checkpoints, digest, plateaus
 from l1prune.training.resume.loader import load_states
 from l1prune.training.rounds import Rounds
 from l1prune.training.run import Run
@@ -105,7 +104,6 @@ class L1Pruning(Original, pl.Callback):
         return cls(criterion=Refit(criterion), **arguments)
 
     def _reset(self) -> None:
-        """Forget the last run."""
         self._session: Session | None = None
         self.report: SparsityReport | None = None
         self.run = Run.of(self.recipe, TrainerClock())
@@ -149,14 +147,14 @@ class L1Pruning(Original, pl.Callback):
     ) -> None:
         self._evaluates = trainer.state.fn != TrainerFn.FITTING
         if not self._evaluates:
-            check_digest(checkpoint, self.state_key)
+            digest.check_digest(checkpoint, self.state_key)
             plateaus.take(trainer, checkpoint)
 
     def on_save_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
         hold_saved_(checkpoint["state_dict"], self.masks)
-        note_digest(checkpoint, self.state_key)
+        digest.note_digest(checkpoint, self.state_key)
         plateaus.note(trainer, checkpoint)
 
     def state_dict(self) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from l1prune.training.rates import Rewind, as_rewind
 from l1prune.training.rounds import Rounds, as_rounds
 from l1prune.training.strength import Controller, Strength, as_strength
 from l1prune.weights.rules import Rule, Rules, as_rules
+from l1prune.weights.warning import warn
 
 
 class Arguments(TypedDict, total=False):
@@ -88,6 +89,7 @@ def as_recipe(*arguments: Any) -> Recipe:
             check_object(name, given, methods, example)
     threshold = Sparsity(0.95) if threshold is None else threshold
     if is_number(threshold):
+        _question(threshold)
         threshold = as_threshold(threshold)
     rewind = as_rewind(rewind)
     many = rewind is None or rewind.gradual
@@ -105,6 +107,14 @@ def as_recipe(*arguments: Any) -> Recipe:
     )
     recipe.begin_strength()  # refuses what is no strength
     return recipe
+
+
+def _question(size: Any) -> None:
+    if is_number(size, 0.5, 0.999):
+        warn(
+            f"threshold={size} is a size, and removes the weights that are smaller; for "
+            f"{100 * size:g} % zeros give Sparsity({size})"
+        )
 
 
 def _default_strength(penalty: Penalty | None) -> ByPasses:

@@ -132,8 +132,7 @@ class Session:
         if run.phase == "press" and rounds > run.rounds_done:
             self.cut(loop, rounds)
         if run.phase == "press" and self.targets:
-            passes = loop.passes()
-            moment = Moment(pressed(at, within, steps), run.clock.batches, passes)
+            moment = Moment(pressed(at, within, steps), run.clock.batches, loop.passes())
             run.strength.advance(moment, self.targets, run.masks)
         self._attached.press(run.pressure)
         self.schedule(loop)
@@ -143,9 +142,8 @@ class Session:
         """Set the learning rates of the coming step, where cuts take them back."""
         run = self._run
         if run.rates:
-            done, stages = loop.progress(), run.stages.parts
-            where = self._rewind.position(done, stages, self._shares, self._peak)
-            set_rates(loop.optimizers, run.rates, where)
+            at = loop.progress(), run.stages.parts, self._shares, self._peak
+            set_rates(loop.optimizers, run.rates, self._rewind.position(*at))
 
     def end_batch(self) -> None:
         """Count."""
@@ -172,8 +170,7 @@ class Session:
             run.release()
             if not run.stages.goes_back:
                 self._choices.begin_anew(measured=False)
-            report = self.count(loop.model)
-            loop.show_layers(report)
+            loop.show_layers(report := self.count(loop.model))
             if report.starved:
                 warn(f"the cut left a single weight of {', '.join(report.starved)}: cut less")
             if run.stages.is_last and not run.stages.goes_back:
@@ -231,8 +228,8 @@ class Session:
 
     def validated(self, loop: Loop, metrics: Mapping[str, Any]) -> None:
         """A validation is over: others may have had their turn, and a stage may have ended."""
-        is_cut = self._run.phase == "tune"
-        answers = self._run.stages.validated(loop, metrics, self.masks, is_cut)
+        run = self._run
+        answers = run.stages.validated(loop, metrics, self.masks, run.phase == "tune")
         self._choices.validated()
         if answers:
             self._choices.begin_anew(measured=True)

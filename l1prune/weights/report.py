@@ -201,7 +201,7 @@ class SparsityReport:
                 f"{self.total_compression:.1f}× fewer parameters in all"
             )
         if self.kernel:
-            yield f"weights pressed and held by {self.kernel}"
+            yield f"kernel of pressure and masks: {self.kernel}"
         alone = self.total - self.prunable
         if alone > self.prunable and not self._chosen:
             largest = max(self.others, key=lambda one: one.total, default=None)

@@ -10,6 +10,7 @@ import lightning as L
 import own
 import pytest
 import torch
+from hydra.errors import InstantiationException
 from lightning.pytorch.callbacks import EarlyStopping
 from omegaconf import DictConfig, OmegaConf
 from safetensors.torch import save_file
@@ -38,6 +39,27 @@ def test_a_module_and_its_data_are_of_any_class() -> None:
     assert isinstance(model, own.Regression) and model.layers[0].out_features == 5
     assert isinstance(parts.make_data(OmegaConf.create({"_target_": "own.Table"})), own.Table)
     assert parts.make_data(None) is None
+
+
+def test_a_logger_that_is_missing_is_told_by_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "tensorboard", None)
+    monkeypatch.setattr(parts, "find_spec", lambda package: None)
+    given = OmegaConf.create({"_target_": "lightning.pytorch.loggers.TensorBoardLogger"})
+    with pytest.raises(ImportError, match=r"l1prune\[tensorboard\]"):
+        parts.make_logger(given)
+    assert parts.make_logger(None) is False
+
+
+@pytest.mark.parametrize("chosen", [True, False])
+def test_who_forgot_to_name_data_is_not_sent_for_those_of_the_default_alone(
+    chosen: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "datasets", None)
+    monkeypatch.setattr(parts, "is_chosen", lambda group: chosen)
+    given = OmegaConf.create({"_target_": "l1prune.zoo.HubImages"})
+    with pytest.raises((ImportError, InstantiationException), match=r"l1prune\[hub\]") as caught:
+        parts.make_data(given)
+    assert ("data=none" in str(caught.value)) is not chosen
 
 
 def test_what_lightning_cannot_train_is_refused() -> None:

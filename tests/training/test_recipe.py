@@ -16,6 +16,7 @@ from l1prune import (
     L1Pruning,
     Magnitude,
     Proximal,
+    PruningWarning,
     Size,
     Sparsity,
     SparsityPath,
@@ -142,6 +143,11 @@ def test_what_makes_no_sense_is_refused_in_a_sentence(given: dict[str, Any], say
     with pytest.raises(ValueError, match=says) as caught:
         recipe(**given)
     assert "\n" not in str(caught.value)
+
+
+def test_a_size_that_looks_like_a_share_is_questioned() -> None:
+    with pytest.warns(PruningWarning, match=r"for 95 % zeros give Sparsity\(0\.95\)"):
+        assert L1Pruning(threshold=0.95).recipe.threshold == Magnitude(0.95)
 
 
 def test_a_callback_has_the_recipe_of_its_arguments() -> None:
