@@ -279,6 +279,7 @@ def silence_advice() -> None:
     a process of its own.
     """
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    logging.getLogger("hydra.utils").setLevel(logging.CRITICAL)  # what it raises it says before
     warnings.formatwarning = format_in_words
     for message, kind in (
         (r"The '.*_dataloader' does not have many workers", UserWarning),
