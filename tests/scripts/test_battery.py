@@ -141,3 +141,10 @@ def test_a_table_shows_means_and_losses_beside_wins() -> None:
 def test_a_task_that_is_not_there_is_refused_with_those_that_are() -> None:
     with pytest.raises(battery.argparse.ArgumentTypeError, match=r"no task 'nothing'.* separable"):
         battery.names("wide,nothing")
+
+
+def test_contenders_are_chosen_by_name_beside_gradual() -> None:
+    assert battery.contenders("gradual, l1") == ("gradual", "l1")
+    for wrong in ("gradual,l3", "l1"):
+        with pytest.raises(battery.argparse.ArgumentTypeError, match=r"l3|gradual"):
+            battery.contenders(wrong)

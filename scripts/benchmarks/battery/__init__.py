@@ -14,7 +14,7 @@ from typing import Any
 
 from benchmarks.battery.comparison import Figures, summary, table
 from benchmarks.battery.data import Sources
-from benchmarks.battery.runs import Trial
+from benchmarks.battery.runs import CONTENDERS, Trial
 from benchmarks.battery.runs import run as train
 from benchmarks.battery.tasks import FRESH, TASKS, TRAINED, UNSCALED
 from benchmarks.frontier import count, numbers
@@ -31,6 +31,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     """The options of `benchmark.py battery`."""
     command.add_argument("--only", type=names, default=(*TASKS,), help=f"of {','.join(TASKS)}")
     command.add_argument("--seeds", type=numbers, default=(0, 1, 2), help="default: 0,1,2")
+    command.add_argument("--contenders", type=contenders, default=(*CONTENDERS,), help="fewer")
     command.add_argument("--folder", type=Path, default=Path("multirun/battery"), help="of figures")
     command.add_argument("--jobs", type=count, default=1, help="runs at once (default: 1)")
     command.add_argument("--mnist", type=Path, help="a folder with MNIST; without it, the Hub's")
@@ -48,22 +49,34 @@ def names(text: str) -> tuple[str, ...]:
     return given
 
 
+def contenders(text: str) -> tuple[str, ...]:
+    """Contenders by name, among them `gradual`, beside which the others are judged."""
+    given = tuple(name.strip() for name in text.split(","))
+    if unknown := [name for name in given if name not in CONTENDERS]:
+        raise argparse.ArgumentTypeError(f"no contender {unknown[0]!r}: {', '.join(CONTENDERS)}")
+    if "gradual" not in given:
+        raise argparse.ArgumentTypeError("gradual is what the others are judged beside: name it")
+    return given
+
+
 def run(options: argparse.Namespace) -> int:
     """Run what is missing, seed by seed, and print the tables."""
     trials = [
         Trial(task.name, contender, seed)
         for seed in options.seeds
-        for tasks, contenders in PARTS.values()
-        for task, contender in product(tasks, contenders)
-        if task.name in options.only
+        for tasks, every in PARTS.values()
+        for task, contender in product(tasks, every)
+        if task.name in options.only and contender in options.contenders
     ]
     sources = Sources(options.mnist, options.text)
     figures = _figures(trials, _run(trials, options, sources), options.part)
-    for heading, (tasks, contenders) in PARTS.items():
+    for heading, (tasks, every) in PARTS.items():
         shown = [task.name for task in tasks if task.name in options.only]
+        there = tuple(one for one in every if one in options.contenders)
         if shown:
-            print(f"### {heading}\n\n{table(figures, contenders, shown)}\n")
-            print(f"{summary(figures, contenders[1:], shown)}\n")
+            pruned = tuple(one for one in there if one != "dense")
+            print(f"### {heading}\n\n{table(figures, there, shown)}\n")
+            print(f"{summary(figures, pruned, shown)}\n")
     return 0
 
 
