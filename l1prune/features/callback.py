@@ -20,6 +20,7 @@ from l1prune.features.places import FIRST, Features, Place, count_inputs, featur
 from l1prune.training.lightning import callbacks_of
 from l1prune.training.outlets import outlets
 from l1prune.weights.files import write_whole
+from l1prune.weights.warning import warn
 
 SELECTED = "features/selected"
 KEPT = "features/kept"
@@ -170,8 +171,12 @@ class FeaturePath(pl.Callback):
         self._write(trainer)
         if not trainer.is_global_zero:
             return
-        figure = self._drawn(sizes, left)
-        if figure is not None:
+        figure = None
+        try:
+            figure = self._drawn(sizes, left)
+        except ImportError as error:  # the run has all that it is for
+            warn(f"no {PICTURE}: {error}")
+        else:
             file = self._folder(trainer) / PICTURE
             write_whole(file, lambda part: figure.savefig(part, format="png", dpi=150))
         for outlet in outlets(trainer.loggers):
@@ -200,7 +205,7 @@ class FeaturePath(pl.Callback):
     def _folder(self, trainer: pl.Trainer) -> Path:
         return self.folder or Path(trainer.log_dir or trainer.default_root_dir)
 
-    def _drawn(self, sizes: torch.Tensor, left: torch.Tensor) -> Any | None:
+    def _drawn(self, sizes: torch.Tensor, left: torch.Tensor) -> Any:
         if self._shape is not None and prod(self._shape) == len(sizes):
             return chart.heat_map(sizes.view(self._shape), left.view(self._shape))
         kept = [number for number in self._history.order if bool(left[number])]

@@ -8,12 +8,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from l1prune.checks import needing
+
 COLOUR, GRID = "#0072B2", "#e6e6e6"
 MOST = 30
 """The most features that have a bar."""
 
 
-def bars(names: Sequence[str], sizes: Sequence[float], total: int) -> Any | None:
+def bars(names: Sequence[str], sizes: Sequence[float], total: int) -> Any:
     """A figure of matplotlib: the largest features, a bar each.
 
     Args:
@@ -21,12 +23,10 @@ def bars(names: Sequence[str], sizes: Sequence[float], total: int) -> Any | None
         sizes: of them.
         total: how many features there were.
 
-    Returns:
-        None: matplotlib is missing.
+    Raises:
+        ImportError: matplotlib is missing.
     """
     figure = _figure(1.5 + 0.22 * min(max(len(names), 1), MOST))
-    if figure is None:
-        return None
     axes = figure.subplots()
     shown = range(min(len(names), MOST))
     axes.barh([*shown], [sizes[at] for at in shown], color=COLOUR)
@@ -40,19 +40,17 @@ def bars(names: Sequence[str], sizes: Sequence[float], total: int) -> Any | None
     return figure
 
 
-def heat_map(sizes: Tensor, left: Tensor) -> Any | None:
+def heat_map(sizes: Tensor, left: Tensor) -> Any:
     """A figure of matplotlib: the pixels that are used, the darker the more; others are blank.
 
     Args:
         sizes: `(H, W)`.
         left: `(H, W)`, which are not zero.
 
-    Returns:
-        None: matplotlib is missing.
+    Raises:
+        ImportError: matplotlib is missing.
     """
     figure = _figure(4.5)
-    if figure is None:
-        return None
     axes = figure.subplots()
     blank = torch.where(left, sizes, torch.full_like(sizes, float("nan")))
     shown = axes.imshow(blank.numpy(), cmap="viridis_r", vmin=0)
@@ -65,9 +63,7 @@ def _title(left: int, total: int, is_cut: bool) -> str:
     return f"{left:,} of {total:,} features" + (f", the {MOST} largest" if is_cut else "")
 
 
-def _figure(height: float) -> Any | None:
-    try:
+def _figure(height: float) -> Any:
+    with needing("plots", "a picture"):
         from matplotlib.figure import Figure  # without pyplot it needs no display, leaves no state
-    except ImportError:
-        return None
     return Figure(figsize=(6, height), layout="constrained")

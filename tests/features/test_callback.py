@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,7 @@ from tasks import Save, Task, examples, fit, layers, trainer
 from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
-from l1prune import FeaturePath
-from l1prune.features.pruning import keep_features
+from l1prune import FeaturePath, PruningWarning, keep_features
 
 NAMES = [f"column {number}" for number in range(8)]
 
@@ -49,6 +49,15 @@ def test_a_run_leaves_the_ranking_and_the_picture(tmp_path: Path) -> None:
     leaves = [int(row["left"]) for row in rows if row["left"]]
     assert leaves == sorted(leaves, reverse=True) and leaves[-1] > 0
     assert (tmp_path / "features.png").stat().st_size > 1000
+
+
+def test_without_matplotlib_a_run_says_what_is_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    with pytest.warns(PruningWarning, match=r"no features\.png: .*l1prune\[plots\]"):
+        fit(Task(), keep_features(3), FeaturePath(folder=tmp_path))
+    assert len(read(tmp_path)) == 8
 
 
 def test_a_run_that_is_resumed_has_the_ranking_of_the_one_that_was_not(tmp_path: Path) -> None:
