@@ -123,13 +123,13 @@ def is_seed(key: str) -> bool:
 
 
 def short_names(keys: Sequence[str]) -> list[str]:
-    """As little of each setting's name as tells it from the others.
+    """As little of each setting's name as tells it from the others; a class goes by its socket.
 
-    >>> short_names(["seed", "prune.threshold.sparsity", "model.lr", "data.lr"])
-    ['seed', 'sparsity', 'model.lr', 'data.lr']
+    >>> short_names(["seed", "prune.threshold.sparsity", "model.lr", "data.lr", "a.net._target_"])
+    ['seed', 'sparsity', 'model.lr', 'data.lr', 'net']
     """
     names: dict[str, str] = {}
-    parts = {key: key.split(".") for key in keys}
+    parts = {key: key.removesuffix("._target_").split(".") for key in keys}
     for n in range(1, max(map(len, parts.values()), default=0) + 1):
         ends = {key: ".".join(words[-n:]) for key, words in parts.items()}
         counts = Counter(ends.values())
