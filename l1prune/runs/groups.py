@@ -102,10 +102,12 @@ class Group:
 
     @property
     def seeds(self) -> str:
-        """The seeds in short: "0–19", "0–2, 7"; without any, how many runs there are."""
+        """The seeds in short: "0–19", "0–2, 7"; and how many runs, where one has several."""
         known = [seed for seed in self.figures if isinstance(seed, int)]
         more = len(self.figures) - len(known)
-        return ", ".join([*_ranges(known), *([f"{more} unknown"] if more and known else [])])
+        words = ", ".join([*_ranges(known), *([f"{more} unknown"] if more and known else [])])
+        again = len(self.points) > len(self.figures)
+        return f"{words} ({len(self.points)} runs)" if again else words
 
     @property
     def _task(self) -> tuple[Any, ...]:
