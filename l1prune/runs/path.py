@@ -58,7 +58,8 @@ class PathCheckpoint(Checkpoint):
         self.folder = Path(folder)
         self.monitor = Monitor.of(monitor, mode)
 
-    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        # No earlier: until then another callback may refuse to train in this folder.
         if trainer.global_step == 0 and trainer.is_global_zero:
             (self.folder / FRONTIER).unlink(missing_ok=True)  # of another run
 
