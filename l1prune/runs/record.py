@@ -16,7 +16,7 @@ from torch import Tensor, as_tensor
 from l1prune.checks import in_words
 from l1prune.runs.baseline import Baseline
 from l1prune.runs.escapes import shortened
-from l1prune.runs.folder import END, RunFolder, is_first, other_run
+from l1prune.runs.folder import RunFolder, is_first, other_run
 from l1prune.runs.history import Epochs, is_trial
 from l1prune.runs.monitor import Mode, Monitor, is_evaluation, settled
 from l1prune.runs.points import CONFIG, SUMMARY
@@ -28,8 +28,8 @@ from l1prune.weights.files import write_whole
 from l1prune.weights.report import SparsityReport
 from l1prune.weights.warning import warn
 
-MOST = 200
-"""The most characters of a setting."""
+MOST = 10_000
+"""The most characters of a hyper-parameter: of a table in words, `compare` would read no more."""
 
 
 class RunRecord(Baseline):
@@ -104,8 +104,7 @@ class RunRecord(Baseline):
         if trainer.is_global_zero and not is_trial(trainer):
             self.folder.mkdir(parents=True, exist_ok=True)
             (self.folder / SUMMARY).unlink(missing_ok=True)  # it will be another, or none
-            text = yaml.safe_dump(told, explicit_end=True)
-            assert text.endswith(END)
+            text = yaml.safe_dump(told)
             write_whole(self.folder / CONFIG, lambda file: file.write_text(text, encoding="utf-8"))
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
@@ -201,7 +200,7 @@ class RunRecord(Baseline):
             "data": _plain(getattr(data, "hparams", {})),
             "labels": labels,
             "model": _plain(module.hparams),
-            "prune": _plain(pruning.recipe.words) if pruning else None,
+            "prune": dict(pruning.recipe.words) if pruning else None,
             "seed": global_seed(),
             "trainer": {"max_epochs": trainer.max_epochs, "max_steps": trainer.max_steps},
         }

@@ -30,6 +30,7 @@ from l1prune.commands.compare import main
 from l1prune.runs.curves import read_history
 from l1prune.runs.monitor import Monitor
 from l1prune.runs.points import find_runs, read_points
+from l1prune.runs.record import MOST
 
 
 class Regression(Task):
@@ -216,7 +217,16 @@ def test_hyper_parameters_of_any_kind_are_plain_words(tmp_path: Path) -> None:
     trainer(RunRecord(tmp_path), epochs=1).fit(Odd())
     told = yaml.safe_load((tmp_path / "config.yaml").read_text())["model"]
     assert told["made_by"] == "<built-in function abs>" and told["n"] is None
-    assert len(told["sizes"]) == 200
+    assert len(told["sizes"]) == MOST and "…" in told["sizes"]
+
+
+def test_what_was_told_is_written_whole_in_yaml_that_is_read_back(tmp_path: Path) -> None:
+    many = L1Pruning(threshold=Sparsity(0.5), prune_at=rounds(0.1, 0.6, 200))
+    trainer(many, RunRecord(tmp_path), epochs=1).fit(Regression())
+    text = (tmp_path / "config.yaml").read_text()
+    told = yaml.safe_load(text)["prune"]
+    assert told == many.recipe.words and len(told["prune_at"]) > 2_000
+    assert "…" not in text and "..." not in text
 
 
 def files_of(folder: Path) -> dict[str, bytes]:
