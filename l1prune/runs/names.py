@@ -211,16 +211,18 @@ class _Kin:
         return [*found.items()]
 
     def _value(self, group: Named, key: str) -> str:
-        """The value of a setting, of a long one the ends, where no other's has the same."""
+        """The value of a setting, of a long one class or ends, where no other's has the same."""
         whole = group.settings[key]
         others = {repr(one.settings.get(key)): one.settings.get(key) for one in self.groups}
         others.pop(repr(whole), None)
         if f".{key}".endswith(TARGET):
             known = {_class(other) for other in others.values() if is_told(other)}
             return _class(whole) if _class(whole) not in known else str(whole)
-        short = shortened(in_short(whole), WIDTH)
-        known = {shortened(in_short(other), WIDTH) for other in others.values()}
-        return in_short(whole) if short in known else short
+        for brief in (_called, _ends):
+            known = {brief(in_short(other)) for other in others.values()}
+            if (short := brief(in_short(whole))) not in known:
+                return short
+        return in_short(whole)
 
 
 def _labels(group: Named) -> tuple[Any, ...]:
@@ -254,6 +256,20 @@ def _class(target: Any) -> str:
     """
     found = re.search(r"(?:[A-Z]\w*\.)*\w+$", str(target))
     return found[0] if found else str(target)
+
+
+def _ends(text: str) -> str:
+    return shortened(text, WIDTH)
+
+
+def _called(text: str) -> str:
+    """Of a long object in words its class.
+
+    >>> _called("Refit(Saliency(least=0.6, shrinkage=0.5), damping=0.1)"), _called("L1()")
+    ('Refit(…)', 'L1()')
+    """
+    found = re.match(r"\w+\(", text) if len(text) > WIDTH else None
+    return f"{found[0]}…)" if found else _ends(text)
 
 
 def _snake(name: str) -> str:

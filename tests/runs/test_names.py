@@ -137,6 +137,19 @@ def test_what_other_programs_do_not_know_is_not_said_and_what_both_were_told_is(
     assert alike == ["data tide, model tide", "data TideData, model Tide"]
 
 
+def test_a_long_object_in_words_is_its_class_where_that_tells_it() -> None:
+    def told(criterion: str) -> dict[str, Any]:
+        return flat({"labels": {"data": "A", "model": "B"}, "prune": {"criterion": criterion}})
+
+    long = "Refit(Saliency(least={}, shrinkage=0.5), damping=0.1, most={})"
+    assert named(told("Wanda()"), told(long.format(0.6, 9))) == [
+        "criterion Wanda()",
+        "criterion Refit(…)",
+    ]
+    both = named(told(long.format(0.6, 8)), told(long.format(0.6, 9)))
+    assert all(name.endswith(f"most={n})") and "…" in name for name, n in zip(both, (8, 9)))
+
+
 def test_what_all_of_a_recipe_share_is_not_said() -> None:
     assert named(line(max_epochs=9), line(max_epochs=9)) == [""] * 2
 
