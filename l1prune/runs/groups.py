@@ -15,10 +15,16 @@ from typing import Any
 
 from l1prune.runs.costs import COSTS
 from l1prune.runs.monitor import Monitor
-from l1prune.runs.names import goes_without_saying, kinds, names
+from l1prune.runs.names import names
 from l1prune.runs.points import DENSE, Point
 from l1prune.runs.scale import Scale, times
-from l1prune.runs.settings import apart_from_seeds, differing, is_seed
+from l1prune.runs.settings import (
+    apart_from_seeds,
+    differing,
+    goes_without_saying,
+    is_seed,
+    kinds,
+)
 from l1prune.runs.spread import Difference, Seed, Spread, difference
 
 ALIKE = 1.05

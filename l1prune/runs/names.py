@@ -8,21 +8,26 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 from l1prune.runs.escapes import shortened
 from l1prune.runs.monitor import Monitor
-from l1prune.runs.settings import Told, in_short, is_told, short_names
+from l1prune.runs.settings import (
+    KINDS,
+    LABEL,
+    OBJECTS,
+    TARGET,
+    Told,
+    class_name,
+    goes_without_saying,
+    in_short,
+    is_told,
+    short_names,
+)
 
 ASKED = "prune.threshold"
 """Begins the settings that ask for a size."""
-KINDS = ("data", "model")
-"""What is trained on what; runs of other kinds are hardly told the same settings."""
-LABEL = "labels."
-OBJECTS = "labels.objects"
-"""The objects that were put in the place of a recipe's own, by the names of their configs."""
-TARGET = "._target_"
 WIDTH = 40
 """Characters of a setting's value in the name of a group, if those tell it from others."""
 
@@ -46,50 +51,6 @@ class Named(Told, Protocol):
         ...
 
 
-def goes_without_saying(key: str) -> bool:
-    """Whether a setting tells no two recipes of one table apart.
-
-    What they are judged by, all runs of a table share; the names of configs of objects come with
-    the objects themselves; what begins with an underscore says how an object is made.
-
-    >>> [goes_without_saying(key) for key in ("monitor.name", "labels.objects", "model._target_")]
-    [True, True, False]
-    """
-    last = key.rpartition(".")[2]
-    private = last.startswith("_") and last not in ("_target_", "_args_")
-    return private or key == OBJECTS or key.startswith("monitor.")
-
-
-def kinds(runs: Sequence[Mapping[str, Any]]) -> list[tuple[Any, ...]]:
-    """What each of some runs trains on what, by one name for one thing.
-
-    The command line calls data and model by the names of their configs, other programs by those of
-    their classes. Where a single config is of such a class, the two are one.
-
-    Args:
-        runs: their settings.
-
-    >>> line = {"labels.data": "tide", "data._target_": "tide.Tides", "labels.model": "mlp"}
-    >>> kinds([line, {"labels.data": "Tides", "labels.model": "Net"}])
-    [('tide', 'mlp'), ('tide', 'Net')]
-    """
-    columns = []
-    for name in KINDS:
-        labels = [run.get(LABEL + name) for run in runs]
-        configs: dict[str, set[Any]] = defaultdict(set)
-        for run, label in zip(runs, labels, strict=True):
-            if is_told(run.get(name + TARGET)):
-                configs[_class(run[name + TARGET])].add(label)
-        one = {of: labels.pop() for of, labels in configs.items() if len(labels) == 1}
-        columns.append(
-            [
-                label if name + TARGET in run else one.get(str(label), label)
-                for run, label in zip(runs, labels, strict=True)
-            ]
-        )
-    return list(zip(*columns, strict=True))
-
-
 def names(groups: Sequence[Named], keys: Sequence[str]) -> list[tuple[str, ...]]:
     """For each group what tells it from others of its recipe; what asks for a size goes by it.
 
@@ -104,7 +65,7 @@ def names(groups: Sequence[Named], keys: Sequence[str]) -> list[tuple[str, ...]]
         kin[recipe] = _Kin([group for group in groups if group.recipe == recipe], keys)
     words = [kin[group.recipe].words(group) for group in groups]
     # Told by other programs, and nothing else: by which class or config each calls its parts.
-    shown = [(g.recipe, f"{g.nonzero:.3g}", told) for g, told in zip(groups, words, strict=True)]
+    shown = [(g.recipe, _size(g), told) for g, told in zip(groups, words, strict=True)]
     counts = Counter(shown)
     return [
         told if counts[one] == 1 else (*kin[group.recipe].labels(group), *told)
@@ -117,11 +78,18 @@ class _Kin:
 
     def __init__(self, groups: Sequence[Named], keys: Sequence[str]) -> None:
         self.groups, self.keys = groups, keys
+        self._among: dict[tuple[Any, ...], list[Named]] = defaultdict(list)
+        for group in groups:
+            for among in (_labels(group), _twins(group), _kind(group)):
+                self._among[among].append(group)
+        self._varying: dict[Any, bool] = {}
+        self._brief: dict[str, dict[str, str]] = {}
         targets = {key for group in groups for key in group.settings if key.endswith(TARGET)}
         places = {key.removesuffix(TARGET) for key in targets}
         # Data, model and pruning as a whole are no objects among others: their arguments have names
         # of their own.
         self.objects = sorted(place for place in places if "." in place)
+        self._own = {place: _own(groups, place) for place in self.objects}
 
     def words(self, group: Named) -> tuple[str, ...]:
         told = [
@@ -141,51 +109,46 @@ class _Kin:
 
     def labels(self, group: Named) -> list[str]:
         """What the group calls its parts, where others call the same ones by other names."""
-        alike = [one for one in self.groups if one.kind == group.kind]
         return [
             f"{name} {group.settings[LABEL + name]}"
             for name in KINDS
-            if _varies(alike, LABEL + name) and is_told(group.settings.get(LABEL + name))
+            if self._varies(LABEL + name, _kind(group))
+            and is_told(group.settings.get(LABEL + name))
         ]
 
     def _tells(self, group: Named, key: str) -> bool:
         if key.removeprefix(LABEL) in KINDS:
             return False
-        if _varies(self._others(group, key), key):
+        if self._differs(group, key):
             return True
         # Other programs leave out what they do not know: that is no other value.
-        alike = [g for g in self.groups if g.kind == group.kind and is_told(g.settings.get(key))]
-        return group in alike and not key.startswith(ASKED) and _varies(alike, key)
+        told = is_told(group.settings.get(key)) and not key.startswith(ASKED)
+        return told and self._varies(key, _kind(group), told=True)
 
-    def _others(self, group: Named, key: str) -> list[Named]:
-        """The groups in which a setting left out is one left to its default."""
-        alike = [one for one in self.groups if _labels(one) == _labels(group)]
-        if not key.startswith(ASKED):
-            return alike
-        return [one for one in alike if f"{one.nonzero:.3g}" == f"{group.nonzero:.3g}"]
+    def _differs(self, group: Named, key: str) -> bool:
+        """Whether others have another value, of those whose default it is where they leave it."""
+        return self._varies(key, _twins(group) if key.startswith(ASKED) else _labels(group))
+
+    def _varies(self, key: str, among: tuple[Any, ...], told: bool = False) -> bool:
+        """Whether some groups have several values, or are told several."""
+        place = (key, among, told)
+        if place not in self._varying:
+            values = [group.settings.get(key) for group in self._among[among]]
+            self._varying[place] = len({repr(x) for x in values if is_told(x) or not told}) > 1
+        return self._varying[place]
 
     def _object(self, group: Named, place: str, name: str) -> list[str]:
         """The words for an object, or for what stands in its place."""
-        target, own = group.settings.get(place + TARGET), self._own(place)
+        target, own = group.settings.get(place + TARGET), self._own[place]
         if target is None:
             if is_told(group.settings.get(place)):
                 return [f"{name} {self._value(group, place)}"]
             return [f"{name} none"] if own is not None else []
-        other = target != own and _varies(self._others(group, place), place + TARGET)
-        if other and _snake(_class(target)) != place.rpartition(".")[2]:
+        other = target != own and self._differs(group, place + TARGET)
+        if other and _snake(class_name(target)) != place.rpartition(".")[2]:
             return [f"{name} {self._text(group, place)}"]
         inside = [f"{name} {argument} {text}" for argument, text in self._arguments(group, place)]
         return inside or ([name] if other else [])
-
-    def _own(self, place: str) -> Any:
-        """The class that the recipe itself brings; None if it brings none, or that is not known."""
-        socket = place.removeprefix("prune.")
-        found = {
-            group.settings.get(place + TARGET)
-            for group in self.groups
-            if place != socket and OBJECTS in group.settings and socket not in _chosen(group)
-        }
-        return found.pop() if len(found) == 1 else None
 
     def _text(self, group: Named, place: str) -> str:
         """An object as its class is called, with the arguments that differ."""
@@ -200,7 +163,7 @@ class _Kin:
         for key in group.settings:
             if not key.startswith(f"{place}.") or key == place + TARGET:
                 continue
-            if goes_without_saying(key) or not _varies(self._others(group, key), key):
+            if goes_without_saying(key) or not self._differs(group, key):
                 continue
             one = _within(key, below) or key
             name = one.removeprefix(f"{place}.")
@@ -211,26 +174,51 @@ class _Kin:
         return [*found.items()]
 
     def _value(self, group: Named, key: str) -> str:
-        """The value of a setting, of a long one class or ends, where no other's has the same."""
-        whole = group.settings[key]
-        others = {repr(one.settings.get(key)): one.settings.get(key) for one in self.groups}
-        others.pop(repr(whole), None)
-        if f".{key}".endswith(TARGET):
-            known = {_class(other) for other in others.values() if is_told(other)}
-            return _class(whole) if _class(whole) not in known else str(whole)
-        for brief in (_called, _ends):
-            known = {brief(in_short(other)) for other in others.values()}
-            if (short := brief(in_short(whole))) not in known:
-                return short
-        return in_short(whole)
+        """The value of a setting in brief."""
+        if key not in self._brief:
+            told = {repr(one.settings.get(key)): one.settings.get(key) for one in self.groups}
+            self._brief[key] = _briefly(
+                told, (class_name,) if key.endswith(TARGET) else (_called, _ends)
+            )
+        return self._brief[key][repr(group.settings[key])]
 
 
+def _briefly(values: Mapping[str, Any], ways: Sequence[Callable[[str], str]]) -> dict[str, str]:
+    """Each value in the first of some ways that has no other look like it, or else whole."""
+    whole = {name: in_short(value) for name, value in values.items()}
+    counts = {way: Counter(map(way, whole.values())) for way in ways}
+    return {
+        name: next((way(text) for way in ways if counts[way][way(text)] == 1), text)
+        for name, text in whole.items()
+    }
+
+
+def _own(groups: Sequence[Named], place: str) -> Any:
+    """The class that a recipe itself brings; None if it brings none, or that is not known."""
+    socket = place.removeprefix("prune.")
+    found = {
+        group.settings.get(place + TARGET)
+        for group in groups
+        if place != socket and OBJECTS in group.settings and socket not in _chosen(group)
+    }
+    return found.pop() if len(found) == 1 else None
+
+
+# Of which groups one is: called alike, as large too, or of the same data and model.
 def _labels(group: Named) -> tuple[Any, ...]:
-    return tuple(group.settings.get(LABEL + name) for name in KINDS)
+    return ("labels", *(group.settings.get(LABEL + name) for name in KINDS))
 
 
-def _varies(groups: Iterable[Named], key: str) -> bool:
-    return len({repr(group.settings.get(key)) for group in groups}) > 1
+def _twins(group: Named) -> tuple[Any, ...]:
+    return (*_labels(group), _size(group))
+
+
+def _kind(group: Named) -> tuple[Any, ...]:
+    return ("kind", *group.kind)
+
+
+def _size(group: Named) -> str:
+    return f"{group.nonzero:.3g}"
 
 
 def _is_said(group: Named, key: str) -> bool:
@@ -246,16 +234,6 @@ def _within(key: str, objects: Sequence[str]) -> str | None:
 def _chosen(group: Named) -> set[str]:
     words = str(group.settings[OBJECTS]).split()
     return {word.partition("=")[0].replace("/", ".") for word in words}
-
-
-def _class(target: Any) -> str:
-    """A class's own name; of what is made by a method, both.
-
-    >>> _class("l1prune.L1"), _class("l1prune.L1Pruning.finetune"), _class("l1prune.once")
-    ('L1', 'L1Pruning.finetune', 'once')
-    """
-    found = re.search(r"(?:[A-Z]\w*\.)*\w+$", str(target))
-    return found[0] if found else str(target)
 
 
 def _ends(text: str) -> str:

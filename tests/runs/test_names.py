@@ -9,8 +9,8 @@ import pytest
 
 from l1prune.checks import flat
 from l1prune.runs.monitor import Monitor
-from l1prune.runs.names import LABEL, goes_without_saying, kinds, names
-from l1prune.runs.settings import differing
+from l1prune.runs.names import names
+from l1prune.runs.settings import differing, goes_without_saying, kinds
 
 MONITOR = Monitor("val_rmse", "min")
 STOP = "lightning.pytorch.callbacks.EarlyStopping"
@@ -122,13 +122,6 @@ def of_class(**told: Any) -> dict[str, Any]:
     return flat({"labels": labels, "prune": {"penalty": "L1()"}, "trainer": told})
 
 
-def test_one_thing_by_two_names_is_one_kind_where_a_single_config_is_of_that_class() -> None:
-    told = line() | {"model._target_": "tide.Tide"}
-    assert kinds([told, of_class()]) == [("tide", "tide")] * 2
-    twice = told | {LABEL + "data": "tide_small"}
-    assert kinds([told, twice, of_class()])[2] == ("TideData", "tide")
-
-
 def test_what_other_programs_do_not_know_is_not_said_and_what_both_were_told_is() -> None:
     told = line(max_epochs=30, deterministic=True) | {"model._target_": "tide.Tide"}
     assert named(told, of_class(max_epochs=24)) == ["max_epochs 30", "max_epochs 24"]
@@ -152,9 +145,3 @@ def test_a_long_object_in_words_is_its_class_where_that_tells_it() -> None:
 
 def test_what_all_of_a_recipe_share_is_not_said() -> None:
     assert named(line(max_epochs=9), line(max_epochs=9)) == [""] * 2
-
-
-def test_what_runs_are_judged_by_and_how_objects_are_made_tells_no_recipes_apart() -> None:
-    keys = ["monitor.name", "prune.penalty._convert_", "data._instantiator", "labels.objects"]
-    assert all(map(goes_without_saying, keys))
-    assert not any(map(goes_without_saying, ["monitored", "a._target_", "a._args_", "labels.data"]))
