@@ -13,7 +13,7 @@ from safetensors.torch import save
 from torch import Tensor, contiguous_format, nn
 
 from l1prune.runs.files import read_end, read_json, read_yaml
-from l1prune.runs.identity import OTHER, check_same_run
+from l1prune.runs.identity import DECIDE, OTHER, check_same_run, difference
 from l1prune.runs.points import CONFIG, SUMMARY
 from l1prune.runs.settings import settings
 from l1prune.runs.traces import remove
@@ -122,6 +122,26 @@ class RunFolder:
     def close(self) -> None:
         """Let other processes have the folder."""
         self._lock.release()
+
+
+def other_run(folder: Path, given: Mapping[str, Any]) -> str:
+    """Why a run may not begin in a folder: one has ended there with other settings; or empty.
+
+    Args:
+        folder: to begin in.
+        given: the settings of the run, plain values only.
+
+    >>> other_run(Path("no such folder"), {"seed": 0})
+    ''
+    """
+    if not (folder / SUMMARY).exists():
+        return ""
+    before, _ = _settings(folder / CONFIG)
+    told = difference(before, given, (*DECIDE, "labels", "trainer"))
+    if not told:
+        return ""
+    kind = f"other settings ({told})" if before else "settings that it does not say"
+    return f"{folder} holds a finished run of {kind}: give another folder, or remove this one"
 
 
 def _whole(weight: Tensor) -> Tensor:

@@ -14,28 +14,21 @@ from functools import cached_property
 from typing import Any
 
 from l1prune.runs.costs import COSTS
-from l1prune.runs.escapes import shortened
 from l1prune.runs.monitor import Monitor
+from l1prune.runs.names import names
 from l1prune.runs.points import DENSE, Point
 from l1prune.runs.scale import Scale, times
 from l1prune.runs.settings import (
     apart_from_seeds,
     differing,
-    in_short,
+    goes_without_saying,
     is_seed,
-    is_told,
-    short_names,
+    kinds,
 )
 from l1prune.runs.spread import Difference, Seed, Spread, difference
 
 ALIKE = 1.05
 """By how many times the sizes of two groups may differ that are compared as equally small."""
-ASKED = "prune.threshold"
-"""Begins the settings that ask for a size."""
-LABELS = ("labels.data", "labels.model")
-"""What is trained on what; runs of other kinds are hardly told the same settings."""
-WIDTH = 40
-"""Characters of a setting's value in the name of a group, if those tell it from others."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,6 +40,7 @@ class Group:
         points: at least one.
         settings: what all were told, but for the seed; and what the first was.
         scale: how their figures are shown, and which of them.
+        kind: what is trained on what.
         words: the settings that tell it from the other groups of its recipe, where size does not.
     """
 
@@ -54,6 +48,7 @@ class Group:
     points: tuple[Point, ...]
     settings: Mapping[str, Any]
     scale: Scale
+    kind: tuple[Any, ...] = ()
     words: tuple[str, ...] = ()
 
     @property
@@ -113,20 +108,18 @@ class Group:
 
     @property
     def seeds(self) -> str:
-        """The seeds in short: "0–19", "0–2, 7"; without any, how many runs there are."""
+        """The seeds in short: "0–19", "0–2, 7"; and how many runs, where one has several."""
         known = [seed for seed in self.figures if isinstance(seed, int)]
         more = len(self.figures) - len(known)
-        return ", ".join([*_ranges(known), *([f"{more} unknown"] if more and known else [])])
+        words = ", ".join([*_ranges(known), *([f"{more} unknown"] if more and known else [])])
+        again = len(self.points) > len(self.figures)
+        return f"{words} ({len(self.points)} runs)" if again else words
 
     @property
     def _task(self) -> tuple[Any, ...]:
         # All parameters: which of them may go is the recipe's choice.
         size = self.points[0].summary.get("params/total", self.prunable)
-        return (self.monitor, size, *self._kind)
-
-    @property
-    def _kind(self) -> tuple[Any, ...]:
-        return tuple(map(self.settings.get, LABELS))
+        return (self.monitor, size, *self.kind)
 
     def less(self, groups: Iterable[Group], recipe: str) -> Difference | None:
         """How it differs from another recipe at the same size, or from the dense network.
@@ -200,60 +193,23 @@ def _scale(points: Sequence[Point], monitor: Monitor, tested: bool) -> Scale:
 def _groups(points: Sequence[Point], scale: Scale) -> list[Group]:
     """The groups of runs of one scale."""
     settings = apart_from_seeds(points)
-    told = [replace(point, settings=one) for point, one in zip(points, settings, strict=True)]
+    telling = [{k: v for k, v in one.items() if not goes_without_saying(k)} for one in settings]
+    told = [replace(point, settings=one) for point, one in zip(points, telling, strict=True)]
     keys = [key for key in differing(told) if not is_seed(key)]
     found: dict[tuple[Any, ...], list[int]] = {}
     for number, (point, one) in enumerate(zip(points, settings, strict=True)):
         told_of_it = tuple(repr(one.get(key)) for key in keys)
         size = None if one else point.nonzero
         found.setdefault((point.recipe, point.prunable, told_of_it, size), []).append(number)
+    kind = kinds(settings)
     groups = [
-        Group(points[some[0]].recipe, tuple(points[n] for n in some), settings[some[0]], scale)
-        for some in found.values()
+        Group(points[n].recipe, tuple(points[n] for n in (n, *more)), settings[n], scale, kind[n])
+        for n, *more in found.values()
     ]
     return [
         replace(group, words=words)
-        for group, words in zip(groups, _words(groups, keys), strict=True)
+        for group, words in zip(groups, names(groups, keys), strict=True)
     ]
-
-
-def _words(groups: Sequence[Group], keys: Sequence[str]) -> list[tuple[str, ...]]:
-    """For each group what tells it from others of its recipe; what asks for a size goes by it.
-
-    Of other kinds the labels tell it; settings are compared within its own.
-    """
-    words: list[tuple[str, ...]] = []
-    for group in groups:
-        kin = [g for g in groups if g.recipe == group.recipe]
-        kind = [g for g in kin if g._kind == group._kind]
-        twins = [g for g in kind if f"{g.nonzero:.3g}" == f"{group.nonzero:.3g}"]
-        told = [key for key in LABELS if _varies(kin, key)]
-        told += [key for key in keys if _varies(twins if _asks(key) else kind, key)]
-        names = zip(told, short_names(told), strict=True)
-        words.append(
-            tuple(
-                f"{name} {_value(group, key, kin)}"
-                for key, name in names
-                if is_told(group.settings.get(key))
-            )
-        )
-    return words
-
-
-def _varies(groups: Sequence[Group], key: str) -> bool:
-    return len({repr(group.settings.get(key)) for group in groups}) > 1
-
-
-def _value(group: Group, key: str, kin: Sequence[Group]) -> str:
-    """The value of a setting, of a long one the ends, where no other's has the same."""
-    whole = in_short(group.settings[key])
-    short = shortened(whole, WIDTH)
-    others = {in_short(other.settings.get(key)) for other in kin} - {whole}
-    return whole if short in {shortened(other, WIDTH) for other in others} else short
-
-
-def _asks(key: str) -> bool:
-    return key.startswith(ASKED)
 
 
 def _by_seed(points: Sequence[Point], values: Sequence[float]) -> dict[Seed, float]:

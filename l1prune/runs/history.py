@@ -36,8 +36,8 @@ class Epochs:
         self.write(trainer)
 
     def write(self, trainer: L.Trainer) -> None:
-        """Write the file, if there is something to write."""
-        if trainer.is_global_zero and self.rows:
+        """Write the file, if there is something to write: of a trial there is not."""
+        if trainer.is_global_zero and self.rows and not is_trial(trainer):
             _write(self.file, self.rows)
 
     def state_dict(self) -> dict[str, Any]:
@@ -47,6 +47,11 @@ class Epochs:
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take what `state_dict` gave."""
         self.rows = {epoch: dict(row) for epoch, row in state_dict["epochs"].items()}
+
+
+def is_trial(trainer: L.Trainer) -> bool:
+    """Whether it runs a few batches to see whether a program works: no run to be remembered."""
+    return bool(trainer.fast_dev_run)  # type: ignore[attr-defined]
 
 
 class History(Checkpoint):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -113,15 +113,22 @@ class RunIdentity(pl.Callback):
             )
 
 
-def difference(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+def difference(
+    before: Mapping[str, Any], now: Mapping[str, Any], among: Sequence[str] = DECIDE
+) -> str:
     """In which of the settings that decide two runs differ first, in words; empty if in none.
+
+    Args:
+        before: the settings of one.
+        now: those of the other.
+        among: the settings that decide.
 
     >>> difference({"seed": 0}, {"seed": 1})
     'seed=0, not seed=1'
     """
     then, given = flat(before), flat(now)
     for key in sorted(then.keys() | given.keys()):
-        if key.split(".")[0] in DECIDE and then.get(key) != given.get(key):
+        if key.split(".")[0] in among and then.get(key) != given.get(key):
             return f"{key}={then.get(key)}, not {key}={given.get(key)}"
     return ""
 

@@ -21,6 +21,7 @@ from l1prune.runs.monitor import Mode, Monitor, is_evaluation
 from l1prune.runs.points import judged_point
 from l1prune.runs.pruning import pruning_of
 from l1prune.runs.stages import FRONTIER, read_path
+from l1prune.runs.summary import rounded
 from l1prune.training.loggers import X_AXIS
 from l1prune.weights.files import replace
 from l1prune.weights.shards import is_sharded
@@ -58,7 +59,8 @@ class PathCheckpoint(Checkpoint):
         self.folder = Path(folder)
         self.monitor = Monitor.of(monitor, mode)
 
-    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        # No earlier: until then another callback may refuse to train in this folder.
         if trainer.global_step == 0 and trainer.is_global_zero:
             (self.folder / FRONTIER).unlink(missing_ok=True)  # of another run
 
@@ -140,7 +142,7 @@ def file_names(sparsities: Iterable[float]) -> list[str]:
 
 def _write(stages: list[dict[str, Any]], folder: Path) -> None:
     part = folder / f"{FRONTIER}.part"
-    part.write_text(json.dumps(stages, indent=2) + "\n", encoding="utf-8")
+    part.write_text(json.dumps([*map(rounded, stages)], indent=2) + "\n", encoding="utf-8")
     replace(part, folder / FRONTIER)
 
 

@@ -83,7 +83,8 @@ def _panel(axes: Axes, points: Sequence[Point], scale: Scale, look: dict[str, Lo
 
 
 def _prepare(axes: Axes, scale: Scale) -> None:
-    axes.set(xlabel="nonzero parameters (log scale)", ylabel=label(scale.title))
+    judged = label(scale.title) + scale.direction
+    axes.set(xlabel="nonzero parameters (log scale)", ylabel=judged)
     scale_by_weights(axes)
     if scale.percent:
         axes.yaxis.set_major_formatter(lambda y, _: f"{100 * y:g} %")

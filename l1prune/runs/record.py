@@ -16,8 +16,8 @@ from torch import Tensor, as_tensor
 from l1prune.checks import in_words
 from l1prune.runs.baseline import Baseline
 from l1prune.runs.escapes import shortened
-from l1prune.runs.folder import END, RunFolder, is_first
-from l1prune.runs.history import Epochs
+from l1prune.runs.folder import RunFolder, is_first, other_run
+from l1prune.runs.history import Epochs, is_trial
 from l1prune.runs.monitor import Mode, Monitor, is_evaluation, settled
 from l1prune.runs.points import CONFIG, SUMMARY
 from l1prune.runs.pruning import pruning_of
@@ -28,8 +28,8 @@ from l1prune.weights.files import write_whole
 from l1prune.weights.report import SparsityReport
 from l1prune.weights.warning import warn
 
-MOST = 200
-"""The most characters of a setting."""
+MOST = 10_000
+"""The most characters of a hyper-parameter: of a table in words, `compare` would read no more."""
 
 
 class RunRecord(Baseline):
@@ -43,7 +43,9 @@ class RunRecord(Baseline):
     `SparsityPath` it is the last network; a `PathCheckpoint` of the same folder adds the others.
 
     Args:
-        folder: of this run alone; made if it is not there.
+        folder: of this run alone; made if it is not there. One that holds a finished run is taken
+            again for the same settings, as by running a program again, or where `fit` goes on from
+            a checkpoint.
         monitor: the validation metric that the run is judged by; None: an accuracy if one is
             logged, else an error, else a loss.
         mode: `"max"` where higher is better, or `"min"`; None: as its name tells.
@@ -51,7 +53,8 @@ class RunRecord(Baseline):
 
     Raises:
         ValueError: the name does not tell which end is better, and `mode` does not either (at
-            once); validation logs no such metric, or none (when it is first run).
+            once); validation logs no such metric, or none (when it is first run); the folder holds
+            a finished run of other settings (before the first step).
 
     Example::
 
@@ -89,14 +92,19 @@ class RunRecord(Baseline):
                 "RunRecord: there is no validation to judge the run by; give it a validation_step "
                 "and data, or name another figure that is logged, as monitor='train_loss'"
             )
+        told = self._settings(trainer, pl_module)
+        # Here, where whatever tunes a learning rate has done so, and no weight has moved yet.
+        goes_on = trainer.global_step > 0 or trainer.ckpt_path is not None
+        problem = other_run(self.folder, told) if is_first() and not goes_on else ""
+        if problem := trainer.strategy.broadcast(problem):  # the first process decides for all
+            raise ValueError(f"RunRecord: {problem}")
         if trainer.global_step == 0:
             self.epochs.rows, self._seconds = {}, 0.0
         self._began, self._passed, self._module = time.monotonic(), False, pl_module
-        if trainer.is_global_zero:
+        if trainer.is_global_zero and not is_trial(trainer):
             self.folder.mkdir(parents=True, exist_ok=True)
             (self.folder / SUMMARY).unlink(missing_ok=True)  # it will be another, or none
-            text = yaml.safe_dump(self._settings(trainer, pl_module), explicit_end=True)
-            assert text.endswith(END)
+            text = yaml.safe_dump(told)
             write_whole(self.folder / CONFIG, lambda file: file.write_text(text, encoding="utf-8"))
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
@@ -129,6 +137,8 @@ class RunRecord(Baseline):
             self.epochs.note(trainer, max(self.epochs.rows, default=0))
 
     def on_fit_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        if is_trial(trainer):
+            return
         self.epochs.write(trainer)
         self._figures, self._module = dict(trainer.callback_metrics), pl_module
         for pruning in pruning_of(trainer):
@@ -141,7 +151,7 @@ class RunRecord(Baseline):
         self._leave(trainer, pl_module, reports[0] if reports else SparsityReport.of(pl_module))
 
     def on_test_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        if self._module is not pl_module:
+        if self._module is not pl_module or is_trial(trainer):
             return  # another network
         if trainer.ckpt_path is not None:
             self._figures = self._of_checkpoint(trainer)
@@ -190,7 +200,7 @@ class RunRecord(Baseline):
             "data": _plain(getattr(data, "hparams", {})),
             "labels": labels,
             "model": _plain(module.hparams),
-            "prune": _plain(pruning.recipe.words) if pruning else None,
+            "prune": dict(pruning.recipe.words) if pruning else None,
             "seed": global_seed(),
             "trainer": {"max_epochs": trainer.max_epochs, "max_steps": trainer.max_steps},
         }

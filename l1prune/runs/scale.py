@@ -58,6 +58,15 @@ class Scale:
         return f"{self.data} {self.monitor.words}"
 
     @property
+    def direction(self) -> str:
+        """What follows the title at an axis that is turned over, since the better end is up.
+
+        >>> Scale(Monitor("val/mse", "min"), False).direction
+        ' (lower is better)'
+        """
+        return " (lower is better)" if self.monitor.mode == "min" else ""
+
+    @property
     def data(self) -> str:
         """What they are of."""
         return "test" if self.tested else "validation"

@@ -12,6 +12,14 @@ from l1prune.checks import flat, is_number
 SEED = "seed"
 FILES = (".bin", ".ckpt", ".csv", ".npy", ".npz", ".parquet", ".pt", ".pth", ".safetensors")
 """By which the name of a file of weights or of data is known."""
+KINDS = ("data", "model")
+"""What is trained on what; runs of other kinds are hardly told the same settings."""
+LABEL = "labels."
+"""Begins what data, model and recipe are called."""
+OBJECTS = "labels.objects"
+"""The objects that were put in the place of a recipe's own, by the names of their configs."""
+TARGET = "._target_"
+"""Ends the setting that names the class of an object."""
 
 
 class Told(Protocol):
@@ -122,14 +130,68 @@ def is_seed(key: str) -> bool:
     return key.rpartition(".")[2] == SEED
 
 
-def short_names(keys: Sequence[str]) -> list[str]:
-    """As little of each setting's name as tells it from the others.
+def goes_without_saying(key: str) -> bool:
+    """Whether a setting tells no two recipes of one table apart.
 
-    >>> short_names(["seed", "prune.threshold.sparsity", "model.lr", "data.lr"])
-    ['seed', 'sparsity', 'model.lr', 'data.lr']
+    What they are judged by, all runs of a table share; the names of configs of objects come with
+    the objects themselves; what begins with an underscore says how an object is made.
+
+    >>> [goes_without_saying(key) for key in ("monitor.name", "labels.objects", "model._target_")]
+    [True, True, False]
+    """
+    last = key.rpartition(".")[2]
+    private = last.startswith("_") and last not in ("_target_", "_args_")
+    return private or key == OBJECTS or key.startswith("monitor.")
+
+
+def kinds(runs: Sequence[Mapping[str, Any]]) -> list[tuple[Any, ...]]:
+    """What each of some runs trains on what, by one name for one thing.
+
+    The command line calls data and model by the names of their configs, other programs by those of
+    their classes. Where a single config is of such a class, the two are one.
+
+    Args:
+        runs: their settings.
+
+    >>> line = {"labels.data": "tide", "data._target_": "tide.Tides", "labels.model": "mlp"}
+    >>> kinds([line, {"labels.data": "Tides", "labels.model": "Net"}])
+    [('tide', 'mlp'), ('tide', 'Net')]
+    """
+    columns = []
+    for name in KINDS:
+        labels = [run.get(LABEL + name) for run in runs]
+        configs: dict[str, set[Any]] = defaultdict(set)
+        for run, label in zip(runs, labels, strict=True):
+            if is_told(run.get(name + TARGET)):
+                configs[class_name(run[name + TARGET])].add(label)
+        one = {of: labels.pop() for of, labels in configs.items() if len(labels) == 1}
+        columns.append(
+            [
+                label if name + TARGET in run else one.get(str(label), label)
+                for run, label in zip(runs, labels, strict=True)
+            ]
+        )
+    return list(zip(*columns, strict=True))
+
+
+def class_name(target: Any) -> str:
+    """A class's own name; of what is made by a method, both.
+
+    >>> class_name("l1prune.L1"), class_name("l1prune.L1Pruning.finetune"), class_name("mine.once")
+    ('L1', 'L1Pruning.finetune', 'once')
+    """
+    found = re.search(r"(?:[A-Z]\w*\.)*\w+$", str(target))
+    return found[0] if found else str(target)
+
+
+def short_names(keys: Sequence[str]) -> list[str]:
+    """As little of each setting's name as tells it from the others; a class goes by its socket.
+
+    >>> short_names(["seed", "prune.threshold.sparsity", "model.lr", "data.lr", "a.net._target_"])
+    ['seed', 'sparsity', 'model.lr', 'data.lr', 'net']
     """
     names: dict[str, str] = {}
-    parts = {key: key.split(".") for key in keys}
+    parts = {key: key.removesuffix(TARGET).split(".") for key in keys}
     for n in range(1, max(map(len, parts.values()), default=0) + 1):
         ends = {key: ".".join(words[-n:]) for key, words in parts.items()}
         counts = Counter(ends.values())

@@ -39,14 +39,23 @@ def summary_of(
     for name in told:
         if (name in judged or "loss" in name) and not figures[name].isfinite():
             raise DivergenceError(f"{name} is {figures[name].item()}: training diverged")
+    finite = {name: figures[name].item() for name in told if figures[name].isfinite()}
     return {
-        **{name: round(figures[name].item(), 6) for name in told if figures[name].isfinite()},
-        **report.to_dict(),
+        **rounded(finite | report.to_dict()),
         "monitor": monitor.name,
         "mode": monitor.mode,
         **({} if seed is None else {"seed": seed}),
         "seconds": round(seconds, 2),
     }
+
+
+def rounded(figures: Mapping[str, Any]) -> dict[str, Any]:
+    """Figures as files have them: with six digits that count; whole numbers and words as they are.
+
+    >>> rounded({"val_mse": 0.123456789, "params/total": 1234567890})
+    {'val_mse': 0.123457, 'params/total': 1234567890}
+    """
+    return {n: float(f"{x:.6g}") if isinstance(x, float) else x for n, x in figures.items()}
 
 
 def monitor_of(summary: Any) -> Monitor:

@@ -74,6 +74,7 @@ def test_a_run_that_was_made_twice_counts_once() -> None:
     points = [run("l1", 0, 0.9, 0.8), run("l1", 0, 0.9, 0.8), run("l1", 1, 0.9, 0.9)]
     [group] = groups_of(points)
     assert group.figure.count == 2 and group.figure.mean == pytest.approx(0.85)
+    assert group.seeds == "0, 1 (3 runs)"
 
 
 def test_runs_without_settings_are_grouped_by_their_size() -> None:

@@ -49,8 +49,14 @@ def test_each_file_holds_what_its_entry_says(walked: Path) -> None:
         assert left == stage["params/nonzero"]
         (validated,) = trainer().validate(model, data, verbose=False)
         (tested,) = trainer().test(model, data, verbose=False)
-        assert validated["val/accuracy"] == pytest.approx(stage["val/accuracy"])
-        assert tested["test/accuracy"] == pytest.approx(stage["test/accuracy"])
+        assert validated["val/accuracy"] == pytest.approx(stage["val/accuracy"], abs=1e-6)
+        assert tested["test/accuracy"] == pytest.approx(stage["test/accuracy"], abs=1e-6)
+
+
+def test_figures_are_noted_with_six_digits_that_count(walked: Path) -> None:
+    stages = json.loads((walked / "frontier.json").read_text())
+    numbers = [one for stage in stages for one in stage.values() if isinstance(one, float)]
+    assert len(numbers) >= 9 and all(one == float(f"{one:.6g}") for one in numbers)
 
 
 def test_a_validation_after_the_run_is_no_stage(tmp_path: Path) -> None:

@@ -43,14 +43,12 @@ def test_an_error_has_no_percent_sign_and_each_metric_a_picture(tmp_path: Path) 
     points = [Point("a", "l1", n, 0.1 * n, monitor=mse) for n in range(1, 4)]
     draw(points, tmp_path / "one.svg")
     text = (tmp_path / "one.svg").read_text()
-    assert "<!-- test mse -->" in text and "%" not in text.partition("</style>")[2].replace(
-        "100%", ""
-    )
+    assert "<!-- test mse (lower is better) -->" in text
+    assert "%" not in text.partition("</style>")[2].replace("100%", "")
     draw([*points, Point("b", "l1", 5, 0.9)], tmp_path / "two.svg")
     text = (tmp_path / "two.svg").read_text()
-    assert (
-        "<!-- test mse -->" in text and "<!-- test accuracy -->" in text and "<!-- 90 % -->" in text
-    )
+    for words in ("test mse (lower is better)", "test accuracy", "90 %"):
+        assert f"<!-- {words} -->" in text
 
 
 def test_what_is_far_off_is_at_the_edge_with_its_value(tmp_path: Path) -> None:

@@ -17,11 +17,20 @@ from tasks import Task, trainer
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from l1prune import BestCheckpoint, L1Pruning, RunRecord, Sparsity, SparsityPath
+from l1prune import (
+    BestCheckpoint,
+    L1Pruning,
+    PathCheckpoint,
+    RunRecord,
+    Sparsity,
+    SparsityPath,
+    rounds,
+)
 from l1prune.commands.compare import main
 from l1prune.runs.curves import read_history
 from l1prune.runs.monitor import Monitor
 from l1prune.runs.points import find_runs, read_points
+from l1prune.runs.record import MOST
 
 
 class Regression(Task):
@@ -208,4 +217,58 @@ def test_hyper_parameters_of_any_kind_are_plain_words(tmp_path: Path) -> None:
     trainer(RunRecord(tmp_path), epochs=1).fit(Odd())
     told = yaml.safe_load((tmp_path / "config.yaml").read_text())["model"]
     assert told["made_by"] == "<built-in function abs>" and told["n"] is None
-    assert len(told["sizes"]) == 200
+    assert len(told["sizes"]) == MOST and "…" in told["sizes"]
+
+
+def test_what_was_told_is_written_whole_in_yaml_that_is_read_back(tmp_path: Path) -> None:
+    many = L1Pruning(threshold=Sparsity(0.5), prune_at=rounds(0.1, 0.6, 200))
+    trainer(many, RunRecord(tmp_path), epochs=1).fit(Regression())
+    text = (tmp_path / "config.yaml").read_text()
+    told = yaml.safe_load(text)["prune"]
+    assert told == many.recipe.words and len(told["prune_at"]) > 2_000
+    assert "…" not in text and "..." not in text
+
+
+def files_of(folder: Path) -> dict[str, bytes]:
+    return {one.name: one.read_bytes() for one in folder.iterdir() if one.is_file()}
+
+
+def test_a_folder_that_holds_a_run_of_other_settings_is_refused_before_a_step(
+    tmp_path: Path,
+) -> None:
+    folder, task = tmp_path / "run", Regression()
+    run(folder)
+    before = files_of(folder)
+    told = r"run holds a finished run of other settings \(labels.prune=dense, not labels.prune=l1\)"
+    with pytest.raises(ValueError, match=told):
+        trainer(pruning(), PathCheckpoint(folder), RunRecord(folder), epochs=4).fit(task)
+    assert files_of(folder) == before and not task.losses
+    (folder / "config.yaml").unlink()
+    with pytest.raises(ValueError, match="of settings that it does not say: give another folder"):
+        run(folder)
+
+
+def test_a_run_of_the_same_settings_may_be_repeated(tmp_path: Path) -> None:
+    run(tmp_path, pruning())
+    before = files_of(tmp_path)
+    run(tmp_path, pruning())
+    assert (tmp_path / "model.safetensors").read_bytes() == before["model.safetensors"]
+
+
+def test_a_run_that_goes_on_may_go_on_for_longer(tmp_path: Path) -> None:
+    kept, task = ModelCheckpoint(tmp_path / "kept"), Regression()
+    program = trainer(kept, RunRecord(tmp_path), epochs=2)
+    program.fit(task)
+    program.fit_loop.max_epochs = 3
+    program.fit(task)  # the same trainer
+    again = trainer(ModelCheckpoint(tmp_path / "kept"), RunRecord(tmp_path), epochs=4)
+    again.fit(task, ckpt_path=kept.best_model_path, weights_only=True)
+    assert len(read_history(tmp_path / "history.csv")["val_mse"]) == 4
+
+
+def test_a_trial_of_a_few_batches_leaves_nothing(tmp_path: Path) -> None:
+    task = Regression()
+    program = trainer(pruning(), RunRecord(tmp_path / "run"), fast_dev_run=True)
+    program.fit(task)
+    program.test(task, verbose=False)
+    assert task.losses and not (tmp_path / "run").exists()

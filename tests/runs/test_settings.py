@@ -5,7 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 from l1prune.runs.points import Point
-from l1prune.runs.settings import differing, in_short, is_seed, is_told, settings, short_names
+from l1prune.runs.settings import (
+    differing,
+    goes_without_saying,
+    in_short,
+    is_seed,
+    is_told,
+    kinds,
+    settings,
+    short_names,
+)
 
 
 def test_settings_are_what_can_change_the_result() -> None:
@@ -56,3 +65,17 @@ def test_values_are_rounded_and_defaults_are_not_said() -> None:
         "x",
     ]
     assert [is_told(value) for value in (None, "None", 0, "")] == [False, False, True, True]
+
+
+def test_one_thing_by_two_names_is_one_kind_where_a_single_config_is_of_that_class() -> None:
+    line = {"labels.data": "tide", "data._target_": "tide.TideData", "labels.model": "mlp"}
+    program = {"labels.data": "TideData", "labels.model": "mlp"}
+    assert kinds([line, program]) == [("tide", "mlp")] * 2
+    assert kinds([line, line | {"labels.data": "tide_small"}, program])[2] == ("TideData", "mlp")
+    assert kinds([program, {}]) == [("TideData", "mlp"), (None, None)]
+
+
+def test_what_runs_are_judged_by_and_how_objects_are_made_tells_no_recipes_apart() -> None:
+    keys = ["monitor.name", "prune.penalty._convert_", "data._instantiator", "labels.objects"]
+    assert all(map(goes_without_saying, keys))
+    assert not any(map(goes_without_saying, ["monitored", "a._target_", "a._args_", "labels.data"]))

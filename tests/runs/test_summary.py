@@ -10,7 +10,7 @@ from torch import nn
 
 from l1prune.checks import DivergenceError
 from l1prune.runs.monitor import Monitor
-from l1prune.runs.summary import in_words, summary_of
+from l1prune.runs.summary import in_words, rounded, summary_of
 from l1prune.weights.report import SparsityReport
 
 FIGURES = {
@@ -33,13 +33,23 @@ def test_it_holds_what_was_validated_and_tested_and_the_counts_of_the_finished_m
     assert summary == {
         "test/accuracy": 0.5,
         "val/accuracy": 0.987654,
-        **report().to_dict(),
+        **rounded(report().to_dict()),
         "monitor": "val/accuracy",
         "mode": "max",
         "seed": 3,
         "seconds": 12.35,
     }
     assert summary["params/nonzero"] == 4  # counted, and not what was logged last
+
+
+def test_its_numbers_have_six_digits_that_count_and_its_counts_all() -> None:
+    layer = nn.Linear(1_234, 1_000)
+    layer.weight.data.fill_(1.0).view(-1)[: 1_234_000 - 7].zero_()
+    small = {"val/mse": torch.tensor(0.000012345678)}
+    summary = summary_of(small, SparsityReport.of(layer), Monitor("val/mse", "min"), 3, 123_456.789)
+    assert summary["val/mse"] == 1.23457e-05 and summary["seconds"] == 123_456.79
+    assert summary["params/total"] == 1_235_000 and summary["params/nonzero"] == 7
+    assert summary["params/sparsity"] == 0.999994 and summary["params/compression"] == 176_286
 
 
 def test_it_is_of_plain_values_that_json_gives_back() -> None:

@@ -179,7 +179,7 @@ function drawScatter() {
   return Plotly.react("scatter", [line, ...Object.keys(recipes).flatMap(markers), edge, times, rings], layout({
     showlegend: true, legend: { orientation: "h", x: 0, y: 1.02, yanchor: "bottom", itemwidth: 30 },
     xaxis: { type: "log", title: `${axes[axis]} (log scale)`, ...ticks(costs) },
-    yaxis: { title: metric.title, ticksuffix: metric.percent ? " %" : "", ...axisRange }, uirevision: [axis, metric.judged, whole].join(),
+    yaxis: { title: metric.axis, ticksuffix: metric.percent ? " %" : "", ...axisRange }, uirevision: [axis, metric.judged, whole].join(),
   }), CONFIG);
 }
 

@@ -107,6 +107,7 @@ def _metric(scale: Scale, points: Sequence[Point], name: str) -> dict[str, Any]:
         "lower": scale.monitor.mode == "min",
         "percent": scale.percent,
         "title": scale.title,
+        "axis": scale.title + scale.direction,
         "beside": scale.beside,
         "chosen": scale.chosen,
         "worst": View.of(scale.monitor, [point.on(scale) for point in points]).worst,

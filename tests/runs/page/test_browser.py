@@ -382,6 +382,8 @@ def test_each_metric_has_its_own_axis_with_the_better_end_up(browser: Browser, f
     )
     low, high = browser.run("$('scatter')._fullLayout.yaxis.range")
     assert low > high, "less is better, and up"
+    axis = browser.run("$('scatter')._fullLayout.yaxis.title.text")
+    assert axis == "test mse (lower is better)"
     head = browser.run("document.querySelector('#groups th [data-head=title]').textContent")
     assert head == "test mse"
 

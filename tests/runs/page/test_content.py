@@ -52,9 +52,9 @@ def test_the_best_are_chosen_by_validation() -> None:
 def test_each_metric_is_by_itself_in_its_own_unit() -> None:
     points = [run("l1", 0, 100, 0.5), run("l1", 0, 100, 0.25, monitor=MSE, tested=False)]
     found = content(points)
-    assert [(m["title"], m["lower"], m["percent"]) for m in found["metrics"]] == [
+    assert [(m["axis"], m["lower"], m["percent"]) for m in found["metrics"]] == [
         ("test accuracy", False, True),
-        ("validation mse", True, False),
+        ("validation mse (lower is better)", True, False),
     ]
     assert [group["metric"] for group in found["groups"]] == [0, 1]
     assert all(group["best"] for group in found["groups"]), "neither beats the other"
