@@ -77,6 +77,14 @@ def test_a_run_that_was_made_twice_counts_once() -> None:
     assert group.seeds == "0, 1 (3 runs)"
 
 
+def test_how_a_run_was_told_what_all_are_told_is_no_other_result() -> None:
+    points = [
+        run("l1", 0, 0.9, 0.8, settings={"monitor.name": "None", "labels.objects": "None"}),
+        run("l1", 1, 0.9, 0.8, settings={"monitor.name": "val/a", "labels.objects": "penalty=l1"}),
+    ]
+    assert named(groups_of(points)) == [("l1", 100, "0, 1")]
+
+
 def test_runs_without_settings_are_grouped_by_their_size() -> None:
     points = [
         Point("a", "pruned", 5, 0.5),
