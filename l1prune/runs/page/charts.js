@@ -60,20 +60,27 @@ function told_in_lines(title, lines) {
   return `<b>${first}</b><br>${rest.join("<br>")}`;
 }
 
-const weights = (one) => `${count(Math.round(one.nonzero))} weights${one.times && ` (${one.times} fewer)`}`;
+const UNKNOWN = "—";
+// A count, and how many times fewer that is than there were.
+const counted = (left, times, word = "") => (left === null ? UNKNOWN : `${count(Math.round(left))}${times && ` (${times}${word})`}`);
+const PRUNABLE = axes.nonzero;
+const ALL = "all parameters left";
+const weights = ({ nonzero, times, parameters: { left, times: fewer } }) => [
+  `${PRUNABLE} ${counted(nonzero, times, " fewer")}`, ...(left === null ? [] : [`${ALL} ${counted(left, fewer, " fewer")}`]),
+];
 
 function story(run) {
   const lines = told(run);
   if (lines.length > 10) lines.splice(9, lines.length, `… ${lines.length - 9} more settings`);
   return told_in_lines(run.name, [run.recipe, `${metric.title} ${figure(run.figure)}`,
-    ...(run.beside === null ? [] : [`${metric.beside} ${figure(run.beside)}`]), weights(run), ...paid(run), ...lines]);
+    ...(run.beside === null ? [] : [`${metric.beside} ${figure(run.beside)}`]), ...weights(run), ...paid(run), ...lines]);
 }
 
 function storyOf(group) {
   const { seeds, beside, less } = group;
   return told_in_lines(group.name, [`${metric.title} ${group.figure.text}`,
     ...(beside ? [`${metric.beside} ${beside.text}`] : []), ...(less ? [`less dense ${less.text}`] : []),
-    weights(group), ...paid(group), ...(seeds ? [`seeds ${seeds}`] : [])]);
+    ...weights(group), ...paid(group), ...(seeds ? [`seeds ${seeds}`] : [])]);
 }
 
 // ---- pictures

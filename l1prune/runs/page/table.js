@@ -3,8 +3,11 @@
 
 const star = (one) => one.best.includes("nonzero");
 const metricOf = (one) => metrics[one.metric];
-const WEIGHTS = { name: "weights", of: (one) => one.nonzero, show: (one) => count(Math.round(one.nonzero)), order: "descending" };
-const FEWER = { name: "fewer", of: (one) => (one.times ? parseFloat(one.times.replace(/,/g, "")) : null), show: (one) => one.times };
+// The one beside the other: where most of a network may not go, a twentieth of the weights is most of it.
+const WEIGHTS = [
+  { name: PRUNABLE, of: (one) => one.nonzero, show: (one) => counted(one.nonzero, one.times), order: "descending" },
+  { name: ALL, of: ({ parameters }) => parameters.left, show: ({ parameters: { left, times } }) => counted(left, times), always: true },
+];
 const COSTS = Object.keys(axes).slice(1).map((key) => ({
   name: key.replace("deploy/", "").replace("_", " "), title: axes[key], of: (one) => one.costs[key],
   show: (one) => (key in one.costs ? number(one.costs[key]) : ""),
@@ -12,22 +15,20 @@ const COSTS = Object.keys(axes).slice(1).map((key) => ({
 // What a phone has room for comes first: what was done, how much is left, how good it is.
 const GROUPS = [
   { name: "recipe", of: (group) => group.name, mark: true },
-  WEIGHTS,
+  ...WEIGHTS,
   { head: "title", of: (group) => group.figure.mean, show: (group) => group.figure.text, title: "mean ± standard error over seeds" },
   { name: "− dense", of: (group) => group.less?.mean, show: (group) => group.less?.text ?? "", title: "seed by seed, where both have the seed" },
-  { head: "beside", of: (group) => group.beside?.mean, show: (group) => group.beside?.text ?? "—" },
+  { head: "beside", of: (group) => group.beside?.mean, show: (group) => group.beside?.text ?? UNKNOWN },
   { name: "seeds", of: (group) => group.count, show: (group) => group.seeds || count(group.count), title: "or how many runs, where they say no seed" },
-  FEWER,
   { name: "best", of: (group) => (star(group) ? 1 : 0), show: (group) => (star(group) ? "★" : "") },
   ...COSTS,
 ];
 const RUNS = [
   { name: "recipe", of: (run) => run.recipe, mark: true, box: true },
-  WEIGHTS,
+  ...WEIGHTS,
   { name: "seed", of: (run) => run.seed },
   { head: "title", of: (run) => run.figure, show: (run) => figure(run.figure, metricOf(run)) },
-  { head: "beside", of: (run) => run.beside, show: (run) => (run.beside === null ? "—" : figure(run.beside, metricOf(run))) },
-  FEWER,
+  { head: "beside", of: (run) => run.beside, show: (run) => (run.beside === null ? UNKNOWN : figure(run.beside, metricOf(run))) },
   { name: "best", of: (run) => (star(groups[run.group]) ? 1 : 0), show: (run) => (star(groups[run.group]) ? "★" : "") },
   ...COSTS,
   ...Object.entries(settings).filter(([key]) => key !== "seed").map(([key, name]) => ({ name, title: key, of: (run) => run.settings[key] })),
@@ -45,7 +46,7 @@ const numeric = (column, items) => items.every((one) => typeof (column.of(one) ?
 
 function makeTable(table, columns, items, click) {
   const head = table.tHead.rows[0];
-  const some = columns.filter((column) => column.mark || items.some((one) => (column.of(one) ?? null) !== null));
+  const some = columns.filter((column) => column.mark || column.always || items.some((one) => (column.of(one) ?? null) !== null));
   for (const column of some) {
     const style = column.style ?? (numeric(column, items) ? "number" : "");
     const cell = element("th", { parent: head, className: style, scope: "col", ariaSort: column.order ?? null });
@@ -61,6 +62,8 @@ function makeTable(table, columns, items, click) {
   }
 }
 
+const LONGEST = 120; // characters of a name, which goes on in the next line
+
 function fill(cell, one, column) {
   const value = column.of(one);
   if (column.box) {
@@ -70,7 +73,9 @@ function fill(cell, one, column) {
   if (column.mark) one.dot = element("i", { parent: cell });
   if (column.style === "name" || typeof value === "string") cell.title = value;
   if (typeof value === "number") cell.title = String(value);
-  cell.append(column.show ? column.show(one) : value === undefined || value === null ? "" : short(number(value), 40));
+  const text = column.show ? column.show(one) : value === undefined || value === null ? "" : short(number(value), column.mark ? LONGEST : 40);
+  if (column.mark) element("span", { parent: cell, text });
+  else cell.append(text);
 }
 
 // Numbers go down at the first click, best first; words up. What is missing comes last.

@@ -37,6 +37,7 @@ for wanted, pipe in zip((3, 4), pipes):
 os.execv(sys.argv[3], sys.argv[3:])
 """
 LOCAL = ("file:", "data:", "blob:", "about:")
+WEIGHTS = "prunable weights left"
 PATIENCE = 60  # seconds before a browser that says nothing counts as broken
 
 
@@ -168,7 +169,7 @@ def runs(count: int, recipes: tuple[str, ...] = ("l1", "gradual", "dense")) -> l
                 recipe=recipes[i % len(recipes)],
                 nonzero=2 * left,
                 figure=draws.random(),
-                summary={"params/prunable": 20_000, "seed": i},
+                summary={"params/prunable": 20_000, "params/total": 80_000, "seed": i},
                 settings={"prune.threshold.sparsity": 1 - left / 10_000, "seed": i},
                 layers=[Layer(f"net.{n}.weight", (100, 100), 10_000, left) for n in (1, 3)] * whole,
                 history={"epoch": list(range(10)), "val/accuracy": curve} if whole else {},
@@ -211,8 +212,11 @@ def chips(browser: Browser) -> list[str]:
 def test_a_click_on_a_header_sorts_and_another_turns_it_round(browser: Browser, file: Path) -> None:
     points = runs(23)
     browser.open(points, file)
-    weights = [f"{n:,}" for n in sorted((point.nonzero for point in points), reverse=True)]
-    assert column(browser, "weights") == weights
+    left = sorted((point.nonzero for point in points), reverse=True)
+    weights = [f"{n:,} ({20_000 / n:,.1f}×)" for n in left]
+    assert column(browser, WEIGHTS) == weights
+    everything = [f"{n + 60_000:,} ({80_000 / (n + 60_000):.1f}×)" for n in left]
+    assert column(browser, "all parameters left") == everything
     accuracies = [f"{100 * a:.2f} %" for a in sorted(point.figure for point in points)]
     press(browser, "test accuracy")
     assert column(browser, "test accuracy") == accuracies[::-1]
@@ -220,8 +224,8 @@ def test_a_click_on_a_header_sorts_and_another_turns_it_round(browser: Browser, 
     assert column(browser, "test accuracy") == accuracies
     press(browser, "run")  # numbers in names count as numbers
     assert column(browser, "run") == [f"sweep/{i}" for i in range(23)]
-    press(browser, "weights")
-    assert column(browser, "weights") == weights
+    press(browser, WEIGHTS)
+    assert column(browser, WEIGHTS) == weights
     sorts = browser.run("[...document.querySelectorAll('#table th')].map((th) => th.ariaSort)")
     assert [one for one in sorts if one] == ["descending"]
 
@@ -242,7 +246,10 @@ def test_hovering_a_point_says_how_the_run_was_set(browser: Browser, file: Path)
     browser.wait("document.querySelector('#scatter .hovertext') !== null")
     told = browser.run("document.querySelector('#scatter .hovertext').textContent")
     sparsity = points[3].settings["prune.threshold.sparsity"]
-    for words in ("sweep/3", f"{points[3].nonzero:,} weights", f"sparsity {sparsity}", "seed 3"):
+    left = points[3].nonzero
+    assert f"prunable weights left {left:,} ({20_000 / left:.1f}× fewer)" in told
+    assert f"all parameters left {left + 60_000:,} (" in told
+    for words in ("sweep/3", f"sparsity {sparsity}", "seed 3"):
         assert words in told
 
 
@@ -314,7 +321,8 @@ def test_what_every_object_has_may_be_a_name(browser: Browser, file: Path, name:
 
 def test_a_run_may_leave_two_figures_and_nothing_else(browser: Browser, file: Path) -> None:
     browser.open([Point("by hand", "pruned", 0, 0.0)], file)
-    assert column(browser, "weights") == ["0"]
+    assert column(browser, WEIGHTS) == ["0"]
+    assert column(browser, "all parameters left") == ["—"], "it has not said how many"
     assert browser.run("!$('no-curves').hidden && !$('no-layers').hidden && $('curve').disabled")
 
 
@@ -352,7 +360,7 @@ def test_a_phone_shows_what_a_run_came_to_before_what_it_is_called(
     browser.open([replace(p, name=long + p.name) for p in runs(5)], file, width=390)
     seen = browser.run("""[...document.querySelectorAll("#table th")]
         .filter((th) => th.getBoundingClientRect().right <= 390).map((th) => th.textContent)""")
-    assert {"recipe", "weights", "seed"} <= set(seen)
+    assert {"recipe", WEIGHTS, "seed"} <= set(seen)
     assert {name[-7:] for name in column(browser, "run")} == {f"sweep/{i}" for i in range(5)}
 
 
