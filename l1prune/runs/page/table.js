@@ -74,7 +74,7 @@ function fill(cell, one, column) {
   if (column.style === "name" || typeof value === "string") cell.title = value;
   if (typeof value === "number") cell.title = String(value);
   const text = column.show ? column.show(one) : value === undefined || value === null ? "" : short(number(value), column.mark ? LONGEST : 40);
-  if (column.mark) element("span", { parent: cell, text });
+  if (column.mark || typeof value === "string") element("span", { parent: cell, text });
   else cell.append(text);
 }
 

@@ -364,6 +364,72 @@ def test_a_phone_shows_what_a_run_came_to_before_what_it_is_called(
     assert {name[-7:] for name in column(browser, "run")} == {f"sweep/{i}" for i in range(5)}
 
 
+LONG = "a-recipe-with-a-rather-long-name-that-differs-only-at-its-end-"
+
+
+def long_names(count: int) -> list[Point]:
+    """Runs of recipes whose names differ at their ends, one setting of which is long too."""
+    told = "SparsityPath(sparsities=(0.5, 0.8, 0.95), scope=Relative(floor=0.1))"
+    made = runs(count, (f"{LONG}one", f"{LONG}two", "dense"))
+    return [
+        replace(p, settings={**p.settings, "threshold": told + "()" * (i % 2)})
+        for i, p in enumerate(made)
+    ]
+
+
+BOXES = """(some) => [...document.querySelectorAll(some)].map((one) => {
+    const { left, right, top, bottom, width } = one.getBoundingClientRect();
+    return { left, right, top, bottom, width, text: one.textContent };
+}).filter(({ width }) => width)"""
+
+
+def boxes(browser: Browser, selector: str) -> list[dict[str, Any]]:
+    """Where some elements are on the page, those that can be seen."""
+    return browser.run(f"({BOXES})({json.dumps(selector)})")
+
+
+def test_a_phone_shows_long_names_whole_with_what_they_came_to(
+    browser: Browser, file: Path
+) -> None:
+    browser.open(long_names(6), file, width=390)
+    whole = {f"{LONG}one", f"{LONG}two", "dense"}
+    for table, columns in (("groups", 4), ("table", 3)):
+        (room,) = boxes(browser, f".scroll:has(#{table})")
+        heads = boxes(browser, f"#{table} th")
+        assert heads[0]["text"] == "recipe" and heads[1]["text"] == WEIGHTS
+        assert all(head["right"] <= room["right"] for head in heads[:columns])
+        names = boxes(browser, f"#{table} td:first-child span")
+        assert {name["text"].split(", ")[0] for name in names} == whole
+        assert all(name["right"] <= heads[1]["left"] for name in names)
+        browser.run(f"document.querySelector('.scroll:has(#{table})').scrollLeft = 200")
+        moved = boxes(browser, f"#{table} td:first-child span")
+        assert [one["left"] for one in moved] == [one["left"] for one in names], "names stay"
+
+
+@pytest.mark.parametrize("width", [390, 1400])
+def test_the_legend_says_names_to_their_ends_with_nothing_over_it(
+    browser: Browser, file: Path, width: int
+) -> None:
+    browser.open(long_names(6), file, width=width)
+    (chart,) = boxes(browser, "#scatter")
+    legend = boxes(browser, "#scatter .legendtext")
+    assert {one["text"] for one in legend} == {f"{LONG}one", f"{LONG}two", "dense"}
+    assert all(chart["left"] <= one["left"] and one["right"] <= chart["right"] for one in legend)
+    assert all(one["bottom"] <= chart["bottom"] for one in legend)
+    for bar in boxes(browser, "#scatter .modebar"):
+        assert all(one["top"] >= bar["bottom"] for one in legend)
+    (plane,) = boxes(browser, "#scatter .cartesianlayer .xy .gridlayer")
+    assert plane["bottom"] - plane["top"] > 150, "what is drawn has most of the room"
+
+
+def test_no_column_is_cut_where_there_is_room_for_all(browser: Browser, file: Path) -> None:
+    browser.open(long_names(6), file, width=1400)
+    (room,) = boxes(browser, ".scroll:has(#table)")
+    heads = boxes(browser, "#table th")
+    assert "threshold" in [head["text"] for head in heads]
+    assert all(head["right"] <= room["right"] for head in heads)
+
+
 def test_what_is_far_off_is_at_the_edge_and_said(browser: Browser, file: Path) -> None:
     near = [replace(p, figure=0.9 + i / 1000) for i, p in enumerate(runs(9))]
     browser.open([*near, replace(runs(10)[9], figure=0.1)], file)
