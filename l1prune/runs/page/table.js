@@ -62,6 +62,28 @@ function makeTable(table, columns, items, click) {
   }
 }
 
+// Plotly's markers, on 12 by 12.
+const SHAPES = {
+  circle: "M6 1a5 5 0 1 0 0 10a5 5 0 1 0 0-10z",
+  square: "M1.5 1.5h9v9h-9z",
+  "triangle-up": "M6 1l5.5 9.5h-11z",
+  "triangle-down": "M.5 1.5h11l-5.5 9.5z",
+  diamond: "M6 .5l5.5 5.5l-5.5 5.5l-5.5-5.5z",
+  cross: "M4 1h4v3h3v4h-3v3h-4v-3h-3v-4h3z",
+  x: "M3 1l3 3l3-3l2 2l-3 3l3 3l-2 2l-3-3l-3 3l-2-2l3-3l-3-3z",
+  star: "M6 .3l1.5 4h4.2l-3.3 2.7l1.2 4.4l-3.6-2.6l-3.6 2.6l1.2-4.4l-3.3-2.7h4.2z",
+};
+// The marker of a recipe: colour alone tells them apart to few.
+function dot(recipe, parent) {
+  const [made, path] = ["svg", "path"].map((tag) => document.createElementNS("http://www.w3.org/2000/svg", tag));
+  made.setAttribute("viewBox", "0 0 12 12");
+  made.setAttribute("aria-hidden", "true");
+  path.setAttribute("d", SHAPES[recipes[recipe].symbol]);
+  made.append(path);
+  parent.append(made);
+  return made;
+}
+
 const LONGEST = 120; // characters of a name, which goes on in the next line
 
 function fill(cell, one, column) {
@@ -70,7 +92,7 @@ function fill(cell, one, column) {
     one.box = element("input", { parent: cell, type: "checkbox", ariaLabel: `choose ${one.name}` });
     one.number = element("b", { parent: cell });
   }
-  if (column.mark) one.dot = element("i", { parent: cell });
+  if (column.mark) one.dot = dot(one.recipe, cell);
   if (column.style === "name" || typeof value === "string") cell.title = value;
   if (typeof value === "number") cell.title = String(value);
   const text = column.show ? column.show(one) : value === undefined || value === null ? "" : short(number(value), column.mark ? LONGEST : 40);
@@ -137,7 +159,7 @@ function makeChips() {
 
 function draw() {
   const colours = Object.fromEntries(Object.keys(recipes).map((recipe) => [recipe, colour(recipe)]));
-  for (const one of [...runs, ...groups]) one.dot.style.background = colours[one.recipe];
+  for (const one of [...runs, ...groups]) one.dot.style.fill = colours[one.recipe];
   makeChips();
   return Promise.all([drawScatter(), drawCurves(), drawLayers()]);
 }

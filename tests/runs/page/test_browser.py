@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 
 from l1prune.runs.frontier import pareto
+from l1prune.runs.looks import SYMBOLS
 from l1prune.runs.monitor import Monitor
 from l1prune.runs.page import render
 from l1prune.runs.points import Point
@@ -294,6 +295,27 @@ def test_nothing_is_wider_than_the_window(
     lightness = browser.run("getComputedStyle(document.body).backgroundColor.match(/\\d+/)[0]")
     assert (int(lightness) < 128) == dark
     assert browser.run("$('scatter')._fullLayout.paper_bgcolor === css('--card')")
+
+
+def test_a_dot_has_the_shape_and_the_colour_of_the_marker(browser: Browser, file: Path) -> None:
+    browser.open(runs(12, ("l1", "gradual", "magnitude", "mine", "dense")), file)
+    for table in ("groups", "table"):
+        dots = browser.run(f"""[...document.querySelectorAll("#{table} tbody tr")].map((row) => [
+            row.querySelector("td span").textContent.split(",")[0],
+            row.querySelector("path").getAttribute("d"),
+            getComputedStyle(row.querySelector("svg")).fill,
+        ])""")
+        shapes = {recipe: (shape, fill) for recipe, shape, fill in dots}
+        assert len(shapes) == 5 and len({shape for shape, _ in shapes.values()}) >= 4
+        assert shapes["l1"][1] == "rgb(0, 114, 178)" and shapes["gradual"][1] == "rgb(213, 94, 0)"
+    for recipe in shapes:
+        symbol = browser.run(f"recipes.{recipe}.symbol")
+        assert shapes[recipe][0] == browser.run(f"SHAPES['{symbol}']")
+
+
+def test_every_marker_has_a_shape(browser: Browser, file: Path) -> None:
+    browser.open(runs(3), file)
+    assert {*SYMBOLS, "star"} == {*browser.run("Object.keys(SHAPES)")}
 
 
 def test_names_are_words_and_nothing_else(browser: Browser, file: Path) -> None:
