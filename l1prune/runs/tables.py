@@ -18,8 +18,12 @@ from l1prune.runs.settings import differing
 
 T = TypeVar("T")
 MEANS = "Mean ± standard error over seeds"
+PAIRED, UNPAIRED = "seed by seed, over the seeds that both have", "of means"
 NO_FIGURE = "— where not every run of it has a figure on {data}."
 NO_COUNT = "— where not every run of it says how many parameters it has."
+NO_FIGURE_OF_IT = "— where it has no figure on {data}."
+NO_COUNT_OF_IT = "— where it does not say how many parameters it has."
+BEST_OF_IT = "* its recipe and size is one of the best trade-offs, by the mean on {data}."
 BEST = "* no other is as good on {data} with fewer prunable weights, or better with as many."
 
 
@@ -52,6 +56,9 @@ def runs_table(points: Sequence[Point]) -> str:
     | recipe | prunable weights left | all parameters left | seed | test accuracy | best | run |
     | :----- | --------------------: | ------------------: | ---: | ------------: | ---: | :-- |
     | l1     |                 1,000 |                   — |    3 |       90.00 % |    * | a   |
+    <BLANKLINE>
+    — where it does not say how many parameters it has.
+    * its recipe and size is one of the best trade-offs, by the mean on test.
     """
     return _by_metric(points, _runs)
 
@@ -128,14 +135,23 @@ def _groups(points: Sequence[Point], scale: Scale, against: str) -> str:
     ]  # fmt: skip
     if all(len(group.points) == 1 for group in groups):
         columns.append(("run", [markdown(group.points[0].name) for group in groups]))
-    unpaired = any(d and not d.paired for d in less)
-    notes = []
-    if any(len(group.figures) > 1 for group in groups):
-        how = "where seeds are shared, seed by seed" if unpaired else "seed by seed"
-        notes.append(f"{MEANS}; differences {how}." if any(less) else f"{MEANS}.")
+    means = [MEANS] if any(len(group.figures) > 1 for group in groups) else []
+    how = _compared([d.paired for d in less if d])
+    said = "; ".join([*means, *([how] if how and (means or UNPAIRED in how) else [])])
+    notes = [f"{said[0].upper()}{said[1:]}."] if said else []
     notes += [NO_COUNT] if any(group.parameters.left is None for group in groups) else []
     notes += [NO_FIGURE.format(data=scale.beside)] if UNKNOWN in beside else []
     return "\n".join([_aligned(columns), "", *notes, BEST.format(data=scale.chosen)])
+
+
+def _compared(paired: Sequence[bool]) -> str:
+    """How differences were taken, each seed by seed or of means; empty where there is none."""
+    if not paired:
+        return ""
+    if not any(paired):
+        return f"differences {UNPAIRED}, as they share no seed"
+    otherwise = "" if all(paired) else f", and {UNPAIRED} where they share none"
+    return f"differences {PAIRED}{otherwise}"
 
 
 def _runs(points: Sequence[Point], scale: Scale) -> str:
@@ -146,11 +162,13 @@ def _runs(points: Sequence[Point], scale: Scale) -> str:
         (ALL, [str(p.parameters) for p in points]),
         ("seed", ["" if p.seed is None else f"{p.seed}" for p in points]),
         (scale.title, [scale.shown(p.on(scale)) for p in points]),
-        (scale.beside, _where_known([p.beside(scale) for p in points], scale.shown)),
+        (scale.beside, beside := _where_known([p.beside(scale) for p in points], scale.shown)),
         ("best", ["*" if id(p) in front else "" for p in points]),
         ("run", [markdown(p.name) for p in points]),
     ]  # fmt: skip
-    return _aligned(columns)
+    notes = [NO_COUNT_OF_IT] if any(p.parameters.left is None for p in points) else []
+    notes += [NO_FIGURE_OF_IT.format(data=scale.beside)] if UNKNOWN in beside else []
+    return "\n".join([_aligned(columns), "", *notes, BEST_OF_IT.format(data=scale.chosen)])
 
 
 def _where_known(values: Sequence[T | None], shown: Callable[[T], str]) -> list[str]:

@@ -49,6 +49,27 @@ def test_a_row_is_a_recipe_and_a_size_with_mean_spread_and_difference() -> None:
     ]
 
 
+def test_differences_are_of_shared_seeds_and_the_note_says_where_there_is_none() -> None:
+    dense = [run("dense", n, 1000, 0.90 + n / 100, 0.9) for n in range(2)]
+    one = [*dense, run("path", 0, 500, 0.85, 0.9)]
+    assert rows(table(one))[3][6] == "−5.00", "of seed 0, not of the mean of both"
+    assert "differences seed by seed, over the seeds that both have." in table(one)
+    other = [*one, run("l1", 7, 400, 0.85, 0.9)]
+    assert rows(table(other))[4][6] == "−5.50"
+    assert "over the seeds that both have, and of means where they share none." in table(other)
+    assert "Differences of means, as they share no seed." in table([*dense[:1], *other[3:]])
+
+
+def test_the_star_of_a_run_is_that_of_its_recipe_and_size_and_so_it_is_said() -> None:
+    points = [run("l1", n, 100, 0.9 - n / 10, 0.9 - n / 10) for n in range(2)]
+    text = runs_table([*points, untested("l1", 2, 100, 0.5)])
+    assert [row[-2] for row in rows(text)[2:]] == ["*", "*", "*"], "seed 0 is as good with as many"
+    note = text.rpartition("|\n")[2]
+    assert "* its recipe and size is one of the best trade-offs, by the mean on" in note
+    assert "no other is as good" not in note
+    assert "— where it has no figure on test." in note
+
+
 def test_every_run_has_a_row_with_its_seed_and_folder() -> None:
     points = [run("l1", n, 100, 0.93 + n / 100, 0.8) for n in range(2)]
     assert rows(runs_table(points))[2:] == [
