@@ -56,7 +56,7 @@ def read(arguments: Sequence[str] | None) -> argparse.Namespace:
         description="Compare runs. Prints a Markdown table of recipes and sizes, each with its "
         "mean and standard error over seeds, its difference from the dense network, and the best "
         "trade-offs by validation marked; and writes compare.html, a page that opens from disk: "
-        "what the runs are judged by against nonzero parameters, training curves, layers, and "
+        "what the runs are judged by against prunable weights left, training curves, layers, and "
         "tables to sort."
     )
     parser.add_argument(

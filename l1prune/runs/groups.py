@@ -14,10 +14,11 @@ from functools import cached_property
 from typing import Any
 
 from l1prune.runs.costs import COSTS
+from l1prune.runs.counts import Count, mean
 from l1prune.runs.monitor import Monitor
 from l1prune.runs.names import names
 from l1prune.runs.points import DENSE, Point
-from l1prune.runs.scale import Scale, times
+from l1prune.runs.scale import Scale
 from l1prune.runs.settings import (
     apart_from_seeds,
     differing,
@@ -72,9 +73,14 @@ class Group:
         return self.points[0].prunable
 
     @property
-    def times(self) -> str:
-        """How many times fewer weights than there could be."""
-        return times(self.prunable, self.nonzero)
+    def weights(self) -> Count:
+        """The mean of the prunable weights left."""
+        return Count(self.nonzero, self.prunable)
+
+    @cached_property
+    def parameters(self) -> Count:
+        """The mean of all parameters left."""
+        return mean([point.parameters for point in self.points])
 
     @cached_property
     def figures(self) -> dict[Seed, float]:

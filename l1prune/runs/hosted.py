@@ -15,6 +15,7 @@ from typing import Any
 from l1prune.checks import is_number
 from l1prune.cuts.direction import VALIDATION
 from l1prune.runs.costs import COSTS, known_costs
+from l1prune.runs.counts import PRUNABLE
 from l1prune.runs.files import check_size
 from l1prune.runs.groups import by_scale
 from l1prune.runs.monitor import Monitor, settled
@@ -102,7 +103,7 @@ def publish(project: str, points: Sequence[Point]) -> str:
         panels = [*_panels(wr, monitor, tested), *_priced(wr, some, monitor, tested)]
         runset = wr.Runset(entity=entity, project=name, name="all runs")
         blocks += [wr.H1(title_of(monitor)), wr.PanelGrid(runsets=[runset], panels=panels)]
-    title = blocks[0].text if len(blocks) == 2 else "Networks against weights left"
+    title = blocks[0].text if len(blocks) == 2 else f"Networks against {PRUNABLE}"
     text = f"As of when this report was made:\n\n{table(points)}"
     blocks.append(wr.MarkdownBlock(text))
     report = wr.Report(entity=entity, project=name, title=title, blocks=blocks, width="fluid")
@@ -129,7 +130,7 @@ def _panels(wr: Any, monitor: Monitor, tested: bool) -> list[Any]:
             layout=wr.Layout(**half),
         ),
         wr.LinePlot(
-            title="Weights left",
+            title=PRUNABLE.capitalize(),
             x="trainer/global_step",
             y=[LEFT],
             log_y=True,
@@ -149,7 +150,7 @@ def _priced(wr: Any, points: Sequence[Point], monitor: Monitor, tested: bool) ->
     known = [name for name in COSTS if any(name in point.costs for point in points)]
     return [
         wr.ScatterPlot(
-            title=title_of(monitor).replace("weights left", COSTS[name]),
+            title=title_of(monitor).replace(PRUNABLE, COSTS[name]),
             x=wr.SummaryMetric(name),
             y=wr.SummaryMetric(_metric(monitor, tested)),
             log_x=True,

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from l1prune.checks import needing
+from l1prune.runs.counts import PRUNABLE
 from l1prune.runs.escapes import label
 from l1prune.runs.frontier import Judged, pareto
 from l1prune.runs.groups import Group, by_scale, groups_of
@@ -25,7 +26,7 @@ ROOM = 0.12
 
 
 def draw(points: Sequence[Point], path: str | Path) -> None:
-    """Draw what runs are judged by against nonzero parameters: runs, means, the best trade-offs.
+    """Draw what runs are judged by against prunable weights left: runs, means, best trade-offs.
 
     Each run is a pale marker, each recipe and size a full one at the mean over its seeds, with its
     standard error. Those of different metrics have a picture each, side by side. The better end
@@ -84,7 +85,7 @@ def _panel(axes: Axes, points: Sequence[Point], scale: Scale, look: dict[str, Lo
 
 def _prepare(axes: Axes, scale: Scale) -> None:
     judged = label(scale.title) + scale.direction
-    axes.set(xlabel="nonzero parameters (log scale)", ylabel=judged)
+    axes.set(xlabel=f"{PRUNABLE} (log scale)", ylabel=judged)
     scale_by_weights(axes)
     if scale.percent:
         axes.yaxis.set_major_formatter(lambda y, _: f"{100 * y:g} %")
@@ -132,7 +133,7 @@ def _draw_front(axes: Axes, front: Sequence[Group]) -> None:
     for group in front:
         if group.recipe != DENSE:
             place = (max(group.nonzero, 1), group.figure.mean)
-            times = axes.annotate(group.times, place, (-4, 6), textcoords="offset points")
+            times = axes.annotate(group.weights.times, place, (-4, 6), textcoords="offset points")
             times.set(ha="right", size="small", color=GREY)
 
 

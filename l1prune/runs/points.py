@@ -1,7 +1,4 @@
-"""What a run leaves behind, read again.
-
-A run is a directory with a `summary.json`; what is read from it and its neighbours is a `Point`.
-"""
+"""What a run leaves behind, read again: of a directory with a `summary.json`, a `Point`."""
 
 from __future__ import annotations
 
@@ -14,19 +11,18 @@ from typing import Any, TypeVar
 
 from l1prune.checks import is_number, is_whole
 from l1prune.runs.costs import FILE, FOLDER, LARGEST, read_costs
+from l1prune.runs.counts import Count, parameters_of
 from l1prune.runs.curves import read_history, read_layers
 from l1prune.runs.files import find, read_json, read_yaml
 from l1prune.runs.monitor import Monitor
-from l1prune.runs.scale import Scale, times
+from l1prune.runs.scale import Scale
 from l1prune.runs.settings import settings
 from l1prune.runs.stages import NONZERO, read_path
 from l1prune.runs.summary import monitor_of
 from l1prune.weights.report import Layer
 
-SUMMARY = "summary.json"
-CONFIG = "config.yaml"
-LAYERS = "report.csv"
-HISTORY = "history.csv"
+SUMMARY, CONFIG = "summary.json", "config.yaml"
+LAYERS, HISTORY = "report.csv", "history.csv"
 DENSE = "dense"
 STAGE = "prune.threshold.stage"
 """The setting that tells the stages of a path apart: the share of zeros that each ends with."""
@@ -105,9 +101,14 @@ class Point:
         return int(given) if is_whole(given, 1) else None
 
     @property
-    def times(self) -> str:
-        """How many times fewer weights than there could be, as "20×"; empty where not known."""
-        return times(self.prunable, self.nonzero)
+    def weights(self) -> Count:
+        """The prunable weights left."""
+        return Count(self.nonzero, self.prunable)
+
+    @property
+    def parameters(self) -> Count:
+        """All parameters left."""
+        return parameters_of(self.summary, self.nonzero)
 
 
 def find_runs(paths: Iterable[str | Path]) -> list[Path]:

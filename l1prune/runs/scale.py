@@ -126,15 +126,6 @@ class Scale:
         return f"{sign}{self.spread(size).removesuffix(' %')}"
 
 
-def times(prunable: int | None, nonzero: float) -> str:
-    """How many times fewer weights than there could be; empty where not known.
-
-    >>> times(1000, 50), times(None, 50)
-    ('20.0×', '')
-    """
-    return f"{prunable / nonzero:,.1f}×" if prunable and nonzero else ""
-
-
 @dataclass(frozen=True)
 class View:
     """How much of an axis is shown.

@@ -52,7 +52,7 @@ class Difference:
 
 
 def difference(ours: Mapping[Seed, float], theirs: Mapping[Seed, float]) -> Difference:
-    """Ours less theirs: seed by seed where they share several, else the difference of the means.
+    """Ours less theirs: seed by seed over those they share, or where there is none, of the means.
 
     Args:
         ours: a figure by seed; at least one.
@@ -64,7 +64,7 @@ def difference(ours: Mapping[Seed, float], theirs: Mapping[Seed, float]) -> Diff
     Difference(spread=Spread(mean=2.0, error=None, count=1), paired=False)
     """
     shared = [seed for seed in ours if seed in theirs]
-    if len(shared) > 1 or (shared and len(ours) == len(theirs) == 1):
+    if shared:
         return Difference(Spread.of([ours[seed] - theirs[seed] for seed in shared]), True)
     one, other = Spread.of([*ours.values()]), Spread.of([*theirs.values()])
     errors = (one.error, other.error)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 from l1prune.runs.costs import COSTS
+from l1prune.runs.counts import ALL, PRUNABLE, UNKNOWN
 from l1prune.runs.escapes import cell, markdown
 from l1prune.runs.frontier import pareto
 from l1prune.runs.groups import by_scale, groups_of
@@ -17,9 +18,13 @@ from l1prune.runs.settings import differing
 
 T = TypeVar("T")
 MEANS = "Mean ± standard error over seeds"
-MISSING = "—"
-UNKNOWN = "— where not every run of it has a figure on {data}."
-BEST = "* no other is as good on {data} with fewer weights, or better with as many."
+PAIRED, UNPAIRED = "seed by seed, over the seeds that both have", "of means"
+NO_FIGURE = "— where not every run of it has a figure on {data}."
+NO_COUNT = "— where not every run of it says how many parameters it has."
+NO_FIGURE_OF_IT = "— where it has no figure on {data}."
+NO_COUNT_OF_IT = "— where it does not say how many parameters it has."
+BEST_OF_IT = "* its recipe and size is one of the best trade-offs, by the mean on {data}."
+BEST = "* no other is as good on {data} with fewer prunable weights, or better with as many."
 
 
 def table(points: Sequence[Point], against: str = DENSE) -> str:
@@ -33,12 +38,13 @@ def table(points: Sequence[Point], against: str = DENSE) -> str:
         against: the recipe that the others are compared with, seed by seed.
 
     >>> print(table([Point("a", "l1", 1000, 0.9), Point("b", "l1", 2000, 0.8)]))
-    | recipe | weights | fewer | runs | test accuracy | best | run |
-    | :----- | ------: | ----: | ---: | ------------: | ---: | :-- |
-    | l1     |   2,000 |       |    1 |       80.00 % |      | b   |
-    | l1     |   1,000 |       |    1 |       90.00 % |    * | a   |
+    | recipe | prunable weights left | all parameters left | runs | test accuracy | best | run |
+    | :----- | --------------------: | ------------------: | ---: | ------------: | ---: | :-- |
+    | l1     |                 2,000 |                   — |    1 |       80.00 % |      | b   |
+    | l1     |                 1,000 |                   — |    1 |       90.00 % |    * | a   |
     <BLANKLINE>
-    * no other is as good on test with fewer weights, or better with as many.
+    — where not every run of it says how many parameters it has.
+    * no other is as good on test with fewer prunable weights, or better with as many.
     """
     return _by_metric(points, lambda some, scale: _groups(some, scale, against))
 
@@ -47,9 +53,12 @@ def runs_table(points: Sequence[Point]) -> str:
     """A Markdown table of all runs, most weights first, with the folder that each is in.
 
     >>> print(runs_table([Point("a", "l1", 1000, 0.9, {"seed": 3})]))
-    | recipe | weights | fewer | seed | test accuracy | best | run |
-    | :----- | ------: | ----: | ---: | ------------: | ---: | :-- |
-    | l1     |   1,000 |       |    3 |       90.00 % |    * | a   |
+    | recipe | prunable weights left | all parameters left | seed | test accuracy | best | run |
+    | :----- | --------------------: | ------------------: | ---: | ------------: | ---: | :-- |
+    | l1     |                 1,000 |                   — |    3 |       90.00 % |    * | a   |
+    <BLANKLINE>
+    — where it does not say how many parameters it has.
+    * its recipe and size is one of the best trade-offs, by the mean on test.
     """
     return _by_metric(points, _runs)
 
@@ -114,8 +123,8 @@ def _groups(points: Sequence[Point], scale: Scale, against: str) -> str:
     points_of = " (points)" if scale.percent else ""
     columns: list[tuple[str, Sequence[str]]] = [
         ("recipe", [markdown(group.name) for group in groups]),
-        ("weights", [f"{group.nonzero:,.0f}" for group in groups]),
-        ("fewer", [group.times for group in groups]),
+        (PRUNABLE, [str(group.weights) for group in groups]),
+        (ALL, [str(group.parameters) for group in groups]),
         ("runs" if of_runs else "seeds",
          [f"{len(g.points)}" if of_runs else g.seeds for g in groups]),
         (scale.title, [scale.spread(group.figure) for group in groups]),
@@ -126,35 +135,47 @@ def _groups(points: Sequence[Point], scale: Scale, against: str) -> str:
     ]  # fmt: skip
     if all(len(group.points) == 1 for group in groups):
         columns.append(("run", [markdown(group.points[0].name) for group in groups]))
-    unpaired = any(d and not d.paired for d in less)
-    notes = []
-    if any(len(group.figures) > 1 for group in groups):
-        how = "where seeds are shared, seed by seed" if unpaired else "seed by seed"
-        notes.append(f"{MEANS}; differences {how}." if any(less) else f"{MEANS}.")
-    notes += [UNKNOWN.format(data=scale.beside)] if MISSING in beside else []
+    means = [MEANS] if any(len(group.figures) > 1 for group in groups) else []
+    how = _compared([d.paired for d in less if d])
+    said = "; ".join([*means, *([how] if how and (means or UNPAIRED in how) else [])])
+    notes = [f"{said[0].upper()}{said[1:]}."] if said else []
+    notes += [NO_COUNT] if any(group.parameters.left is None for group in groups) else []
+    notes += [NO_FIGURE.format(data=scale.beside)] if UNKNOWN in beside else []
     return "\n".join([_aligned(columns), "", *notes, BEST.format(data=scale.chosen)])
+
+
+def _compared(paired: Sequence[bool]) -> str:
+    """How differences were taken, each seed by seed or of means; empty where there is none."""
+    if not paired:
+        return ""
+    if not any(paired):
+        return f"differences {UNPAIRED}, as they share no seed"
+    otherwise = "" if all(paired) else f", and {UNPAIRED} where they share none"
+    return f"differences {PAIRED}{otherwise}"
 
 
 def _runs(points: Sequence[Point], scale: Scale) -> str:
     points, front = _in_order(points), {id(point) for point in best_runs(points)}
     columns: list[tuple[str, Sequence[str]]] = [
         ("recipe", [markdown(p.recipe) for p in points]),
-        ("weights", [f"{p.nonzero:,}" for p in points]),
-        ("fewer", [p.times for p in points]),
+        (PRUNABLE, [str(p.weights) for p in points]),
+        (ALL, [str(p.parameters) for p in points]),
         ("seed", ["" if p.seed is None else f"{p.seed}" for p in points]),
         (scale.title, [scale.shown(p.on(scale)) for p in points]),
-        (scale.beside, _where_known([p.beside(scale) for p in points], scale.shown)),
+        (scale.beside, beside := _where_known([p.beside(scale) for p in points], scale.shown)),
         ("best", ["*" if id(p) in front else "" for p in points]),
         ("run", [markdown(p.name) for p in points]),
     ]  # fmt: skip
-    return _aligned(columns)
+    notes = [NO_COUNT_OF_IT] if any(p.parameters.left is None for p in points) else []
+    notes += [NO_FIGURE_OF_IT.format(data=scale.beside)] if UNKNOWN in beside else []
+    return "\n".join([_aligned(columns), "", *notes, BEST_OF_IT.format(data=scale.chosen)])
 
 
 def _where_known(values: Sequence[T | None], shown: Callable[[T], str]) -> list[str]:
     """A column in which a dash stands for what is not known; empty where nothing is."""
     if all(value is None for value in values):
         return [""] * len(values)
-    return [MISSING if value is None else shown(value) for value in values]
+    return [UNKNOWN if value is None else shown(value) for value in values]
 
 
 def _in_order(points: Sequence[Point]) -> list[Point]:
@@ -163,7 +184,7 @@ def _in_order(points: Sequence[Point]) -> list[Point]:
 
 def _aligned(columns: Sequence[tuple[str, Sequence[str]]]) -> str:
     """Markdown of the columns that have something in them; names begin at their left edge."""
-    shown = [(name, cells) for name, cells in columns if any(cells) or name in ("fewer", "best")]
+    shown = [(name, cells) for name, cells in columns if any(cells) or name == "best"]
     names = [name for name, _ in shown]
     rows = [names, *map(list, zip(*(cells for _, cells in shown), strict=True))]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]

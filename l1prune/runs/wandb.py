@@ -14,6 +14,7 @@ from lightning.pytorch.loggers import Logger, WandbLogger
 from lightning.pytorch.utilities import rank_zero_only
 
 from l1prune.checks import flat
+from l1prune.runs.counts import PRUNABLE
 from l1prune.runs.identity import read_id
 from l1prune.runs.monitor import Monitor
 from l1prune.runs.stages import NONZERO
@@ -74,9 +75,9 @@ def title_of(monitor: Monitor) -> str:
     """What a chart of runs shows.
 
     >>> title_of(Monitor())
-    'Accuracy against weights left'
+    'Accuracy against prunable weights left'
     """
-    words = f"{monitor.words} against weights left"
+    words = f"{monitor.words} against {PRUNABLE}"
     return words[0].upper() + words[1:]
 
 
@@ -102,8 +103,8 @@ def log_frontier(
     for logger, run in wandb_runs(loggers):
         import wandb
 
-        table = wandb.Table(columns=["weights left", monitor.words, "set"], data=rows)
-        chart = wandb.plot.scatter(table, "weights left", monitor.words, title_of(monitor))
+        table = wandb.Table(columns=[PRUNABLE, monitor.words, "set"], data=rows)
+        chart = wandb.plot.scatter(table, PRUNABLE, monitor.words, title_of(monitor))
         run.log({prefixed(logger, FRONTIER): chart})
 
 

@@ -29,7 +29,7 @@ from l1prune.weights.report import SparsityReport
 FRONTIER = "frontier/"
 """Begins the names of what is drawn against the weights left."""
 LAYERS = "params/layers"
-COLUMNS = ("layer", "shape", "weights", "left", "sparsity")
+COLUMNS = ("layer", "shape", "weights", "left", "sparsity", "why left alone")
 
 
 @rank_zero_only
@@ -47,10 +47,11 @@ def introduce(
     Args:
         loggers: those of the trainer.
         recipe: what it is called.
-        arguments: of the callback, in words.
+        arguments: of the callback, in words; those that are None were not given, and are not told.
         known: names of settings that a module or its data tell.
     """
-    told: dict[str, Any] = {f"prune.{name}": _brief(text) for name, text in arguments.items()}
+    given = {name: text for name, text in arguments.items() if text != repr(None)}
+    told: dict[str, Any] = {f"prune.{name}": _brief(text) for name, text in given.items()}
     told |= {"labels.prune": recipe, "seed": global_seed()}
     told = {name: value for name, value in told.items() if name not in known}
     for logger in loggers:
@@ -137,7 +138,7 @@ def log_frontier(loggers: Iterable[Logger], validations: Validations) -> None:
     found = [*outlets(loggers)] if rows else []
     figure = drawn(validations) if found else None
     for outlet in found:
-        outlet.table(f"{FRONTIER}points", ("weights left", "figure", "value"), rows)
+        outlet.table(f"{FRONTIER}points", ("prunable weights left", "figure", "value"), rows)
         if figure is not None:
             outlet.picture(f"{FRONTIER}picture", figure)
 
@@ -160,11 +161,15 @@ def log_point(loggers: Iterable[Logger], nonzero: int, figures: Mapping[str, Any
 
 @rank_zero_only
 def log_layers(loggers: Iterable[Logger], report: SparsityReport) -> None:
-    """Log a table of what is left of each layer, wherever a logger takes such."""
-    rows = [
-        [layer.name, "×".join(map(str, layer.shape)), layer.total, layer.nonzero, layer.sparsity]
-        for layer in report.layers
+    """Log a table of what is left of each layer, wherever a logger takes such.
+
+    What was left alone follows, with the reason: else the table would not add up to the model.
+    """
+    rows: list[list[Any]] = [
+        [one.name, "×".join(map(str, one.shape)), one.total, one.nonzero, one.sparsity, ""]
+        for one in report.layers
     ]
+    rows += [[one.name, "", one.total, one.total, 0.0, one.reason] for one in report.others]
     for outlet in outlets(loggers):
         outlet.table(LAYERS, COLUMNS, rows)
 

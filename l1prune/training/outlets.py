@@ -30,7 +30,11 @@ class Outlet(Protocol):
     def __init__(self, logger: Any) -> None: ...
 
     def table(self, name: str, columns: Sequence[str], rows: Rows) -> None:
-        """Take a table."""
+        """Take a table for people: of a fraction the six digits that count."""
+        self.write(name, columns, [[_rounded(cell) for cell in row] for row in rows])
+
+    def write(self, name: str, columns: Sequence[str], rows: Rows) -> None:
+        """Take a table as it is."""
         ...
 
     def picture(self, name: str, figure: Any) -> None:
@@ -52,7 +56,7 @@ class WandbOutlet(Outlet):
     def __init__(self, logger: Any) -> None:
         self._logger = logger
 
-    def table(self, name: str, columns: Sequence[str], rows: Rows) -> None:
+    def write(self, name: str, columns: Sequence[str], rows: Rows) -> None:
         self._logger.log_table(name, columns=list(columns), data=[list(row) for row in rows])
 
     def picture(self, name: str, figure: Any) -> None:
@@ -83,7 +87,7 @@ class _Numbers(Outlet):
 class TensorBoardOutlet(_Numbers):
     """TensorBoard: text, images, and the figures of the hyper-parameters' table."""
 
-    def table(self, name: str, columns: Sequence[str], rows: Rows) -> None:
+    def write(self, name: str, columns: Sequence[str], rows: Rows) -> None:
         lines = [columns, ["---"] * len(columns), *rows]
         text = "\n".join(f"| {' | '.join(map(str, line))} |" for line in lines)
         self._logger.experiment.add_text(name, text)
@@ -98,7 +102,7 @@ class TensorBoardOutlet(_Numbers):
 class MLflowOutlet(_Numbers):
     """MLflow: tables and pictures are artifacts of the run."""
 
-    def table(self, name: str, columns: Sequence[str], rows: Rows) -> None:
+    def write(self, name: str, columns: Sequence[str], rows: Rows) -> None:
         data = {column: [row[at] for row in rows] for at, column in enumerate(columns)}
         self._logger.experiment.log_table(self._logger.run_id, data, f"{name}.json")
 
@@ -109,7 +113,7 @@ class MLflowOutlet(_Numbers):
 class CometOutlet(_Numbers):
     """Comet: tables are files of the experiment, pictures are figures."""
 
-    def table(self, name: str, columns: Sequence[str], rows: Rows) -> None:
+    def write(self, name: str, columns: Sequence[str], rows: Rows) -> None:
         file = f"{name.replace('/', '-')}.csv"
         self._logger.experiment.log_table(file, [list(row) for row in rows], headers=list(columns))
 
@@ -120,7 +124,7 @@ class CometOutlet(_Numbers):
 class FilesOutlet(_Numbers):
     """A logger that keeps files: tables and pictures lie beside its own."""
 
-    def table(self, name: str, columns: Sequence[str], rows: Rows) -> None:
+    def write(self, name: str, columns: Sequence[str], rows: Rows) -> None:
         with open(self._file(f"{name}.csv"), "w", newline="", encoding="utf-8") as file:
             csv.writer(file).writerows([columns, *rows])
 
@@ -169,3 +173,7 @@ def set_up(logger: WandbLogger) -> None:
     import wandb
 
     wandb.setup(wandb.Settings(mode="offline") if is_offline(logger) else None)
+
+
+def _rounded(cell: Any) -> Any:
+    return float(f"{cell:.6g}") if isinstance(cell, float) and not cell.is_integer() else cell

@@ -44,7 +44,7 @@ def _draw(
     ):
         axes.plot([max(n, 1) for n, _ in points], [value for _, value in points], **style)
     # A dollar would be taken for mathematics.
-    axes.set(xlabel="nonzero parameters", ylabel=name.replace("$", r"\$"))
+    axes.set(xlabel="prunable weights left", ylabel=name.replace("$", r"\$"))
     scale_by_weights(axes)
     axes.grid(color=PALE)
     axes.legend(frameon=False)

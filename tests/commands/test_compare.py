@@ -160,7 +160,10 @@ def check_all_is_well_formed(folder: Path) -> None:
     assert main([str(folder), "--runs", *outputs]) == 0
     lines = (where / "compare.md").read_text(encoding="utf-8").splitlines()
     *_, note = (at for at, line in enumerate(lines) if line.startswith("* no other is as good"))
-    rows = [re.split(r"(?<!\\)(?:\\\\)*\|", line) for line in lines[note + 2 :]]
+    rows = [
+        re.split(r"(?<!\\)(?:\\\\)*\|", line)
+        for line in lines[note + 2 : lines.index("", note + 2)]
+    ]
     assert len({len(row) for row in rows}) == 1
     assert all("".join(line).isprintable() for line in lines)
     with open(where / "compare.csv", newline="", encoding="utf-8") as file:

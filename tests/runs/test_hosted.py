@@ -37,7 +37,7 @@ def test_the_report_charts_accuracy_against_weights(server: Loopback) -> None:
     assert scatter["config"]["xAxis"] == "summary:params/nonzero"
     assert scatter["config"]["yAxis"] == "summary:test/accuracy"
     assert scatter["config"]["xAxisLogScale"] is True
-    assert "| l1     |      90 |" in sent["spec"]
+    assert "| l1     |                    90 |" in sent["spec"]
 
 
 def test_a_run_may_be_judged_by_any_metric(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -137,7 +137,7 @@ def test_compare_draws_the_project_and_says_where_the_report_is(
     picture = tmp_path / "frontier.png"
     assert main(["--wandb", "team/digits", "--output", str(picture)]) == 0
     out, err = capsys.readouterr()
-    assert "| l1     |      90 |" in out
+    assert "| l1     |                    90 |" in out
     assert "skipped young (running)" in err
     assert "The report is at http" in out.splitlines()[-1]
     assert picture.exists()

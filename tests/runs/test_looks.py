@@ -3,17 +3,38 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 
 import pytest
 
-from l1prune.runs.looks import COLOURS, KNOWN, looks
+from l1prune.runs.looks import BASIC, COLOURS, COMMON, KNOWN, MARKERS, looks
 
 
 def test_every_recipe_has_a_look_of_its_own_and_the_dense_network_always_the_same() -> None:
-    found = looks([*(f"recipe {i}" for i in range(34)), *KNOWN, "dense"])
+    """As long as the colour that its name draws has a marker left."""
+    mine = [f"recipe {i}" for i in range(34)]
+    found = looks([*mine, *KNOWN, "dense"])
     assert [*found][-1] == "dense" and found["dense"].marker == "*"
-    assert len({(look.colour, look.marker) for look in found.values()}) == 43
     assert {look.colour for look in found.values()} == {*COLOURS, None}
+    distinct = {(look.colour, look.marker) for look in found.values()}
+    drawn = Counter(found[name].colour for name in mine)
+    most = {colour: len(MARKERS) - (colour in COLOURS[COMMON:BASIC]) for colour in drawn}
+    assert len(distinct) == 1 + len(KNOWN) + sum(min(n, most[c]) for c, n in drawn.items())
+    few = looks([*"abcdefgh", *KNOWN, "dense"])
+    assert len({(look.colour, look.marker) for look in few.values()}) == 17
+
+
+def test_recipes_of_ones_own_are_of_many_colours_and_none_is_that_of_the_common_ones() -> None:
+    colours = {looks([name])[name].colour for name in "abcdefgh"}
+    assert len(colours) >= 4 and not colours & {*COLOURS[:COMMON]}
+    assert {looks([f"{n}"])[f"{n}"].colour for n in range(99)} == {*COLOURS[COMMON:]}
+
+
+def test_a_colour_does_not_depend_on_any_company() -> None:
+    """Of two that draw the same look one takes another marker."""
+    names = [f"recipe {i}" for i in range(60)]
+    together = looks(names)
+    assert all(looks([name])[name].colour == together[name].colour for name in names)
 
 
 def test_there_may_be_more_recipes_than_looks() -> None:

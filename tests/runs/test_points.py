@@ -38,7 +38,7 @@ def test_a_point_says_what_the_summary_says(tmp_path: Path) -> None:
     point = read_point(leave_run(tmp_path / "small"))
     assert (point.name, point.nonzero, point.figure) == ("small", 50, 0.97)
     assert point.summary == FIGURES
-    assert point.times == "20.0×"
+    assert point.weights.times == "20.0×"
 
 
 def test_two_figures_are_enough(tmp_path: Path) -> None:
@@ -46,7 +46,7 @@ def test_two_figures_are_enough(tmp_path: Path) -> None:
     run.mkdir()
     (run / "summary.json").write_text('{"test/accuracy": 1, "params/nonzero": 7}')
     point = read_point(run)
-    assert (point.nonzero, point.figure, point.times) == (7, 1, "")
+    assert (point.nonzero, point.figure, point.weights.times) == (7, 1, "")
 
 
 def test_recipe_is_the_prune_config_if_left_behind_else_what_the_counts_say(tmp_path: Path) -> None:

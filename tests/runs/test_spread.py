@@ -7,7 +7,7 @@ import statistics
 
 import pytest
 
-from l1prune.runs.spread import Spread, difference
+from l1prune.runs.spread import Difference, Spread, difference
 
 
 def test_mean_and_standard_error_are_those_of_the_figures() -> None:
@@ -33,3 +33,17 @@ def test_without_shared_seeds_the_errors_of_both_count() -> None:
     assert not found.paired and found.spread.mean == 1
     assert found.spread.error == pytest.approx(2**0.5)
     assert difference({0: 1.0}, theirs).spread.error is None, "of one run nothing is known"
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs"),
+    [
+        ({0: 3.0}, {0: 1.0, 1: 9.0}),
+        ({0: 3.0, 1: 9.0}, {0: 1.0}),
+        ({0: 3.0, 2: 9.0}, {0: 1.0, 1: 0.0}),
+    ],
+)
+def test_one_shared_seed_is_compared_with_itself_alone(
+    ours: dict[int | str, float], theirs: dict[int | str, float]
+) -> None:
+    assert difference(ours, theirs) == Difference(Spread(2.0, None, 1), paired=True)

@@ -9,7 +9,7 @@ from l1prune.runs.monitor import Monitor
 from l1prune.runs.points import Point
 from l1prune.runs.tables import csv_table, runs_table, table
 
-SUMMARY = {"params/prunable": 1000, "params/total": 1000}
+SUMMARY = {"params/prunable": 1000, "params/total": 5000}
 
 
 def run(recipe: str, seed: int, left: int, figure: float, validation: float) -> Point:
@@ -30,14 +30,14 @@ def test_a_row_is_a_recipe_and_a_size_with_mean_spread_and_difference() -> None:
     points += [run("magnitude", n, 100, 0.99, 0.7) for n in range(3)]
     header, _, *found = rows(table(points))
     assert header == [
-        "recipe", "weights", "fewer", "seeds", "test accuracy", "validation",
-        "− dense (points)", "best",
+        "recipe", "prunable weights left", "all parameters left", "seeds", "test accuracy",
+        "validation", "− dense (points)", "best",
     ]  # fmt: skip
+    whole, small = ["1,000 (1.0×)", "5,000 (1.0×)"], ["100 (10.0×)", "4,100 (1.2×)"]
     assert found == [
-        ["dense", "1,000", "1.0×", "0–2", "96.00 ± 0.58 %", "90.00 ± 0.00 %", "", "*"],
-        ["l1", "100", "10.0×", "0–2", "94.00 ± 0.58 %", "80.00 ± 0.00 %", "−2.00 ± 0.00", "*"],
-        ["magnitude", "100", "10.0×", "0–2", "99.00 ± 0.00 %", "70.00 ± 0.00 %",
-         "+3.00 ± 0.58", ""],
+        ["dense", *whole, "0–2", "96.00 ± 0.58 %", "90.00 ± 0.00 %", "", "*"],
+        ["l1", *small, "0–2", "94.00 ± 0.58 %", "80.00 ± 0.00 %", "−2.00 ± 0.00", "*"],
+        ["magnitude", *small, "0–2", "99.00 ± 0.00 %", "70.00 ± 0.00 %", "+3.00 ± 0.58", ""],
     ]  # fmt: skip
     against = rows(table(points, "magnitude"))
     assert [row[6] for row in against] == [
@@ -49,12 +49,47 @@ def test_a_row_is_a_recipe_and_a_size_with_mean_spread_and_difference() -> None:
     ]
 
 
+def test_differences_are_of_shared_seeds_and_the_note_says_where_there_is_none() -> None:
+    dense = [run("dense", n, 1000, 0.90 + n / 100, 0.9) for n in range(2)]
+    one = [*dense, run("path", 0, 500, 0.85, 0.9)]
+    assert rows(table(one))[3][6] == "−5.00", "of seed 0, not of the mean of both"
+    assert "differences seed by seed, over the seeds that both have." in table(one)
+    other = [*one, run("l1", 7, 400, 0.85, 0.9)]
+    assert rows(table(other))[4][6] == "−5.50"
+    assert "over the seeds that both have, and of means where they share none." in table(other)
+    assert "Differences of means, as they share no seed." in table([*dense[:1], *other[3:]])
+
+
+def test_the_star_of_a_run_is_that_of_its_recipe_and_size_and_so_it_is_said() -> None:
+    points = [run("l1", n, 100, 0.9 - n / 10, 0.9 - n / 10) for n in range(2)]
+    text = runs_table([*points, untested("l1", 2, 100, 0.5)])
+    assert [row[-2] for row in rows(text)[2:]] == ["*", "*", "*"], "seed 0 is as good with as many"
+    note = text.rpartition("|\n")[2]
+    assert "* its recipe and size is one of the best trade-offs, by the mean on" in note
+    assert "no other is as good" not in note
+    assert "— where it has no figure on test." in note
+
+
 def test_every_run_has_a_row_with_its_seed_and_folder() -> None:
     points = [run("l1", n, 100, 0.93 + n / 100, 0.8) for n in range(2)]
     assert rows(runs_table(points))[2:] == [
-        ["l1", "100", "10.0×", "0", "93.00 %", "80.00 %", "*", "l1/0"],
-        ["l1", "100", "10.0×", "1", "94.00 %", "80.00 %", "*", "l1/1"],
+        ["l1", "100 (10.0×)", "4,100 (1.2×)", "0", "93.00 %", "80.00 %", "*", "l1/0"],
+        ["l1", "100 (10.0×)", "4,100 (1.2×)", "1", "94.00 %", "80.00 %", "*", "l1/1"],
     ]
+
+
+def test_all_parameters_stand_beside_the_prunable_weights_or_else_a_dash() -> None:
+    told = run("l1", 0, 100, 0.9, 0.9)
+    foreign = Point("foreign", "theirs", 50, 0.8, validation=0.8)
+    for text in (table([told, foreign]), runs_table([told, foreign])):
+        assert [row[1:3] for row in rows(text)[2:]] == [
+            ["100 (10.0×)", "4,100 (1.2×)"],
+            ["50", "—"],
+        ]
+    assert "— where not every run of it says how many parameters it has" in table([told, foreign])
+    assert "how many parameters" not in table([told])
+    said = replace(told, summary=told.summary | {"params/left": 4200})
+    assert rows(table([said]))[2][2] == "4,200 (1.2×)"
 
 
 def test_an_error_is_in_its_own_unit_and_best_where_it_is_lowest() -> None:

@@ -240,8 +240,11 @@ def test_the_model_is_an_artifact_that_says_what_it_is(written: Written) -> None
 def test_the_layers_are_a_table(written: Written) -> None:
     (file,) = (written.folder / "files" / "media" / "table").rglob("layers*.table.json")
     assert json.loads(file.read_text()) == {
-        "columns": ["layer", "shape", "weights", "left", "sparsity"],
-        "data": [["weight", "2×4", 8, 2, 0.75]],
+        "columns": ["layer", "shape", "weights", "left", "sparsity", "why left alone"],
+        "data": [
+            ["weight", "2×4", 8, 2, 0.75, ""],
+            ["bias", "", 2, 2, 0, "bias or scale"],
+        ],
     }
 
 
@@ -316,7 +319,8 @@ def test_without_a_wandb_logger_wandb_is_not_imported(
 def test_a_run_says_what_it_is(offline: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PL_GLOBAL_SEED", "3")
     logger = WandbLogger(project="test", save_dir=offline, offline=True)
-    loggers.introduce([logger], "l1", {"threshold": "Sparsity(0.5)", "prune_at": "0.1, " * 50})
+    arguments = {"threshold": "Sparsity(0.5)", "prune_at": "0.1, " * 50, "refit": "None"}
+    loggers.introduce([logger], "l1", arguments)
     loggers.conclude([logger], "l1", pruned())
     assert (logger.experiment.name, logger.experiment.tags) == ("l1 25 % seed 3", ("l1prune", "l1"))
     told = dict(logger.experiment.config)

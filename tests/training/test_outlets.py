@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import math
 from pathlib import Path
 from typing import Any
 from unittest.mock import create_autospec
@@ -71,6 +72,10 @@ class StandIn(Logger):
         self.told |= params
 
 
+LAYERS = [["weight", "2×4", 8, 2, 0.75, ""], ["bias", "", 2, 2, 0.0, "bias or scale"]]
+"""What is told of the layers of `report()`, one that was left alone among them."""
+
+
 def report() -> SparsityReport:
     model = nn.Linear(4, 2)
     model.weight.data.fill_(1.0)[:, :3].zero_()
@@ -94,10 +99,10 @@ def test_mlflow_takes_artifacts_of_its_run() -> None:
     layers, points = (call.args for call in logger.experiment.log_table.call_args_list)
     assert layers == (
         "r",
-        {"layer": ["weight"], "shape": ["2×4"], "weights": [8], "left": [2], "sparsity": [0.75]},
+        dict(zip(loggers.COLUMNS, map(list, zip(*LAYERS, strict=True)), strict=True)),
         "params/layers.json",
     )
-    assert points[1] == {"weights left": [2], "figure": ["val/acc"], "value": [0.8]}
+    assert points[1] == {"prunable weights left": [2], "figure": ["val/acc"], "value": [0.8]}
     run, _, file = logger.experiment.log_figure.call_args.args
     assert (run, file) == ("r", "frontier/picture.png")
     check_numbers(logger)
@@ -107,8 +112,8 @@ def test_comet_takes_files_and_figures() -> None:
     logger = StandIn(CometExperiment)
     tell(logger)
     layers, _ = logger.experiment.log_table.call_args_list
-    assert layers.args == ("params-layers.csv", [["weight", "2×4", 8, 2, 0.75]])
-    assert layers.kwargs == {"headers": ["layer", "shape", "weights", "left", "sparsity"]}
+    assert layers.args == ("params-layers.csv", LAYERS)
+    assert layers.kwargs == {"headers": [*loggers.COLUMNS]}
     assert logger.experiment.log_figure.call_args.kwargs["figure_name"] == "frontier/picture"
     check_numbers(logger)
 
@@ -144,10 +149,21 @@ def test_files_lie_beside_those_of_the_logger(tmp_path: Path) -> None:
     tell(logger)
     folder = Path(logger.log_dir)
     with open(folder / "params-layers.csv", newline="", encoding="utf-8") as file:
-        assert list(csv.reader(file))[1] == ["weight", "2×4", "8", "2", "0.75"]
+        assert list(csv.reader(file))[1:] == [[str(cell) for cell in row] for row in LAYERS]
     with open(folder / "final.csv", newline="", encoding="utf-8") as file:
         assert ["test/acc", "0.7"] in list(csv.reader(file))
     assert (folder / "frontier-picture.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_tables_are_for_people_with_the_digits_that_count(tmp_path: Path) -> None:
+    awkward = [0.972900390625, 0.16039390861988068, 1 / 3e9, 12345678.0, 12345678, math.inf, "0.25"]
+    told = ["0.9729", "0.160394", "3.33333e-10", "12345678.0", "12345678", "inf", "0.25"]
+    (files,) = outlets([CSVLogger(tmp_path)])
+    files.table("a", ["value"], [[one] for one in awkward])
+    files.final({"val/mse": awkward[1]})
+    (folder,) = {file.parent for file in tmp_path.rglob("*.csv")}
+    assert (folder / "a.csv").read_text(encoding="utf-8").split()[1:] == told
+    assert "val/mse,0.160394" in (folder / "final.csv").read_text(encoding="utf-8")
 
 
 def test_a_logger_that_takes_numbers_alone_is_left_alone() -> None:

@@ -41,6 +41,16 @@ function short(text, length = 48) {
   const end = Math.floor(length / 2);
   return text.length > length ? `${text.slice(0, length - 1 - end)}…${text.slice(text.length - end)}` : text;
 }
+// What has no room on one line goes on in the next, after a word where it can; of many lines the middle is lost.
+function inLines(text, most, lines = 4) {
+  const found = [];
+  for (let rest = short(text, most * lines); rest;) {
+    const word = rest.length > most ? rest.slice(0, most).match(/^.*[\s\-_/.,]/)?.[0] : rest;
+    found.push(word ?? rest.slice(0, most));
+    rest = rest.slice(found.at(-1).length);
+  }
+  return found;
+}
 const told = (run) => Object.entries(settings).filter(([key]) => key in run.settings)
   .map(([key, name]) => `${name} ${number(run.settings[key])}`);
 
@@ -60,20 +70,27 @@ function told_in_lines(title, lines) {
   return `<b>${first}</b><br>${rest.join("<br>")}`;
 }
 
-const weights = (one) => `${count(Math.round(one.nonzero))} weights${one.times && ` (${one.times} fewer)`}`;
+const UNKNOWN = "—";
+// A count, and how many times fewer that is than there were.
+const counted = (left, times, word = "") => (left === null ? UNKNOWN : `${count(Math.round(left))}${times && ` (${times}${word})`}`);
+const PRUNABLE = axes.nonzero;
+const ALL = "all parameters left";
+const weights = ({ nonzero, times, parameters: { left, times: fewer } }) => [
+  `${PRUNABLE} ${counted(nonzero, times, " fewer")}`, ...(left === null ? [] : [`${ALL} ${counted(left, fewer, " fewer")}`]),
+];
 
 function story(run) {
   const lines = told(run);
   if (lines.length > 10) lines.splice(9, lines.length, `… ${lines.length - 9} more settings`);
   return told_in_lines(run.name, [run.recipe, `${metric.title} ${figure(run.figure)}`,
-    ...(run.beside === null ? [] : [`${metric.beside} ${figure(run.beside)}`]), weights(run), ...paid(run), ...lines]);
+    ...(run.beside === null ? [] : [`${metric.beside} ${figure(run.beside)}`]), ...weights(run), ...paid(run), ...lines]);
 }
 
 function storyOf(group) {
   const { seeds, beside, less } = group;
   return told_in_lines(group.name, [`${metric.title} ${group.figure.text}`,
     ...(beside ? [`${metric.beside} ${beside.text}`] : []), ...(less ? [`less dense ${less.text}`] : []),
-    weights(group), ...paid(group), ...(seeds ? [`seeds ${seeds}`] : [])]);
+    ...weights(group), ...paid(group), ...(seeds ? [`seeds ${seeds}`] : [])]);
 }
 
 // ---- pictures
@@ -95,10 +112,13 @@ function layout(more) {
   };
 }
 
-const CONFIG = {
-  responsive: true, displaylogo: false, displayModeBar: touch.matches ? false : "hover",
+const config = () => ({
+  responsive: true, displaylogo: false, displayModeBar: touch.matches || narrow.matches ? false : "hover",
   modeBarButtons: [["toImage", "zoom2d", "pan2d", "resetScale2d"]], // none that sends data anywhere
-};
+});
+const BAR = 30; // pixels above a picture, which its buttons have to themselves
+// The legend is below what is drawn, its names as long as a line of it.
+const legendLines = (recipe) => inLines(recipe, Math.max(16, Math.floor(($("scatter").clientWidth - 80) / 8)));
 
 // A log axis has no 0: a network with nothing left is shown at 1.
 const cost = (one) => one.costs[axis] || 1;
@@ -134,7 +154,7 @@ function markers(recipe) {
   const means = of(groups, mean);
   const size = recipe === "dense" ? 13 : 9;
   const look = (more) => ({ symbol: recipes[recipe].symbol, color: colour(recipe), line: { width: 1, color: css("--card") }, ...more });
-  const shared = { mode: "markers", name: plain(recipe), legendgroup: `recipe ${recipe}`, hovertemplate: "%{text}<extra></extra>" };
+  const shared = { mode: "markers", name: legendLines(recipe).map(plain).join("<br>"), legendgroup: `recipe ${recipe}`, hovertemplate: "%{text}<extra></extra>" };
   return [single.length > means.length && {
     ...shared, ...place(single, (run) => run.figure), text: single.map(story), customdata: single.map((run) => runs.indexOf(run)),
     showlegend: !means.length, marker: look({ size: size - 3, opacity: 0.3 }),
@@ -175,12 +195,15 @@ function drawScatter() {
   };
   const gone = priced(runs).filter((run) => hidden(run.figure)).length;
   $("far").hidden = metric.worst === null;
+  const lines = Object.keys(recipes).flatMap(legendLines).length;
+  $("scatter").style.height = narrow.matches ? `${300 + 20 * Math.min(lines, 20)}px` : "";
   $("far-note").textContent = gone ? `${count(gone)} far off, at the edge as ▽` : "";
   return Plotly.react("scatter", [line, ...Object.keys(recipes).flatMap(markers), edge, times, rings], layout({
-    showlegend: true, legend: { orientation: "h", x: 0, y: 1.02, yanchor: "bottom", itemwidth: 30 },
+    showlegend: true, margin: { l: 8, r: 12, t: narrow.matches ? 12 : BAR, b: 8 },
+    legend: { orientation: "h", x: 0, y: 0, yref: "container", yanchor: "bottom", itemwidth: 30, maxheight: 0.5 },
     xaxis: { type: "log", title: `${axes[axis]} (log scale)`, ...ticks(costs) },
     yaxis: { title: metric.axis, ticksuffix: metric.percent ? " %" : "", ...axisRange }, uirevision: [axis, metric.judged, whole].join(),
-  }), CONFIG);
+  }), config());
 }
 
 function style(run) {
@@ -201,9 +224,9 @@ function drawCurves() {
     text: y.map((_, at) => (at === y.length - 1 ? ` ${i + 1}` : "")), textposition: "middle right",
     hovertemplate: `<b>${i + 1}</b> ${plain(short(label(run)))}<br>epoch %{x}: %{y}<extra></extra>`,
   })), layout({
-    margin: { l: 8, r: 28, t: 28, b: 8 }, xaxis: { title: "epoch" },
+    margin: { l: 8, r: 28, t: BAR, b: 8 }, xaxis: { title: "epoch" },
     yaxis: share ? { ticksuffix: " %", hoverformat: ".2f" } : { hoverformat: ",.6~g" },
-  }), CONFIG);
+  }), config());
 }
 
 // Of long names not what all begin with, nor the usual end; and of what is still long the end.
@@ -248,7 +271,7 @@ function drawLayers() {
     height: Math.max(80, heights.t + heights.b + row * names.length), margin: { l: 8, r: 8, ...heights },
     xaxis: { type: "category", side: "top", showgrid: false, fixedrange: true },
     yaxis: { type: "category", autorange: "reversed", showgrid: false, fixedrange: true },
-  }), CONFIG);
+  }), config());
 }
 
 function show(empty, full, something, why) {

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from l1prune.runs.costs import COSTS
+from l1prune.runs.counts import PRUNABLE, Count
 from l1prune.runs.frontier import pareto
 from l1prune.runs.groups import Group, by_scale, groups_of
 from l1prune.runs.looks import looks
@@ -36,10 +37,10 @@ def heading(metrics: Sequence[Mapping[str, Any]]) -> str:
     """What the page is about, by the metrics that runs are judged by.
 
     >>> heading([{"title": "test accuracy"}])
-    'Test accuracy against the weights that are left'
+    'Test accuracy against the prunable weights that are left'
     """
     what = metrics[0]["title"] if len(metrics) == 1 else "networks"
-    return f"{what[0].upper()}{what[1:]} against the weights that are left"
+    return f"{what[0].upper()}{what[1:]} against the prunable weights that are left"
 
 
 def content(points: Sequence[Point]) -> dict[str, Any]:
@@ -49,7 +50,7 @@ def content(points: Sequence[Point]) -> dict[str, Any]:
     they do to metrics and groups.
     """
     points = sorted(points, key=lambda p: (-p.nonzero, p.monitor.rank(p.figure), p.name))
-    axes = {"nonzero": "nonzero parameters"}
+    axes = {"nonzero": PRUNABLE}
     axes |= {name: what for name, what in COSTS.items() if any(name in p.costs for p in points)}
     keys = _most_told(differing(points), points)
     networks = {network: n for n, network in enumerate(dict.fromkeys(map(_network, points)))}
@@ -93,7 +94,8 @@ def _run(point: Point, scale: Scale) -> dict[str, Any]:
         "beside": point.beside(scale),
         "seed": point.seed,
         "nonzero": point.nonzero,
-        "times": point.times,
+        "times": point.weights.times,
+        "parameters": _count(point.parameters),
         "left": [layer.nonzero for layer in point.layers],
         "history": {name: _curve(column) for name, column in point.history.items()},
     }
@@ -132,7 +134,8 @@ def _groups(
                     "seeds": group.seeds,
                     "count": len(group.points),
                     "nonzero": group.nonzero,
-                    "times": group.times,
+                    "times": group.weights.times,
+                    "parameters": _count(group.parameters),
                     "share": group.nonzero / group.prunable if group.prunable else None,
                     "figure": _spread(group.figure, scale),
                     "beside": _spread(group.beside, scale) if group.beside else None,
@@ -150,6 +153,10 @@ def _groups(
 
 def _spread(spread: Spread, scale: Scale) -> dict[str, Any]:
     return {"mean": spread.mean, "error": spread.error, "text": scale.spread(spread)}
+
+
+def _count(count: Count) -> dict[str, Any]:
+    return {"left": count.left, "times": count.times}
 
 
 def _costs(one: Point | Group, axes: Mapping[str, str]) -> dict[str, float]:

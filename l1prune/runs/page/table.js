@@ -3,8 +3,11 @@
 
 const star = (one) => one.best.includes("nonzero");
 const metricOf = (one) => metrics[one.metric];
-const WEIGHTS = { name: "weights", of: (one) => one.nonzero, show: (one) => count(Math.round(one.nonzero)), order: "descending" };
-const FEWER = { name: "fewer", of: (one) => (one.times ? parseFloat(one.times.replace(/,/g, "")) : null), show: (one) => one.times };
+// The one beside the other: where most of a network may not go, a twentieth of the weights is most of it.
+const WEIGHTS = [
+  { name: PRUNABLE, of: (one) => one.nonzero, show: (one) => counted(one.nonzero, one.times), order: "descending" },
+  { name: ALL, of: ({ parameters }) => parameters.left, show: ({ parameters: { left, times } }) => counted(left, times), always: true },
+];
 const COSTS = Object.keys(axes).slice(1).map((key) => ({
   name: key.replace("deploy/", "").replace("_", " "), title: axes[key], of: (one) => one.costs[key],
   show: (one) => (key in one.costs ? number(one.costs[key]) : ""),
@@ -12,22 +15,20 @@ const COSTS = Object.keys(axes).slice(1).map((key) => ({
 // What a phone has room for comes first: what was done, how much is left, how good it is.
 const GROUPS = [
   { name: "recipe", of: (group) => group.name, mark: true },
-  WEIGHTS,
+  ...WEIGHTS,
   { head: "title", of: (group) => group.figure.mean, show: (group) => group.figure.text, title: "mean ± standard error over seeds" },
-  { name: "− dense", of: (group) => group.less?.mean, show: (group) => group.less?.text ?? "", title: "seed by seed, where both have the seed" },
-  { head: "beside", of: (group) => group.beside?.mean, show: (group) => group.beside?.text ?? "—" },
+  { name: "− dense", of: (group) => group.less?.mean, show: (group) => group.less?.text ?? "", title: "seed by seed over the seeds that both have, of means where they share none" },
+  { head: "beside", of: (group) => group.beside?.mean, show: (group) => group.beside?.text ?? UNKNOWN },
   { name: "seeds", of: (group) => group.count, show: (group) => group.seeds || count(group.count), title: "or how many runs, where they say no seed" },
-  FEWER,
   { name: "best", of: (group) => (star(group) ? 1 : 0), show: (group) => (star(group) ? "★" : "") },
   ...COSTS,
 ];
 const RUNS = [
   { name: "recipe", of: (run) => run.recipe, mark: true, box: true },
-  WEIGHTS,
+  ...WEIGHTS,
   { name: "seed", of: (run) => run.seed },
   { head: "title", of: (run) => run.figure, show: (run) => figure(run.figure, metricOf(run)) },
-  { head: "beside", of: (run) => run.beside, show: (run) => (run.beside === null ? "—" : figure(run.beside, metricOf(run))) },
-  FEWER,
+  { head: "beside", of: (run) => run.beside, show: (run) => (run.beside === null ? UNKNOWN : figure(run.beside, metricOf(run))) },
   { name: "best", of: (run) => (star(groups[run.group]) ? 1 : 0), show: (run) => (star(groups[run.group]) ? "★" : "") },
   ...COSTS,
   ...Object.entries(settings).filter(([key]) => key !== "seed").map(([key, name]) => ({ name, title: key, of: (run) => run.settings[key] })),
@@ -45,7 +46,7 @@ const numeric = (column, items) => items.every((one) => typeof (column.of(one) ?
 
 function makeTable(table, columns, items, click) {
   const head = table.tHead.rows[0];
-  const some = columns.filter((column) => column.mark || items.some((one) => (column.of(one) ?? null) !== null));
+  const some = columns.filter((column) => column.mark || column.always || items.some((one) => (column.of(one) ?? null) !== null));
   for (const column of some) {
     const style = column.style ?? (numeric(column, items) ? "number" : "");
     const cell = element("th", { parent: head, className: style, scope: "col", ariaSort: column.order ?? null });
@@ -61,16 +62,42 @@ function makeTable(table, columns, items, click) {
   }
 }
 
+// Plotly's markers, on 12 by 12.
+const SHAPES = {
+  circle: "M6 1a5 5 0 1 0 0 10a5 5 0 1 0 0-10z",
+  square: "M1.5 1.5h9v9h-9z",
+  "triangle-up": "M6 1l5.5 9.5h-11z",
+  "triangle-down": "M.5 1.5h11l-5.5 9.5z",
+  diamond: "M6 .5l5.5 5.5l-5.5 5.5l-5.5-5.5z",
+  cross: "M4 1h4v3h3v4h-3v3h-4v-3h-3v-4h3z",
+  x: "M3 1l3 3l3-3l2 2l-3 3l3 3l-2 2l-3-3l-3 3l-2-2l3-3l-3-3z",
+  star: "M6 .3l1.5 4h4.2l-3.3 2.7l1.2 4.4l-3.6-2.6l-3.6 2.6l1.2-4.4l-3.3-2.7h4.2z",
+};
+// The marker of a recipe: colour alone tells them apart to few.
+function dot(recipe, parent) {
+  const [made, path] = ["svg", "path"].map((tag) => document.createElementNS("http://www.w3.org/2000/svg", tag));
+  made.setAttribute("viewBox", "0 0 12 12");
+  made.setAttribute("aria-hidden", "true");
+  path.setAttribute("d", SHAPES[recipes[recipe].symbol]);
+  made.append(path);
+  parent.append(made);
+  return made;
+}
+
+const LONGEST = 120; // characters of a name, which goes on in the next line
+
 function fill(cell, one, column) {
   const value = column.of(one);
   if (column.box) {
     one.box = element("input", { parent: cell, type: "checkbox", ariaLabel: `choose ${one.name}` });
     one.number = element("b", { parent: cell });
   }
-  if (column.mark) one.dot = element("i", { parent: cell });
+  if (column.mark) one.dot = dot(one.recipe, cell);
   if (column.style === "name" || typeof value === "string") cell.title = value;
   if (typeof value === "number") cell.title = String(value);
-  cell.append(column.show ? column.show(one) : value === undefined || value === null ? "" : short(number(value), 40));
+  const text = column.show ? column.show(one) : value === undefined || value === null ? "" : short(number(value), column.mark ? LONGEST : 40);
+  if (column.mark || typeof value === "string") element("span", { parent: cell, text });
+  else cell.append(text);
 }
 
 // Numbers go down at the first click, best first; words up. What is missing comes last.
@@ -132,7 +159,7 @@ function makeChips() {
 
 function draw() {
   const colours = Object.fromEntries(Object.keys(recipes).map((recipe) => [recipe, colour(recipe)]));
-  for (const one of [...runs, ...groups]) one.dot.style.background = colours[one.recipe];
+  for (const one of [...runs, ...groups]) one.dot.style.fill = colours[one.recipe];
   makeChips();
   return Promise.all([drawScatter(), drawCurves(), drawLayers()]);
 }

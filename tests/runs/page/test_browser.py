@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 
 from l1prune.runs.frontier import pareto
+from l1prune.runs.looks import SYMBOLS
 from l1prune.runs.monitor import Monitor
 from l1prune.runs.page import render
 from l1prune.runs.points import Point
@@ -37,6 +38,7 @@ for wanted, pipe in zip((3, 4), pipes):
 os.execv(sys.argv[3], sys.argv[3:])
 """
 LOCAL = ("file:", "data:", "blob:", "about:")
+WEIGHTS = "prunable weights left"
 PATIENCE = 60  # seconds before a browser that says nothing counts as broken
 
 
@@ -168,7 +170,7 @@ def runs(count: int, recipes: tuple[str, ...] = ("l1", "gradual", "dense")) -> l
                 recipe=recipes[i % len(recipes)],
                 nonzero=2 * left,
                 figure=draws.random(),
-                summary={"params/prunable": 20_000, "seed": i},
+                summary={"params/prunable": 20_000, "params/total": 80_000, "seed": i},
                 settings={"prune.threshold.sparsity": 1 - left / 10_000, "seed": i},
                 layers=[Layer(f"net.{n}.weight", (100, 100), 10_000, left) for n in (1, 3)] * whole,
                 history={"epoch": list(range(10)), "val/accuracy": curve} if whole else {},
@@ -211,8 +213,11 @@ def chips(browser: Browser) -> list[str]:
 def test_a_click_on_a_header_sorts_and_another_turns_it_round(browser: Browser, file: Path) -> None:
     points = runs(23)
     browser.open(points, file)
-    weights = [f"{n:,}" for n in sorted((point.nonzero for point in points), reverse=True)]
-    assert column(browser, "weights") == weights
+    left = sorted((point.nonzero for point in points), reverse=True)
+    weights = [f"{n:,} ({20_000 / n:,.1f}×)" for n in left]
+    assert column(browser, WEIGHTS) == weights
+    everything = [f"{n + 60_000:,} ({80_000 / (n + 60_000):.1f}×)" for n in left]
+    assert column(browser, "all parameters left") == everything
     accuracies = [f"{100 * a:.2f} %" for a in sorted(point.figure for point in points)]
     press(browser, "test accuracy")
     assert column(browser, "test accuracy") == accuracies[::-1]
@@ -220,8 +225,8 @@ def test_a_click_on_a_header_sorts_and_another_turns_it_round(browser: Browser, 
     assert column(browser, "test accuracy") == accuracies
     press(browser, "run")  # numbers in names count as numbers
     assert column(browser, "run") == [f"sweep/{i}" for i in range(23)]
-    press(browser, "weights")
-    assert column(browser, "weights") == weights
+    press(browser, WEIGHTS)
+    assert column(browser, WEIGHTS) == weights
     sorts = browser.run("[...document.querySelectorAll('#table th')].map((th) => th.ariaSort)")
     assert [one for one in sorts if one] == ["descending"]
 
@@ -242,7 +247,10 @@ def test_hovering_a_point_says_how_the_run_was_set(browser: Browser, file: Path)
     browser.wait("document.querySelector('#scatter .hovertext') !== null")
     told = browser.run("document.querySelector('#scatter .hovertext').textContent")
     sparsity = points[3].settings["prune.threshold.sparsity"]
-    for words in ("sweep/3", f"{points[3].nonzero:,} weights", f"sparsity {sparsity}", "seed 3"):
+    left = points[3].nonzero
+    assert f"prunable weights left {left:,} ({20_000 / left:.1f}× fewer)" in told
+    assert f"all parameters left {left + 60_000:,} (" in told
+    for words in ("sweep/3", f"sparsity {sparsity}", "seed 3"):
         assert words in told
 
 
@@ -289,6 +297,27 @@ def test_nothing_is_wider_than_the_window(
     assert browser.run("$('scatter')._fullLayout.paper_bgcolor === css('--card')")
 
 
+def test_a_dot_has_the_shape_and_the_colour_of_the_marker(browser: Browser, file: Path) -> None:
+    browser.open(runs(12, ("l1", "gradual", "magnitude", "mine", "dense")), file)
+    for table in ("groups", "table"):
+        dots = browser.run(f"""[...document.querySelectorAll("#{table} tbody tr")].map((row) => [
+            row.querySelector("td span").textContent.split(",")[0],
+            row.querySelector("path").getAttribute("d"),
+            getComputedStyle(row.querySelector("svg")).fill,
+        ])""")
+        shapes = {recipe: (shape, fill) for recipe, shape, fill in dots}
+        assert len(shapes) == 5 and len({shape for shape, _ in shapes.values()}) >= 4
+        assert shapes["l1"][1] == "rgb(0, 114, 178)" and shapes["gradual"][1] == "rgb(213, 94, 0)"
+    for recipe in shapes:
+        symbol = browser.run(f"recipes.{recipe}.symbol")
+        assert shapes[recipe][0] == browser.run(f"SHAPES['{symbol}']")
+
+
+def test_every_marker_has_a_shape(browser: Browser, file: Path) -> None:
+    browser.open(runs(3), file)
+    assert {*SYMBOLS, "star"} == {*browser.run("Object.keys(SHAPES)")}
+
+
 def test_names_are_words_and_nothing_else(browser: Browser, file: Path) -> None:
     bad = "</script x</script><script>hurt=1</script><img src=x onerror=hurt=1><b>&amp;%{x}"
     odd = replace(runs(1)[0], name=bad, recipe=bad, settings={bad: bad, "prune.x": bad})
@@ -314,7 +343,8 @@ def test_what_every_object_has_may_be_a_name(browser: Browser, file: Path, name:
 
 def test_a_run_may_leave_two_figures_and_nothing_else(browser: Browser, file: Path) -> None:
     browser.open([Point("by hand", "pruned", 0, 0.0)], file)
-    assert column(browser, "weights") == ["0"]
+    assert column(browser, WEIGHTS) == ["0"]
+    assert column(browser, "all parameters left") == ["—"], "it has not said how many"
     assert browser.run("!$('no-curves').hidden && !$('no-layers').hidden && $('curve').disabled")
 
 
@@ -352,8 +382,74 @@ def test_a_phone_shows_what_a_run_came_to_before_what_it_is_called(
     browser.open([replace(p, name=long + p.name) for p in runs(5)], file, width=390)
     seen = browser.run("""[...document.querySelectorAll("#table th")]
         .filter((th) => th.getBoundingClientRect().right <= 390).map((th) => th.textContent)""")
-    assert {"recipe", "weights", "seed"} <= set(seen)
+    assert {"recipe", WEIGHTS, "seed"} <= set(seen)
     assert {name[-7:] for name in column(browser, "run")} == {f"sweep/{i}" for i in range(5)}
+
+
+LONG = "a-recipe-with-a-rather-long-name-that-differs-only-at-its-end-"
+
+
+def long_names(count: int) -> list[Point]:
+    """Runs of recipes whose names differ at their ends, one setting of which is long too."""
+    told = "SparsityPath(sparsities=(0.5, 0.8, 0.95), scope=Relative(floor=0.1))"
+    made = runs(count, (f"{LONG}one", f"{LONG}two", "dense"))
+    return [
+        replace(p, settings={**p.settings, "threshold": told + "()" * (i % 2)})
+        for i, p in enumerate(made)
+    ]
+
+
+BOXES = """(some) => [...document.querySelectorAll(some)].map((one) => {
+    const { left, right, top, bottom, width } = one.getBoundingClientRect();
+    return { left, right, top, bottom, width, text: one.textContent };
+}).filter(({ width }) => width)"""
+
+
+def boxes(browser: Browser, selector: str) -> list[dict[str, Any]]:
+    """Where some elements are on the page, those that can be seen."""
+    return browser.run(f"({BOXES})({json.dumps(selector)})")
+
+
+def test_a_phone_shows_long_names_whole_with_what_they_came_to(
+    browser: Browser, file: Path
+) -> None:
+    browser.open(long_names(6), file, width=390)
+    whole = {f"{LONG}one", f"{LONG}two", "dense"}
+    for table, columns in (("groups", 4), ("table", 3)):
+        (room,) = boxes(browser, f".scroll:has(#{table})")
+        heads = boxes(browser, f"#{table} th")
+        assert heads[0]["text"] == "recipe" and heads[1]["text"] == WEIGHTS
+        assert all(head["right"] <= room["right"] for head in heads[:columns])
+        names = boxes(browser, f"#{table} td:first-child span")
+        assert {name["text"].split(", ")[0] for name in names} == whole
+        assert all(name["right"] <= heads[1]["left"] for name in names)
+        browser.run(f"document.querySelector('.scroll:has(#{table})').scrollLeft = 200")
+        moved = boxes(browser, f"#{table} td:first-child span")
+        assert [one["left"] for one in moved] == [one["left"] for one in names], "names stay"
+
+
+@pytest.mark.parametrize("width", [390, 1400])
+def test_the_legend_says_names_to_their_ends_with_nothing_over_it(
+    browser: Browser, file: Path, width: int
+) -> None:
+    browser.open(long_names(6), file, width=width)
+    (chart,) = boxes(browser, "#scatter")
+    legend = boxes(browser, "#scatter .legendtext")
+    assert {one["text"] for one in legend} == {f"{LONG}one", f"{LONG}two", "dense"}
+    assert all(chart["left"] <= one["left"] and one["right"] <= chart["right"] for one in legend)
+    assert all(one["bottom"] <= chart["bottom"] for one in legend)
+    for bar in boxes(browser, "#scatter .modebar"):
+        assert all(one["top"] >= bar["bottom"] for one in legend)
+    (plane,) = boxes(browser, "#scatter .cartesianlayer .xy .gridlayer")
+    assert plane["bottom"] - plane["top"] > 150, "what is drawn has most of the room"
+
+
+def test_no_column_is_cut_where_there_is_room_for_all(browser: Browser, file: Path) -> None:
+    browser.open(long_names(6), file, width=1400)
+    (room,) = boxes(browser, ".scroll:has(#table)")
+    heads = boxes(browser, "#table th")
+    assert "threshold" in [head["text"] for head in heads]
+    assert all(head["right"] <= room["right"] for head in heads)
 
 
 def test_what_is_far_off_is_at_the_edge_and_said(browser: Browser, file: Path) -> None:

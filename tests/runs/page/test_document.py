@@ -129,6 +129,17 @@ def test_only_the_scripts_of_the_page_may_run_and_nothing_is_fetched() -> None:
     assert "http:" not in own and "https:" not in own and "{{" not in own
 
 
+def test_each_table_says_what_its_own_star_means() -> None:
+    page = render(some_runs())
+    sections = {name: page.split(f'<table id="{name}"')[1] for name in ("groups", "table")}
+    notes = {
+        name: re.findall(r'class="note">(.*?)</p>', text)[0] for name, text in sections.items()
+    }
+    assert "★ No other recipe and size is as good on" in notes["groups"]
+    assert "★ Its recipe and size is one of the best trade-offs" in notes["table"]
+    assert "of means where they share none" in notes["groups"]
+
+
 @pytest.mark.parametrize("x", [float("nan"), float("inf"), -float("inf")])
 def test_what_is_no_number_is_a_gap(x: float) -> None:
     point = Point("a", "l1", 1, 0.5, settings={"x": x}, history={"epoch": [0, 1], "loss": [1, x]})
