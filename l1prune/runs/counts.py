@@ -51,7 +51,8 @@ def parameters_of(summary: Mapping[str, Any], nonzero: int) -> Count:
     >>> parameters_of({"params/total": 30, "params/prunable": 10}, nonzero=5)
     Count(left=25, whole=30)
     """
-    total, prunable, left = (summary.get(f"params/{n}") for n in ("total", "prunable", "left"))
+    told: list[Any] = [summary.get(f"params/{name}") for name in ("total", "prunable", "left")]
+    total, prunable, left = told
     if left is None and is_whole(total, 0) and is_whole(prunable, 0):
         left = total - prunable + nonzero
     whole = int(total) if is_whole(total, 1) else None

@@ -13,8 +13,8 @@ from l1prune.weights.report import SparsityReport
 
 @pytest.mark.parametrize("said", [True, False], ids=["said", "worked out"])
 def test_all_parameters_left_are_those_of_the_report(said: bool) -> None:
-    model = nn.Sequential(nn.Embedding(50, 8), nn.Linear(8, 4))
-    model[1].weight.data[0] = 0
+    model = nn.Sequential(nn.Embedding(50, 8), linear := nn.Linear(8, 4))
+    linear.weight.data[0] = 0
     report = SparsityReport.of(model)
     assert report.left < report.total and report.nonzero < report.left
     summary = report.to_dict()
