@@ -467,7 +467,9 @@ def test_it_is_deployed_where_its_configurations_are_trusted(
     written = json.loads((own_run / "run" / "deploy" / "deploy.json").read_text())
     assert written["metric"] == "test/mse"
     dense, *_ = written["variants"]
-    assert dense["figures"]["test/mse"] == pytest.approx(summary(own_run / "run")["test/mse"], rel=1e-5)
+    assert dense["figures"]["test/mse"] == pytest.approx(
+        summary(own_run / "run")["test/mse"], rel=1e-5
+    )
 
 
 def test_a_module_with_loaders_and_a_loss_alone_is_trained(
