@@ -74,6 +74,13 @@ def load_loader_states(trainer: pl.Trainer) -> None:
     trainer.fit_loop._load_combined_loader_states()
 
 
+def is_of_training(trainer: pl.Trainer, figure: str) -> bool:
+    """Whether training has logged a figure, by the name that it has at an epoch's end."""
+    logged: Any = trainer.fit_loop.epoch_loop._results
+    names = {one.meta.name for one in logged.values()}
+    return figure in names | {f"{name}_epoch" for name in names}
+
+
 def is_launched(trainer: pl.Trainer) -> bool:
     """Whether this process was started by a strategy that trains in processes of its own."""
     return isinstance(trainer.strategy.launcher, _MultiProcessingLauncher)

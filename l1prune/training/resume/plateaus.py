@@ -12,6 +12,8 @@ from weakref import WeakKeyDictionary
 
 import lightning.pytorch as pl
 
+from l1prune.training.lightning import is_of_training
+
 PLATEAUS = "plateaus"
 """Where they are noted in a checkpoint."""
 
@@ -63,6 +65,8 @@ def _waiting(trainer: pl.Trainer) -> Iterator[tuple[int, float]]:
     for number, config in enumerate(trainer.lr_scheduler_configs):
         due = (trainer.current_epoch + 1) % config.frequency == 0
         if config.reduce_on_plateau and config.interval == "epoch" and due:
-            value = trainer.callback_metrics.get(str(config.monitor))
-            if value is not None:
+            figure = str(config.monitor)
+            value = trainer.callback_metrics.get(figure)
+            # While a validation runs, what training has logged is of the epoch before.
+            if value is not None and not (trainer.validating and is_of_training(trainer, figure)):
                 yield number, float(value)

@@ -25,10 +25,11 @@ EPOCHS = 6
 class Plateau(BoringModel):
     """Halves its rate whenever the metric, which never gets better, has not got better."""
 
-    def __init__(self) -> None:
+    def __init__(self, monitor: str = "val_loss") -> None:
         torch.manual_seed(0)
         super().__init__()
         self.rates = list[float]()
+        self.monitor = monitor
         self.data = RandomDataset(32, 64)
 
     def train_dataloader(self) -> DataLoader[Tensor]:
@@ -37,13 +38,17 @@ class Plateau(BoringModel):
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         self.rates.append(self.optimizers().param_groups[0]["lr"])  # type: ignore[union-attr]
 
+    def training_step(self, batch: Tensor, batch_idx: int) -> Any:
+        self.log("train_loss", 1.0 + self.current_epoch, on_step=False, on_epoch=True)
+        return super().training_step(batch, batch_idx)
+
     def validation_step(self, batch: Any, batch_idx: int) -> None:
         self.log("val_loss", 1.0)
 
     def configure_optimizers(self) -> Any:
         optimizer = torch.optim.Adam(self.parameters(), lr=1.0)
         by_metric = ReduceLROnPlateau(optimizer, factor=0.5, patience=0)
-        plateau = {"scheduler": by_metric, "monitor": "val_loss", "frequency": 2}
+        plateau = {"scheduler": by_metric, "monitor": self.monitor, "frequency": 2}
         return [optimizer], [StepLR(optimizer, 5, 0.1), plateau]
 
 
@@ -58,8 +63,13 @@ class Stop(L.Callback):
             raise RuntimeError("stopped")
 
 
-def trained(ckpt_path: Path | None, *callbacks: L.Callback, stop: int | None = None) -> Plateau:
-    model = Plateau()
+def trained(
+    ckpt_path: Path | None,
+    *callbacks: L.Callback,
+    stop: int | None = None,
+    monitor: str = "val_loss",
+) -> Plateau:
+    model = Plateau(monitor)
     limits = {"limit_train_batches": 2, "limit_val_batches": 1, "log_every_n_steps": 1}
     every = [L1Pruning(threshold=0.01), Stop(stop), *callbacks]
     trainer = L.Trainer(max_epochs=EPOCHS, callbacks=every, **QUIET | limits)
@@ -90,6 +100,15 @@ def test_so_has_one_that_goes_on_from_a_checkpoint_of_lightnings(
     whole = trained(None, keep())
     rest = trained(tmp_path / "epoch=3.ckpt", keep())
     assert rest.rates == whole.rates[8:]
+
+
+@pytest.mark.parametrize("at_the_end", [True, False])
+def test_a_figure_of_the_epoch_before_is_told_to_none(at_the_end: bool, tmp_path: Path) -> None:
+    """While a validation runs, that of training in this epoch is not known."""
+    keep = ModelCheckpoint(tmp_path, "{epoch}", save_top_k=-1, save_on_train_epoch_end=at_the_end)
+    trained(None, keep, monitor="train_loss")
+    saved = torch.load(tmp_path / "epoch=3.ckpt", weights_only=False)
+    assert saved.get("plateaus") == ([[1, 4.0]] if at_the_end else None)
 
 
 def test_a_run_that_only_looks_at_the_weights_steps_nothing(tmp_path: Path) -> None:
