@@ -178,7 +178,10 @@ def build(config: DictConfig, folder: RunFolder, identity: RunIdentity) -> Run:
     monitor = find_monitor(config, model, data)
     OmegaConf.update(config, "monitor", {"name": monitor.name, "mode": monitor.mode})
     pruning = instantiate(config.get("prune"))
-    timer, trajectory = Timer(), Trajectory(monitor.name)
+    # It is the trainer's own where the run ends by time: Lightning has one, or none.
+    longest = config.trainer.get("max_time")
+    longest = OmegaConf.to_container(longest) if isinstance(longest, DictConfig) else longest
+    timer, trajectory = Timer(longest), Trajectory(monitor.name)  # type: ignore[arg-type]
     best = BestCheckpoint(folder.path, monitor.name, monitor.mode)
     callbacks = [RunProgress(monitor=monitor), timer, StepSeed(config.seed)]
     callbacks += [*([pruning] if pruning else []), *make_callbacks(config.trainer.callbacks)]

@@ -74,6 +74,11 @@ class Refit(RefittingCriterion, FollowingCriterion):
     ) -> None:
         if criterion is not None:
             check_object("criterion", criterion, ("check", "watch", "weigh"), "Saliency()")
+        if isinstance(criterion, RefittingCriterion):
+            raise ValueError(
+                f"criterion={criterion!r} refits by itself, and what is around it would not ask it "
+                "to: give what it weighs by, or L1Pruning(criterion=Refit(…), rewind=HoldPeak())"
+            )
         if not is_number(damping, 0) or damping == 0:
             raise ValueError(f"damping must be a finite number > 0, got {damping!r}")
         if not is_whole(most, 1):

@@ -21,6 +21,7 @@ ALONE: Mapping[str, Any] = {
     "profiler": None,
     "fast_dev_run": False,
     "num_sanity_val_steps": 2,
+    "max_time": None,
     "enable_checkpointing": False,
     "enable_progress_bar": False,
     "enable_model_summary": False,

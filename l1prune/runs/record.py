@@ -137,8 +137,8 @@ class RunRecord(Baseline):
             self.epochs.note(trainer, max(self.epochs.rows, default=0))
 
     def on_fit_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        if is_trial(trainer):
-            return
+        if is_trial(trainer) or self._module not in (None, pl_module):
+            return  # of another network, which was not trained: the trainer was at its end
         self.epochs.write(trainer)
         self._figures, self._module = dict(trainer.callback_metrics), pl_module
         for pruning in pruning_of(trainer):

@@ -472,6 +472,12 @@ def test_it_is_deployed_where_its_configurations_are_trusted(
     )
 
 
+def test_a_run_may_end_by_time(start: Callable[..., None], tmp_path: Path) -> None:
+    start("model=class", "model._target_=own.Whole", "data=none", "threads=1",
+          "+trainer.max_time={seconds: 1}", "trainer.max_epochs=-1")  # fmt: skip
+    assert summary(tmp_path)["seconds"] >= 1
+
+
 def test_a_module_with_loaders_and_a_loss_alone_is_trained(
     start: Callable[..., None], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -281,3 +281,8 @@ def test_a_trained_network_loses_less_to_a_large_cut() -> None:
         return sum(task.losses[-20:]) - sum(task.losses[:20])
 
     assert lost(Refit(Size())) < 0.5 * lost(Size())
+
+
+def test_what_refits_by_itself_is_not_refitted_again() -> None:
+    with pytest.raises(ValueError, match="refits by itself"):
+        Refit(Refit())

@@ -82,8 +82,8 @@ def test_a_program_of_ones_own_is_compared_with_the_dense_one(
     assert main([str(runs), "--output", str(page)]) == 0
     out, _ = capsys.readouterr()
     dense, pruned = (line.split("|")[1:-1] for line in out.splitlines()[2:4])
-    assert [cell.strip() for cell in dense[:4]] == ["dense", "300", "1.0×", "0, 1"]
-    assert [cell.strip() for cell in pruned[:4]] == ["l1", "150", "2.0×", "0, 1"]
+    assert [cell.strip() for cell in dense[:4]] == ["dense", "300 (1.0×)", "332 (1.0×)", "0, 1"]
+    assert [cell.strip() for cell in pruned[:4]] == ["l1", "150 (2.0×)", "182 (1.8×)", "0, 1"]
     assert "test mse" in out and "− dense" in out and "%" not in out
     assert page.stat().st_size > 1_000_000
 
@@ -99,6 +99,14 @@ def test_a_record_has_figures_counts_and_settings(runs: Path) -> None:
     assert pruned.settings["prune.threshold"].startswith("Sparsity(sparsity=0.5")
     assert [layer.nonzero for layer in dense.layers] == [240, 60]
     assert len(pruned.history["epoch"]) == 4 and "val_mse" in pruned.history
+
+
+def test_a_network_that_a_trainer_at_its_end_did_not_train_leaves_nothing(tmp_path: Path) -> None:
+    program = trainer(RunRecord(tmp_path), epochs=2)
+    program.fit(Regression())
+    kept = (tmp_path / "model.safetensors").read_bytes()
+    program.fit(Regression())
+    assert (tmp_path / "model.safetensors").read_bytes() == kept
 
 
 def test_the_file_of_weights_is_the_network_that_was_tested(tmp_path: Path) -> None:
