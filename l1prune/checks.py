@@ -34,6 +34,15 @@ def needing(extra: str, what: str) -> Iterator[None]:
         raise ImportError(f"{what} needs {missing}: pip install 'l1prune[{extra}]'") from None
 
 
+def six_digits(value: float) -> float:
+    """A number as files and tables for people have it: with six digits that count.
+
+    >>> six_digits(0.123456789), six_digits(98765.4321)
+    (0.123457, 98765.4)
+    """
+    return float(f"{value:.6g}")
+
+
 def is_number(value: Any, low: float = -math.inf, high: float = math.inf) -> bool:
     """Whether a value is a finite number from `low` to `high`; a bool is none.
 

@@ -12,6 +12,7 @@ from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.trainer.states import TrainerFn
 
 from l1prune.runs.points import HISTORY
+from l1prune.training.lightning import is_trial
 from l1prune.training.loggers import X_AXIS
 from l1prune.weights.files import write_whole
 from l1prune.weights.report import SparsityReport
@@ -47,11 +48,6 @@ class Epochs:
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take what `state_dict` gave."""
         self.rows = {epoch: dict(row) for epoch, row in state_dict["epochs"].items()}
-
-
-def is_trial(trainer: L.Trainer) -> bool:
-    """Whether it runs a few batches to see whether a program works: no run to be remembered."""
-    return bool(trainer.fast_dev_run)  # type: ignore[attr-defined]
 
 
 class History(Checkpoint):

@@ -17,12 +17,13 @@ from l1prune.checks import in_words
 from l1prune.runs.baseline import Baseline
 from l1prune.runs.escapes import shortened
 from l1prune.runs.folder import RunFolder, is_first, other_run
-from l1prune.runs.history import Epochs, is_trial
+from l1prune.runs.history import Epochs
 from l1prune.runs.monitor import Mode, Monitor, is_evaluation, settled
 from l1prune.runs.points import CONFIG, SUMMARY
 from l1prune.runs.pruning import pruning_of
 from l1prune.runs.summary import summary_of
 from l1prune.training import loggers
+from l1prune.training.lightning import is_trial
 from l1prune.training.naming import DENSE, global_seed, recipe_name
 from l1prune.weights.files import write_whole
 from l1prune.weights.report import SparsityReport

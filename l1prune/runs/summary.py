@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
-from l1prune.checks import DivergenceError
+from l1prune.checks import DivergenceError, six_digits
 from l1prune.runs.monitor import Monitor, is_evaluation
 from l1prune.weights.report import SparsityReport
 
@@ -55,7 +55,7 @@ def rounded(figures: Mapping[str, Any]) -> dict[str, Any]:
     >>> rounded({"val_mse": 0.123456789, "params/total": 1234567890})
     {'val_mse': 0.123457, 'params/total': 1234567890}
     """
-    return {n: float(f"{x:.6g}") if isinstance(x, float) else x for n, x in figures.items()}
+    return {n: six_digits(x) if isinstance(x, float) else x for n, x in figures.items()}
 
 
 def monitor_of(summary: Any) -> Monitor:

@@ -26,6 +26,11 @@ def callbacks_of(trainer: pl.Trainer) -> list[pl.Callback]:
     return callbacks
 
 
+def is_trial(trainer: pl.Trainer) -> bool:
+    """Whether it runs a few batches to see whether a program works: no run to be remembered."""
+    return bool(trainer.fast_dev_run)  # type: ignore[attr-defined]
+
+
 def overrides(owner: pl.LightningModule | pl.LightningDataModule, hook: str) -> bool:
     """Whether a module, or its data, has a hook of its own in the place of Lightning's."""
     base = pl.LightningModule if isinstance(owner, pl.LightningModule) else pl.LightningDataModule

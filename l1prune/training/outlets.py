@@ -14,6 +14,7 @@ from typing import Any, Protocol
 from lightning.pytorch.loggers import Logger, WandbLogger
 from lightning.pytorch.loggers.logger import DummyLogger
 
+from l1prune.checks import six_digits
 from l1prune.training.lightning import is_offline, prefixed
 
 X_AXIS = "params/nonzero"
@@ -176,4 +177,4 @@ def set_up(logger: WandbLogger) -> None:
 
 
 def _rounded(cell: Any) -> Any:
-    return float(f"{cell:.6g}") if isinstance(cell, float) and not cell.is_integer() else cell
+    return six_digits(cell) if isinstance(cell, float) and not cell.is_integer() else cell

@@ -13,7 +13,7 @@ from torch.optim import Optimizer
 from l1prune.cuts.plans import Plan
 from l1prune.training import averages, clock, display, loggers, movers
 from l1prune.training.clock import TrainerClock
-from l1prune.training.lightning import callbacks_of, overrides
+from l1prune.training.lightning import callbacks_of, is_trial, overrides
 from l1prune.training.loop import Choices, Clock, Loop, Removable, Standing
 from l1prune.training.rates import Rates, recorded
 from l1prune.training.selection import Selection, warn_of_others
@@ -44,7 +44,7 @@ class TrainerLoop(Loop):
 
     @property
     def is_trial(self) -> bool:
-        return bool(self.trainer.fast_dev_run)  # type: ignore[attr-defined]
+        return is_trial(self.trainer)
 
     @property
     def thaws(self) -> bool:
