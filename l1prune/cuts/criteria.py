@@ -21,6 +21,9 @@ class Criterion(Protocol):
     A run has a copy of its own of the criterion that it is given, settled when training starts.
     """
 
+    fresh: bool = False
+    """Whether what it weighs by is new each time, so that a cut may write to it: no copy then."""
+
     @property
     def scope(self) -> Scope:
         """How the layers' worths compare, where the threshold leaves that open."""

@@ -56,20 +56,21 @@ def renewed(now: Squares, before: Fisher | None = None) -> Fisher:
     tensor([5.])
     """
     since = steps_since(now, before)
+    total = now.total
     if before is None or since is None:
-        return Fisher(now.total / _weight(now.memory, now.steps), now.total, now.steps)
+        return Fisher(total / _weight(now.memory, now.steps), total, now.steps)
     if since == 0:
         return before
-    new = now.total - before.total * now.memory**since
+    new = total - before.total * now.memory**since
     new.clamp_(min=0)  # rounding may leave less than nothing
     # Each operation is rounded by itself, on any machine.
     new.mul_(share_of_new(now.memory, since)).add_(before.mean * KEPT)
-    return Fisher(new, now.total, now.steps)
+    return Fisher(new, total, now.steps)
 
 
 def steps_since(now: Squares, before: Fisher | None) -> float | None:
     """How many; None where nothing goes on from `before`."""
-    if before is None or now.steps < before.steps or now.total.shape != before.total.shape:
+    if before is None or now.steps < before.steps or now.average.shape != before.total.shape:
         return None
     return now.steps - before.steps
 
@@ -88,8 +89,9 @@ def packed(fishers: Fishers) -> dict[str, dict[str, Any]]:
     """For a checkpoint: whole tensors, on the CPU. Processes with shards call it together."""
     return {
         name: {
-            "mean": gathered(fisher.mean).cpu(),
-            "total": gathered(fisher.total).cpu(),
+            # Copies: the next cut writes to what was saved.
+            "mean": gathered(fisher.mean).to("cpu", copy=True),
+            "total": gathered(fisher.total).to("cpu", copy=True),
             "steps": fisher.steps,
         }
         for name, fisher in fishers.items()
@@ -106,7 +108,7 @@ def unpacked(packed: Mapping[str, Mapping[str, Any]], targets: Iterable[Target])
     """
 
     def part(whole: Tensor, w: Tensor) -> Tensor:
-        return spread(whole.to(w.device), w)
+        return spread(whole.to(w.device, copy=True), w)
 
     fishers = {}
     for target in targets:

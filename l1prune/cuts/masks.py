@@ -121,7 +121,7 @@ def cut(
         masks: of earlier rounds: what was removed stays removed.
         progress: how much of the cutting is due, 1 in the last round.
         worth: what each weight is worth, one tensor for each target, as a `Criterion` weighs them;
-            by default its size.
+            by default its size. It is written to.
 
     Raises:
         DivergenceError: a weight is not finite, so that its size says nothing.
@@ -132,7 +132,8 @@ def cut(
     {'weight': tensor([[False,  True]])}
     """
     result = dict(masks or {})
-    worth = [local(target.parameter) for target in targets] if worth is None else worth
+    if worth is None:
+        worth = [local(target.parameter).clone() for target in targets]
     check_finite({target.name: target.parameter for target in targets}, "before the cut")
     units = units_of(targets, penalty)
     keeps = units.keep(threshold, units.scores(worth, result), progress)

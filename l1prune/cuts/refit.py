@@ -111,6 +111,10 @@ class Refit(RefittingCriterion, FollowingCriterion):
             return self.criterion.follow(targets, optimizers)
         return nullcontext()
 
+    @property
+    def fresh(self) -> bool:  # type: ignore[override]
+        return getattr(self.criterion, "fresh", False)
+
     def weigh(self, targets: Sequence[Target], optimizers: Sequence[Optimizer]) -> list[Tensor]:
         return self.criterion.weigh(targets, optimizers)
 

@@ -1,7 +1,8 @@
-/* The mean of squared gradients as it is now, and its root; and a sum of squares.
+/* What saliency makes of a layer, one pass over memory for each of three steps: the mean of squared
+ * gradients as it is now, and its root; sums over a layer; and what its weights are worth.
  *
- * The operations are those of l1prune.cuts.fisher.renewed, in their order, each rounded by itself:
- * so are the bits. A sum is one of doubles, which torch adds up in another order.
+ * The operations are those of l1prune.cuts.renewal, in their order, each rounded by itself: so are
+ * the bits. A sum is one of doubles, which torch adds up in another order.
  */
 #include <math.h>
 #include <stdint.h>
@@ -22,39 +23,81 @@
 #endif
 
 #define LANES 16 /* sums that need not wait for each other */
+#define PIECE 1024 /* roots that are shrunk together */
 
 FOR_EACH_MACHINE static void renew(
-    const float *restrict total, const float *restrict before, const float *restrict old,
-    float *restrict mean, float *restrict root, int64_t n, float memory, float share, float kept,
+    const float *restrict average, float *restrict total, float *restrict mean,
+    float *restrict root, int64_t n, float whole, float memory, float share, float kept,
     float eps) {
     for (int64_t i = 0; i < n; i++) {
-        float lost = before[i] * memory;
-        float since = total[i] - lost;
+        float now = average[i] / whole, lost = total[i] * memory;
+        float since = now - lost;
         since = since < 0 ? 0 : since; /* what is NaN stays so */
-        float part = since * share, rest = old[i] * kept;
+        float part = since * share, rest = mean[i] * kept;
+        total[i] = now;
         mean[i] = part + rest;
         root[i] = sqrtf(mean[i]) + eps;
     }
 }
 
-FOR_EACH_MACHINE static double squared(const float *restrict values, int64_t n) {
-    double sums[LANES] = {0}, sum = 0;
+FOR_EACH_MACHINE static void shrink(
+    const float *restrict root, float *restrict shrunk, int64_t n, int half) {
+    for (int64_t i = 0; i < n; i++) shrunk[i] = half ? sqrtf(root[i]) : root[i];
+}
+
+/* What is left of a layer. */
+FOR_EACH_MACHINE static void leave(
+    const float *restrict values, const float *restrict w, float *restrict left, int64_t n) {
+    for (int64_t i = 0; i < n; i++) left[i] = w[i] != 0 ? values[i] : 0;
+}
+
+FOR_EACH_MACHINE static double squares(const float *values, int64_t n) {
+    double lanes[LANES] = {0}, sum = 0;
     int64_t i = 0;
     for (; i + LANES <= n; i += LANES)
-        for (int k = 0; k < LANES; k++) sums[k] += (double)values[i + k] * (double)values[i + k];
-    for (int k = 0; k < LANES; k++) sum += sums[k];
+        for (int k = 0; k < LANES; k++) lanes[k] += (double)values[i + k] * (double)values[i + k];
+    for (int k = 0; k < LANES; k++) sum += lanes[k];
     for (; i < n; i++) sum += (double)values[i] * (double)values[i];
     return sum;
 }
 
+FOR_EACH_MACHINE static void weigh(
+    float *restrict root, const float *restrict shrunk, const float *restrict w, int64_t n,
+    float factor) {
+    for (int64_t i = 0; i < n; i++) root[i] = shrunk[i] * w[i] * factor;
+}
+
 PUBLIC void l1prune_renew(
-    const float *total, const float *before, const float *old, float *mean, float *root,
-    int64_t count, double memory, double share, double kept, double eps) {
+    const float *average, float *total, float *mean, float *root, int64_t count, double whole,
+    double memory, double share, double kept, double eps) {
     renew(
-        total, before, old, mean, root, count, (float)memory, (float)share, (float)kept,
+        average, total, mean, root, count, (float)whole, (float)memory, (float)share, (float)kept,
         (float)eps);
 }
 
-PUBLIC double l1prune_squared(const float *values, int64_t count) {
-    return squared(values, count);
+/* Σ of squares: of roots, of means, of the roots of what is left, and of these shrunk. */
+PUBLIC void l1prune_sums(
+    const float *root, const float *mean, const float *w, int64_t count, int half, double *sums) {
+    float shrunk[PIECE], left[PIECE];
+    for (int one = 0; one < 4; one++) sums[one] = 0;
+    for (int64_t at = 0; at < count; at += PIECE) {
+        int64_t n = count - at < PIECE ? count - at : PIECE;
+        shrink(root + at, shrunk, n, half);
+        sums[0] += squares(root + at, n);
+        sums[1] += squares(mean + at, n);
+        leave(root + at, w + at, left, n);
+        sums[2] += squares(left, n);
+        leave(shrunk, w + at, left, n);
+        sums[3] += squares(left, n);
+    }
+}
+
+/* Roots become what weights are worth. */
+PUBLIC void l1prune_weigh(float *root, const float *w, int64_t count, int half, double factor) {
+    float shrunk[PIECE];
+    for (int64_t at = 0; at < count; at += PIECE) {
+        int64_t n = count - at < PIECE ? count - at : PIECE;
+        shrink(root + at, shrunk, n, half);
+        weigh(root + at, shrunk, w + at, n, (float)factor);
+    }
 }

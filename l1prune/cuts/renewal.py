@@ -1,13 +1,13 @@
-"""Renewal: squared gradients of late and their root, in a pass of compiled C or by torch.
+"""Renewal: what saliency makes of a layer, in passes of compiled C or by torch.
 
-Squares are renewed by the same operations, sums are added up in another order; torch's are the
-reference.
+Squares are renewed, and weights weighed, by the same operations; sums are added up in another
+order. Torch's are the reference. All is of the local parts of sharded weights.
 """
 
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,23 +22,28 @@ from l1prune.weights.shards import local
 
 SOURCE = Path(__file__).with_name("renew.c")
 
+HALF = 0.5
+"""The exponent that is a square root."""
+
 
 def renewed_root(now: Squares, before: Fisher | None, eps: float) -> tuple[Fisher, Tensor]:
-    """The mean f as `renewed` has it, and √f + ε; of a sharded weight the root of the local part.
+    """The mean f as `renewed` has it, and √f + ε, a new tensor of the local part.
+
+    What `before` holds may be written to.
 
     >>> fisher, root = renewed_root(Squares(torch.tensor([9.0]), 1.0, 1.0), None, eps=1.0)
     >>> fisher.mean, root
     (tensor([9.]), tensor([4.]))
     """
     since = steps_since(now, before)
-    if before is not None and since and (enter := _renewal()) is not None:
-        given = (now.total, before.total, before.mean)
-        if all(map(_is_readable, given)):
-            mean, long = torch.empty_like(now.total), torch.empty_like(now.total)
-            at = [one.data_ptr() for one in (*given, mean, long)]
-            memory, share = now.memory**since, share_of_new(now.memory, since)
-            enter(*at, mean.numel(), memory, share, KEPT, eps)
-            return Fisher(mean, now.total, now.steps), long
+    if before is not None and since and (enter := _function("l1prune_renew")) is not None:
+        average, total, mean = local(now.average), local(before.total), local(before.mean)
+        if _are_readable(average, total, mean):
+            long = torch.empty_like(mean)
+            numbers = now.share, now.memory**since, share_of_new(now.memory, since), KEPT, eps
+            at = average.data_ptr(), total.data_ptr(), mean.data_ptr(), long.data_ptr()
+            enter(*at, mean.numel(), *numbers)
+            return Fisher(before.mean, before.total, now.steps), long
     fisher = renewed(now, before)
     mean = local(fisher.mean)
     long = torch.empty_like(mean)
@@ -47,41 +52,71 @@ def renewed_root(now: Squares, before: Fisher | None, eps: float) -> tuple[Fishe
     return fisher, long
 
 
-def squared(layers: Sequence[Tensor]) -> list[Tensor]:
-    """Σx² of each, summed up in the widest float.
+def sums(w: Tensor, long: Tensor, short: Tensor, exponent: float) -> Tensor:
+    """Σx² in the widest float, of four: `long`, `short`, `long` where w is not 0, and its power.
 
-    >>> squared([torch.tensor([3.0, 4.0]), torch.tensor([2.0])])
-    [tensor(25., dtype=torch.float64), tensor(4., dtype=torch.float64)]
+    Args:
+        w: a layer.
+        long: for each weight, ≥ 0.
+        short: likewise.
+        exponent: of the power.
+
+    >>> one = torch.tensor([4.0, 9.0])
+    >>> sums(torch.tensor([1.0, 0.0]), one, one, exponent=0.5)
+    tensor([97., 97., 16.,  4.], dtype=torch.float64)
     """
-    enter = _sum()
-    if enter is None or not all(map(_is_readable, layers)):
-        return [_squared(one) for one in layers]
-    sums = [enter(one.data_ptr(), one.numel()) for one in layers]
-    return [*torch.tensor(sums, dtype=widest(torch.device("cpu")), device="cpu")]
+    enter = _function("l1prune_sums")
+    if enter is not None and exponent in (HALF, 1.0) and _are_readable(w, long, short):
+        row, at = (NUMBER * 4)(), (long.data_ptr(), short.data_ptr(), w.data_ptr())
+        enter(*at, w.numel(), exponent == HALF, row)
+        return torch.tensor([*row], dtype=widest(w.device), device="cpu")
+    wide = widest(w.device)
+    found = torch.zeros(4, dtype=wide, device=w.device)
+    for weights, roots, means in pieces(w, long, short):
+        left = weights != 0
+        each = roots, means, roots * left, _power(roots, exponent) * left
+        flat = [one.to(wide).flatten() for one in each]
+        found += torch.stack([torch.dot(one, one) for one in flat])
+    return found
 
 
-def _squared(values: Tensor) -> Tensor:
-    total = torch.zeros((), dtype=widest(values.device), device=values.device)
-    for (piece,) in pieces(values):
-        wide = piece.to(total.dtype).flatten()
-        total += torch.dot(wide, wide)
-    return total
+def weighed(w: Tensor, long: Tensor, exponent: float, factor: float) -> Tensor:
+    """Weights times a power of `long` times a factor, in the place of `long`, if it fits there.
+
+    >>> weighed(torch.tensor([-2.0]), torch.tensor([9.0]), exponent=0.5, factor=10.0)
+    tensor([-60.])
+    """
+    enter = _function("l1prune_weigh")
+    if enter is not None and exponent in (HALF, 1.0) and _are_readable(w, long):
+        enter(long.data_ptr(), w.data_ptr(), w.numel(), exponent == HALF, factor)
+        return long
+    if torch.result_type(long, w) != long.dtype:
+        long = long.to(torch.result_type(long, w))
+    for roots, weights in pieces(long, w):
+        roots.copy_(_power(roots, exponent)).mul_(weights).mul_(factor)
+    return long
 
 
-def _is_readable(tensor: Tensor) -> bool:
-    """Whether C can read it."""
-    return is_plain(tensor) and tensor.dtype == torch.float32 and tensor.is_contiguous()
+def _power(values: Tensor, exponent: float) -> Tensor:
+    """A root is rounded to nearest, as C has it."""
+    return root(values) if exponent == HALF else values.pow(exponent)
 
 
-def _renewal() -> Callable[..., Any] | None:
-    if is_eager():
-        return None
-    at, numbers = [ctypes.c_void_p] * 5, [ctypes.c_double] * 4
-    return function(SOURCE, "l1prune_renew", None, *at, ctypes.c_int64, *numbers)
+def _are_readable(*tensors: Tensor) -> bool:
+    """Whether C can read them."""
+    return all(
+        is_plain(one) and one.dtype == torch.float32 and one.is_contiguous() for one in tensors
+    )
 
 
-def _sum() -> Callable[..., Any] | None:
-    if is_eager():
-        return None
-    layer = ctypes.c_void_p, ctypes.c_int64
-    return function(SOURCE, "l1prune_squared", ctypes.c_double, *layer)
+POINTER, COUNT, NUMBER = ctypes.c_void_p, ctypes.c_int64, ctypes.c_double
+
+ARGUMENTS: dict[str, tuple[Any, ...]] = {
+    "l1prune_renew": (*[POINTER] * 4, COUNT, *[NUMBER] * 5),
+    "l1prune_sums": (*[POINTER] * 3, COUNT, ctypes.c_int, POINTER),
+    "l1prune_weigh": (*[POINTER] * 2, COUNT, ctypes.c_int, NUMBER),
+}
+
+
+def _function(name: str) -> Callable[..., Any] | None:
+    return None if is_eager() else function(SOURCE, name, None, *ARGUMENTS[name])

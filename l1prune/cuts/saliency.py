@@ -20,9 +20,9 @@ from torch.optim import Optimizer
 from l1prune.checks import is_number
 from l1prune.cuts.criteria import FollowingCriterion, Size
 from l1prune.cuts.fisher import Fishers, packed, unpacked
-from l1prune.cuts.moments import Moments, moments, moved
+from l1prune.cuts.moments import moments, moved
 from l1prune.cuts.ranks import by_rank
-from l1prune.cuts.renewal import squared
+from l1prune.cuts.renewal import sums, weighed
 from l1prune.cuts.scopes import LAMP, Global, Scope
 from l1prune.pressure.gradients import Gradients
 from l1prune.weights.shards import local, over_shards
@@ -60,6 +60,8 @@ class Saliency(FollowingCriterion):
     Raises:
         ValueError: `least` or `shrinkage` is no share; when training starts: there is no optimizer.
     """
+
+    fresh = True
 
     def __init__(self, least: float = 0.6, shrinkage: float = SHRINKAGE) -> None:
         if not is_number(least, 0, 1):
@@ -165,32 +167,18 @@ def weights(
     known = [target for target in targets if target.name in told]
     if not known:
         return {}
-    shrunk, sums, memories = [], [], []
-    for target in known:
-        each = told.pop(target.name)  # what is made of it takes its place in memory
-        shrunk.append(each.long.pow(1 - shrinkage))
-        sums.append(_sums(target.parameter, each, shrunk[-1]))
-        memories.append(each.memory)
-    totals = over_shards(sums, [target.parameter for target in known]).tolist()
+    exponent = 1 - shrinkage
+    parameters = [target.parameter for target in known]
+    parts, found = [local(w) for w in parameters], [told[target.name] for target in known]
+    rows = [sums(w, one.long, one.short, exponent) for w, one in zip(parts, found, strict=True)]
+    totals: list[list[float]] = over_shards(rows, parameters).tolist()
     worth = {}
-    for target, roots, (long, short, before, after), memory in zip(
-        known, shrunk, totals, memories, strict=True
-    ):
-        factor = scale(long, short, before, after, memory)
-        worth[target.name] = _product(local(target.parameter), roots).mul_(factor)
+    for target, w, one, row in zip(known, parts, found, totals, strict=True):
+        long, short, before, after = row
+        factor = scale(long, short, before, after, one.memory)
+        worth[target.name] = weighed(w, one.long, exponent, factor)
     rest = [target for target in targets if target.name not in worth]
     return worth | by_rank(rest, known, [worth[target.name] for target in known])
-
-
-def _sums(parameter: Tensor, each: Moments, roots: Tensor) -> Tensor:
-    """Of squares: of a layer's roots, of its means, and of what is left, before and shrunk."""
-    left = local(parameter) != 0
-    return torch.stack(squared([each.long, each.short, each.long * left, roots * left]))
-
-
-def _product(w: Tensor, roots: Tensor) -> Tensor:
-    """Of weights and roots that nobody needs any more: in their place, if it fits there."""
-    return roots.mul_(w) if torch.result_type(roots, w) == roots.dtype else w * roots
 
 
 def scale(long: float, short: float, before: float, after: float, memory: float) -> float:

@@ -12,6 +12,8 @@ from torch import Tensor
 from l1prune.cuts.thresholds import Threshold
 from l1prune.penalties import Penalty, is_separable
 from l1prune.penalties.joint import JointPenalty
+from l1prune.weights.bits import mask_
+from l1prune.weights.pieces import pieces
 from l1prune.weights.shards import is_sharded, local, part_of
 from l1prune.weights.targets import Target
 
@@ -27,7 +29,8 @@ class Units(Protocol):
         """What each unit of each layer is worth, −1 where it was removed before.
 
         Args:
-            worth: of each weight, one tensor for each target.
+            worth: of each weight, one tensor for each target; scores of single weights take
+                their places in memory.
             masks: of earlier rounds, by the target's name.
         """
         ...
@@ -83,13 +86,24 @@ class LayerUnits(Units):
         threshold.check([layer.numel() for layer, _ in layers], [size for _, size in layers])
 
     def scores(self, worth: Sequence[Tensor], masks: Mapping[str, Tensor]) -> list[Tensor]:
+        single = is_separable(self._penalty)
         found = []
         for target, weights in zip(self._targets, worth, strict=True):
-            units = self._penalty.score(weights)
-            if target.name in masks:
-                units = units.masked_fill(~_by_unit(local(masks[target.name]), units), -1.0)
+            mask = local(masks[target.name]) if target.name in masks else None
+            if single:
+                units = self._single(weights, mask)
+            else:
+                units = self._penalty.score(weights)
+                if mask is not None:
+                    units = units.masked_fill(~_by_unit(mask, units), -1.0)
             found.append(part_of(units, target.parameter))
         return found
+
+    def _single(self, weights: Tensor, mask: Tensor | None) -> Tensor:
+        """The scores of single weights, in their places."""
+        for (some,) in pieces(weights):
+            some.copy_(self._penalty.score(some))
+        return weights if mask is None else mask_(weights, mask, fill=-1.0)
 
     def keep(self, threshold: Threshold, scores: list[Tensor], progress: float) -> list[Tensor]:
         layers = self._layers(scores)

@@ -119,7 +119,7 @@ class RunCriterion:
             self._watching.enter_context(criterion.follow(targets, optimizers))
 
     def weigh(self, targets: Sequence[Target], optimizers: Sequence[Optimizer]) -> list[Tensor]:
-        """What each weight is worth.
+        """What each weight is worth, in tensors that nobody else has.
 
         Raises:
             ValueError: the criterion gives something else.
@@ -137,7 +137,9 @@ class RunCriterion:
             raise ValueError(
                 f"criterion={self} weighs {targets[wrong].name} by NaN; give each weight a number"
             )
-        return worth
+        if getattr(self._settled, "fresh", False):
+            return worth
+        return [one.detach().clone() for one in worth]
 
     def refit_(self, targets: Sequence[Target], masks: Mapping[str, Tensor]) -> None:
         """Let what stays take over from what does not, if the criterion knows how."""

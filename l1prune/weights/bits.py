@@ -15,8 +15,8 @@ BITS = 2 ** torch.arange(8, dtype=torch.uint8)
 INTEGERS = {2: torch.int16, 4: torch.int32, 8: torch.int64}
 
 
-def mask_(w: Tensor, mask: Tensor) -> Tensor:
-    """Set `w` to +0.0 where `mask` is False, in place, whatever it holds there.
+def mask_(w: Tensor, mask: Tensor, fill: float = 0.0) -> Tensor:
+    """Set `w` to `fill` where `mask` is False, in place, whatever it holds there.
 
     The bits are multiplied, as integers, by 0 or 1: unlike a product of floats this makes zero of
     NaN and infinity too, and never −0.0; and on a CPU it is several times faster than a fill.
@@ -24,13 +24,19 @@ def mask_(w: Tensor, mask: Tensor) -> Tensor:
     Args:
         w: weights of any shape, of 16, 32 or 64 bits each.
         mask: booleans of the same shape.
+        fill: a number that they can hold.
 
     >>> mask_(torch.tensor([float("nan"), -1.0, 2.0]), torch.tensor([False, False, True]))
     tensor([0., 0., 2.])
+    >>> mask_(torch.tensor([float("nan"), -1.0, 2.0]), torch.tensor([False, True, True]), fill=-1.0)
+    tensor([-1., -1.,  2.])
     """
     bits = INTEGERS[w.element_size()]
+    filled = int(torch.tensor([fill], dtype=w.dtype, device="cpu").view(bits)) if fill else 0
     for some, stay in pieces(w.view(bits), mask):
         some.mul_(stay.to(bits))
+        if filled:
+            some.add_(stay.logical_not().to(bits).mul_(filled))
     return w
 
 

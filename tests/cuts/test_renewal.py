@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from l1prune.cuts.fisher import Fisher
-from l1prune.cuts.renewal import SOURCE, renewed_root, squared
+from l1prune.cuts.renewal import SOURCE, renewed_root, sums, weighed
 from l1prune.pressure.optimizers import Squares
 from l1prune.weights.library import SWITCH, library
 
@@ -17,17 +17,22 @@ def squares(count: int, steps: float, dtype: torch.dtype = torch.float32) -> Squ
     """Of gradients of many sizes, some of which are zero, after so many steps."""
     generator = torch.Generator().manual_seed(count + int(steps))
     x = torch.randn(count, generator=generator) * 10.0 ** -torch.arange(count).fmod(20)
-    return Squares(x.square().masked_fill(x > 1.5, 0.0).to(dtype), memory=0.999, steps=steps)
+    average = x.square().masked_fill(x > 1.5, 0.0).to(dtype)
+    return Squares(average, memory=0.999, steps=steps, share=1 - 0.999)
+
+
+def remembered(count: int) -> Fisher:
+    """What an earlier cut has left."""
+    return Fisher(squares(count, 1.0).total, squares(count, 2.0).total, steps=3.0)
 
 
 @pytest.mark.skipif(library(SOURCE) is None, reason="no C compiler")
 @pytest.mark.parametrize("count", COUNTS)
 def test_compiled_it_has_the_bits_of_torch(count: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    before = Fisher(squares(count, 1.0).total, squares(count, 2.0).total, steps=3.0)
     monkeypatch.delenv(SWITCH, raising=False)
-    ours, long = renewed_root(squares(count, 25.0), before, 1e-8)
+    ours, long = renewed_root(squares(count, 25.0), remembered(count), 1e-8)
     monkeypatch.setenv(SWITCH, "eager")
-    theirs, expected = renewed_root(squares(count, 25.0), before, 1e-8)
+    theirs, expected = renewed_root(squares(count, 25.0), remembered(count), 1e-8)
     assert torch.equal(ours.mean, theirs.mean) and torch.equal(long, expected)
     assert ours.steps == theirs.steps and torch.equal(ours.total, theirs.total)
 
@@ -46,10 +51,32 @@ def test_where_no_step_was_taken_nothing_changes() -> None:
 
 
 @pytest.mark.parametrize("count", COUNTS)
-def test_a_sum_of_squares_is_one_of_wide_numbers(count: int) -> None:
-    values = squares(count, 1.0).total
-    layers = [values, 3 * values]
-    for one, layer in zip(squared(layers), layers, strict=True):
-        assert torch.allclose(one, layer.double().square().sum(), rtol=1e-14)
-    (strided,) = squared([values[::3]])  # which C cannot read
-    assert torch.allclose(strided, values[::3].double().square().sum(), rtol=1e-14)
+@pytest.mark.parametrize("exponent", [0.5, 0.7, 1.0])
+def test_sums_are_of_wide_numbers(count: int, exponent: float) -> None:
+    long, short = squares(count, 1.0).total, squares(count, 2.0).total
+    w = torch.randn(count, generator=torch.Generator().manual_seed(0)).relu()
+    left = w != 0
+    columns = long, short, long[left], long[left].pow(exponent)
+    expected = torch.stack([one.double().square().sum() for one in columns])
+    assert torch.allclose(sums(w, long, short, exponent), expected, rtol=1e-6)
+    strided = [one.repeat_interleave(2)[::2] for one in (w, long, short)]  # which C cannot read
+    assert torch.allclose(sums(*strided, exponent), expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("count", COUNTS)
+@pytest.mark.parametrize("exponent", [0.5, 1.0])
+def test_weights_weigh_the_same_compiled(
+    count: int, exponent: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    long = squares(count, 1.0).total
+    w = torch.randn(count, generator=torch.Generator().manual_seed(0))
+    monkeypatch.delenv(SWITCH, raising=False)
+    ours = weighed(w, long.clone(), exponent, 0.3)
+    monkeypatch.setenv(SWITCH, "eager")
+    assert torch.equal(ours, weighed(w, long.clone(), exponent, 0.3))
+
+
+def test_weights_of_a_wider_kind_are_weighed_in_it() -> None:
+    w = torch.tensor([3.0], dtype=torch.float64)
+    worth = weighed(w, torch.tensor([4.0]), exponent=0.5, factor=1.0)
+    assert worth.dtype == torch.float64 and worth.item() == 6.0

@@ -263,8 +263,8 @@ class AdagradRule(UpdateRule):
     >>> optimizer = Adagrad([w], lr=0.0)
     >>> for gradient in (3.0, 4.0):
     ...     w.grad = torch.tensor([gradient]); optimizer.step()
-    >>> AdagradRule().squares(optimizer.param_groups[0], optimizer.state[w])
-    Squares(total=tensor([25.]), memory=1.0, steps=2.0)
+    >>> AdagradRule().squares(optimizer.param_groups[0], optimizer.state[w]).total
+    tensor([25.])
     """
 
     adaptive = True

@@ -24,14 +24,25 @@ class Squares:
     """The squared gradients of n steps, summed up: Σ_j β^(n−j)·g_j².
 
     Args:
-        total: the sum, for each weight.
-        memory: β in (0, 1]: how much of it a step leaves.
+        average: the sum as its optimizer keeps it, times `share`.
+        memory: β in (0, 1]: how much of the sum a step leaves.
         steps: n.
+        share: what a new square counts in the average: 1 − β, or 1, if it is a sum.
+
+    >>> Squares(torch.tensor([0.5]), memory=0.5, steps=1.0, share=0.5).total
+    tensor([1.])
     """
 
-    total: Tensor
+    average: Tensor
     memory: float
     steps: float
+    share: float = 1.0
+
+    @property
+    def total(self) -> Tensor:
+        """The sum, for each weight: a new tensor."""
+        exact = self.average.to(precise(self.average.dtype))
+        return exact / self.share
 
 
 @dataclass(frozen=True)
@@ -105,8 +116,7 @@ def has_moments(w: Tensor, state: State, *names: str) -> bool:
 def forgetting(average: Tensor, memory: float | Tensor, steps: float | Tensor) -> Squares:
     """The sum behind an average of which each step replaces a share of 1 − β."""
     beta = float(memory)
-    exact = average.to(precise(average.dtype))
-    return Squares(exact / (1 - beta) if beta < 1 else exact, beta, float(steps))
+    return Squares(average, beta, float(steps), 1 - beta if beta < 1 else 1.0)
 
 
 def gain(momentum: float, dampening: float = 0.0) -> float:
