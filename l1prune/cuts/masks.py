@@ -165,7 +165,9 @@ def hold_(
     for target in targets:
         if target.name in masks:
             w = local(target.parameter)
-            mask = local(masks[target.name]).to(w.device)  # a trainer that ends moves the model
+            mask = local(masks[target.name])
+            if mask.device != w.device:  # a trainer that ends moves the model
+                mask = mask.to(w.device)
             passes.append(Pass(w, mask=mask))
     (Dispatch() if dispatch is None else dispatch).run(passes)
 

@@ -15,9 +15,8 @@ from l1prune.pressure.optimizers import (
     Group,
     Squares,
     divisor,
-    fitting_rule,
     innermost,
-    sharded_state_of,
+    told,
 )
 from l1prune.weights.shards import local
 from l1prune.weights.targets import Target
@@ -91,10 +90,10 @@ def moments(
 def _told(moved: Moved, fishers: Fishers) -> Moments | None:
     """What the optimizer tells."""
     w = moved.target.parameter
-    rule = fitting_rule(moved.optimizer, moved.group, w) if moved.has_stepped else None
-    if rule is None:
+    found = told(moved.optimizer, moved.group, w) if moved.has_stepped else None
+    if found is None:
         return None
-    state = sharded_state_of(moved.optimizer, w)
+    rule, state = found
     long = _root_mean_square(moved, rule.squares(moved.group, state), fishers)
     if long is None:
         return None

@@ -7,9 +7,9 @@ order. Torch's are the reference. All is of the local parts of sharded weights.
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -52,24 +52,46 @@ def renewed_root(now: Squares, before: Fisher | None, eps: float) -> tuple[Fishe
     return fisher, long
 
 
-def sums(w: Tensor, long: Tensor, short: Tensor, exponent: float) -> Tensor:
-    """Σx² in the widest float, of four: `long`, `short`, `long` where w is not 0, and its power.
+class Layer(NamedTuple):
+    """What is known of a layer, tensors of its shape.
 
     Args:
-        w: a layer.
-        long: for each weight, ≥ 0.
-        short: likewise.
+        w: its weights.
+        long: for each, √f + ε.
+        short: the mean of its last gradients.
+    """
+
+    w: Tensor
+    long: Tensor
+    short: Tensor
+
+
+def sums(layers: Sequence[Layer], exponent: float) -> list[Tensor]:
+    """Four sums of squares of each, in the widest float.
+
+    Of `long`, of `short`, of `long` where w is not 0, and of its power there.
+
+    Args:
+        layers: the layers.
         exponent: of the power.
 
     >>> one = torch.tensor([4.0, 9.0])
-    >>> sums(torch.tensor([1.0, 0.0]), one, one, exponent=0.5)
-    tensor([97., 97., 16.,  4.], dtype=torch.float64)
+    >>> sums([Layer(torch.tensor([1.0, 0.0]), one, one)], exponent=0.5)
+    [tensor([97., 97., 16.,  4.], dtype=torch.float64)]
     """
-    enter = _function("l1prune_sums")
-    if enter is not None and exponent in (HALF, 1.0) and _are_readable(w, long, short):
-        row, at = (NUMBER * 4)(), (long.data_ptr(), short.data_ptr(), w.data_ptr())
-        enter(*at, w.numel(), exponent == HALF, row)
-        return torch.tensor([*row], dtype=widest(w.device), device="cpu")
+    enter = _function("l1prune_sums", exponent)
+    if enter is None or not all(_are_readable(*layer) for layer in layers):
+        return [_sums(*layer, exponent) for layer in layers]
+    rows = (NUMBER * (4 * len(layers)))()
+    at = range(ctypes.addressof(rows), ctypes.addressof(rows) + ctypes.sizeof(rows), 32)
+    for row, (w, long, short) in zip(at, layers, strict=True):
+        places = long.data_ptr(), short.data_ptr(), w.data_ptr()
+        enter(*places, w.numel(), exponent == HALF, row)
+    here = torch.device("cpu")
+    return [*torch.tensor([*rows], dtype=widest(here), device=here).view(-1, 4)]
+
+
+def _sums(w: Tensor, long: Tensor, short: Tensor, exponent: float) -> Tensor:
     wide = widest(w.device)
     found = torch.zeros(4, dtype=wide, device=w.device)
     for weights, roots, means in pieces(w, long, short):
@@ -80,21 +102,25 @@ def sums(w: Tensor, long: Tensor, short: Tensor, exponent: float) -> Tensor:
     return found
 
 
-def weighed(w: Tensor, long: Tensor, exponent: float, factor: float) -> Tensor:
+def weighed(layers: Sequence[Layer], exponent: float, factors: Sequence[float]) -> list[Tensor]:
     """Weights times a power of `long` times a factor, in the place of `long`, if it fits there.
 
-    >>> weighed(torch.tensor([-2.0]), torch.tensor([9.0]), exponent=0.5, factor=10.0)
-    tensor([-60.])
+    >>> one = torch.tensor([9.0])
+    >>> weighed([Layer(torch.tensor([-2.0]), one, one)], exponent=0.5, factors=[10.0])
+    [tensor([-60.])]
     """
-    enter = _function("l1prune_weigh")
-    if enter is not None and exponent in (HALF, 1.0) and _are_readable(w, long):
-        enter(long.data_ptr(), w.data_ptr(), w.numel(), exponent == HALF, factor)
-        return long
-    if torch.result_type(long, w) != long.dtype:
-        long = long.to(torch.result_type(long, w))
-    for roots, weights in pieces(long, w):
-        roots.copy_(_power(roots, exponent)).mul_(weights).mul_(factor)
-    return long
+    enter = _function("l1prune_weigh", exponent)
+    found = []
+    for (w, long, _), factor in zip(layers, factors, strict=True):
+        if enter is not None and _are_readable(w, long):
+            enter(long.data_ptr(), w.data_ptr(), w.numel(), exponent == HALF, factor)
+            found.append(long)
+            continue
+        worth = long.to(torch.result_type(long, w))
+        for roots, weights in pieces(worth, w):
+            roots.copy_(_power(roots, exponent)).mul_(weights).mul_(factor)
+        found.append(worth)
+    return found
 
 
 def _power(values: Tensor, exponent: float) -> Tensor:
@@ -104,9 +130,10 @@ def _power(values: Tensor, exponent: float) -> Tensor:
 
 def _are_readable(*tensors: Tensor) -> bool:
     """Whether C can read them."""
-    return all(
-        is_plain(one) and one.dtype == torch.float32 and one.is_contiguous() for one in tensors
-    )
+    for one in tensors:  # a loop: there are thousands at each cut
+        if not (is_plain(one) and one.dtype == torch.float32 and one.is_contiguous()):
+            return False
+    return True
 
 
 POINTER, COUNT, NUMBER = ctypes.c_void_p, ctypes.c_int64, ctypes.c_double
@@ -118,5 +145,8 @@ ARGUMENTS: dict[str, tuple[Any, ...]] = {
 }
 
 
-def _function(name: str) -> Callable[..., Any] | None:
-    return None if is_eager() else function(SOURCE, name, None, *ARGUMENTS[name])
+def _function(name: str, exponent: float = 1.0) -> Callable[..., Any] | None:
+    """A function of C, which knows roots, and no other power."""
+    if is_eager() or exponent not in (HALF, 1.0):
+        return None
+    return function(SOURCE, name, None, *ARGUMENTS[name])

@@ -22,7 +22,7 @@ from l1prune.cuts.criteria import FollowingCriterion, Size
 from l1prune.cuts.fisher import Fishers, packed, unpacked
 from l1prune.cuts.moments import moments, moved
 from l1prune.cuts.ranks import by_rank
-from l1prune.cuts.renewal import sums, weighed
+from l1prune.cuts.renewal import Layer, sums, weighed
 from l1prune.cuts.scopes import LAMP, Global, Scope
 from l1prune.pressure.gradients import Gradients
 from l1prune.weights.shards import local, over_shards
@@ -169,16 +169,16 @@ def weights(
         return {}
     exponent = 1 - shrinkage
     parameters = [target.parameter for target in known]
-    parts, found = [local(w) for w in parameters], [told[target.name] for target in known]
-    rows = [sums(w, one.long, one.short, exponent) for w, one in zip(parts, found, strict=True)]
-    totals: list[list[float]] = over_shards(rows, parameters).tolist()
-    worth = {}
-    for target, w, one, row in zip(known, parts, found, totals, strict=True):
-        long, short, before, after = row
-        factor = scale(long, short, before, after, one.memory)
-        worth[target.name] = weighed(w, one.long, exponent, factor)
+    layers = [Layer(local(t.parameter), told[t.name].long, told[t.name].short) for t in known]
+    totals = over_shards(sums(layers, exponent), parameters).tolist()
+    factors = [
+        scale(long, short, before, after, told[target.name].memory)
+        for target, (long, short, before, after) in zip(known, totals, strict=True)
+    ]
+    found = weighed(layers, exponent, factors)
+    worth = {target.name: one for target, one in zip(known, found, strict=True)}
     rest = [target for target in targets if target.name not in worth]
-    return worth | by_rank(rest, known, [worth[target.name] for target in known])
+    return worth | by_rank(rest, known, found)
 
 
 def scale(long: float, short: float, before: float, after: float, memory: float) -> float:

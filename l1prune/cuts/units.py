@@ -13,6 +13,7 @@ from l1prune.cuts.thresholds import Threshold
 from l1prune.penalties import Penalty, is_separable
 from l1prune.penalties.joint import JointPenalty
 from l1prune.weights.bits import mask_
+from l1prune.weights.blocks import blocks_of, joined, split
 from l1prune.weights.pieces import pieces
 from l1prune.weights.shards import is_sharded, local, part_of
 from l1prune.weights.targets import Target
@@ -86,24 +87,30 @@ class LayerUnits(Units):
         threshold.check([layer.numel() for layer, _ in layers], [size for _, size in layers])
 
     def scores(self, worth: Sequence[Tensor], masks: Mapping[str, Tensor]) -> list[Tensor]:
-        single = is_separable(self._penalty)
-        found = []
-        for target, weights in zip(self._targets, worth, strict=True):
-            mask = local(masks[target.name]) if target.name in masks else None
-            if single:
-                units = self._single(weights, mask)
-            else:
-                units = self._penalty.score(weights)
-                if mask is not None:
-                    units = units.masked_fill(~_by_unit(mask, units), -1.0)
-            found.append(part_of(units, target.parameter))
-        return found
+        known = [masks.get(target.name) for target in self._targets]
+        stays = [None if mask is None else local(mask) for mask in known]
+        score = self._single if is_separable(self._penalty) else self._grouped
+        parameters = [target.parameter for target in self._targets]
+        return [part_of(*pair) for pair in zip(score(worth, stays), parameters, strict=True)]
 
-    def _single(self, weights: Tensor, mask: Tensor | None) -> Tensor:
-        """The scores of single weights, in their places."""
-        for (some,) in pieces(weights):
-            some.copy_(self._penalty.score(some))
-        return weights if mask is None else mask_(weights, mask, fill=-1.0)
+    def _single(self, worth: Sequence[Tensor], masks: Sequence[Tensor | None]) -> list[Tensor]:
+        """Of single weights; small layers together, the others in their places."""
+        blocks = blocks_of(worth, [mask is None for mask in masks])
+        for block in blocks:
+            for (some,) in pieces(block.values):
+                some.copy_(self._penalty.score(some))
+            stays = [mask for n in block.layers if (mask := masks[n]) is not None]
+            if stays:
+                mask_(block.values, joined(stays), fill=-1.0)
+        return split(blocks, [block.values for block in blocks], worth)
+
+    def _grouped(self, worth: Sequence[Tensor], masks: Sequence[Tensor | None]) -> list[Tensor]:
+        found = []
+        for weights, mask in zip(worth, masks, strict=True):
+            units = self._penalty.score(weights)
+            gone = None if mask is None else ~_by_unit(mask, units)
+            found.append(units if gone is None else units.masked_fill(gone, -1.0))
+        return found
 
     def keep(self, threshold: Threshold, scores: list[Tensor], progress: float) -> list[Tensor]:
         layers = self._layers(scores)

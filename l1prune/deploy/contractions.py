@@ -231,7 +231,7 @@ class Contract(Rule):
         if found.groups > 1 and before != after:
             rows = (~gone[scene.units_of(found.weight, 0)]).view(found.groups, -1)
             groups = int(rows.any(1).sum())
-            before[-1] = groups if before[-1] == found.groups else before[-1]
+            before["groups"] = [groups]
         return bool(before == after)
 
 

@@ -50,10 +50,18 @@ class Rule(Protocol):
         return bool(plain_arguments(node) == plain_arguments(twin))
 
 
-def plain_arguments(node: Node) -> Any:
-    """All arguments that are no tensors, in order."""
-    leaves = torch.utils._pytree.tree_leaves((node.args, sorted(node.kwargs.items())))
-    return [leaf for leaf in leaves if not isinstance(leaf, Node)]
+def plain_arguments(node: Node) -> dict[str, Any]:
+    """What is no tensor of all arguments, by name; one that was not given has its default."""
+    schema = getattr(node.target, "_schema", None)
+    names = [] if schema is None else [one.name for one in schema.arguments]
+    defaults = {} if schema is None else {one.name: one.default_value for one in schema.arguments}
+    names += [str(number) for number in range(len(names), len(node.args))]
+    given = defaults | dict(zip(names, node.args, strict=False)) | node.kwargs
+    leaves = {name: torch.utils._pytree.tree_leaves(value) for name, value in given.items()}
+    return {
+        name: [leaf for leaf in found if not isinstance(leaf, Node)]
+        for name, found in leaves.items()
+    }
 
 
 class Opaque(Rule):

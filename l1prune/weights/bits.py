@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 
 import torch
@@ -32,12 +33,18 @@ def mask_(w: Tensor, mask: Tensor, fill: float = 0.0) -> Tensor:
     tensor([-1., -1.,  2.])
     """
     bits = INTEGERS[w.element_size()]
-    filled = int(torch.tensor([fill], dtype=w.dtype, device="cpu").view(bits)) if fill else 0
+    filled = _bits(fill, w.dtype) if fill else 0
     for some, stay in pieces(w.view(bits), mask):
         some.mul_(stay.to(bits))
         if filled:
             some.add_(stay.logical_not().to(bits).mul_(filled))
     return w
+
+
+@functools.cache
+def _bits(value: float, dtype: torch.dtype) -> int:
+    """Those of a number, as an integer of as many."""
+    return int(torch.tensor([value], dtype=dtype, device="cpu").view(INTEGERS[dtype.itemsize]))
 
 
 def masked(w: Tensor, mask: Tensor) -> Tensor:

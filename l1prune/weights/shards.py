@@ -17,6 +17,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from l1prune.weights.pieces import PLAIN
+
 if dist.is_available():  # torch can be built without
     from torch.distributed.fsdp import FSDPModule
     from torch.distributed.tensor import DTensor, Replicate, distribute_tensor
@@ -32,7 +34,8 @@ Groups = tuple["dist.ProcessGroup | None", ...]  # None for all processes
 
 def is_sharded(tensor: Tensor) -> bool:
     """Whether a tensor is spread over processes."""
-    return isinstance(tensor, SHARDED)
+    # Of plain ones, thousands at each cut, the question to a class's metaclass takes longest.
+    return type(tensor) not in PLAIN and isinstance(tensor, SHARDED)
 
 
 def local(tensor: Tensor) -> Tensor:
@@ -44,7 +47,10 @@ def local(tensor: Tensor) -> Tensor:
     >>> local(w) is w
     True
     """
-    return tensor.to_local() if is_sharded(tensor) else tensor  # type: ignore[attr-defined]
+    if type(tensor) in PLAIN or not isinstance(tensor, SHARDED):
+        return tensor
+    part: Tensor = tensor.to_local()  # type: ignore[attr-defined]
+    return part
 
 
 def gathered(tensor: Tensor) -> Tensor:

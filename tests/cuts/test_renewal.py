@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from l1prune.cuts.fisher import Fisher
-from l1prune.cuts.renewal import SOURCE, renewed_root, sums, weighed
+from l1prune.cuts.renewal import SOURCE, Layer, renewed_root, sums, weighed
 from l1prune.pressure.optimizers import Squares
 from l1prune.weights.library import SWITCH, library
 
@@ -58,9 +58,10 @@ def test_sums_are_of_wide_numbers(count: int, exponent: float) -> None:
     left = w != 0
     columns = long, short, long[left], long[left].pow(exponent)
     expected = torch.stack([one.double().square().sum() for one in columns])
-    assert torch.allclose(sums(w, long, short, exponent), expected, rtol=1e-6)
-    strided = [one.repeat_interleave(2)[::2] for one in (w, long, short)]  # which C cannot read
-    assert torch.allclose(sums(*strided, exponent), expected, rtol=1e-6)
+    layers = [Layer(w, long, short), Layer(w, short, long)]
+    assert torch.allclose(sums(layers, exponent)[0], expected, rtol=1e-6)
+    strided = [one.repeat_interleave(2)[::2] for one in layers[0]]  # which C cannot read
+    assert torch.allclose(sums([Layer(*strided)], exponent)[0], expected, rtol=1e-6)
 
 
 @pytest.mark.parametrize("count", COUNTS)
@@ -71,12 +72,13 @@ def test_weights_weigh_the_same_compiled(
     long = squares(count, 1.0).total
     w = torch.randn(count, generator=torch.Generator().manual_seed(0))
     monkeypatch.delenv(SWITCH, raising=False)
-    ours = weighed(w, long.clone(), exponent, 0.3)
+    (ours,) = weighed([Layer(w, long.clone(), long)], exponent, [0.3])
     monkeypatch.setenv(SWITCH, "eager")
-    assert torch.equal(ours, weighed(w, long.clone(), exponent, 0.3))
+    (theirs,) = weighed([Layer(w, long.clone(), long)], exponent, [0.3])
+    assert torch.equal(ours, theirs)
 
 
 def test_weights_of_a_wider_kind_are_weighed_in_it() -> None:
     w = torch.tensor([3.0], dtype=torch.float64)
-    worth = weighed(w, torch.tensor([4.0]), exponent=0.5, factor=1.0)
+    (worth,) = weighed([Layer(w, four := torch.tensor([4.0]), four)], 0.5, [1.0])
     assert worth.dtype == torch.float64 and worth.item() == 6.0

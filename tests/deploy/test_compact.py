@@ -574,3 +574,18 @@ def test_weights_and_biases_may_be_buffers(name: str) -> None:
     assert compaction.model.first.out_features == (6 if name == "bias" else 7)
     assert compaction.report.difference64 < 1e-12
     assert gap(model, compaction.model, (images(5, 6),)) < 1e-6
+
+
+@pytest.mark.parametrize("left", [1, 2])
+def test_of_a_depthwise_convolution_few_channels_may_be_left(left: int) -> None:
+    """One is a convolution without groups: torch's graph then leaves its argument out."""
+    torch.manual_seed(0)
+    spread = nn.Conv2d(8, 8, 3, padding=1, groups=8)
+    model = nn.Sequential(nn.Conv2d(3, 8, 1), nn.ReLU(), spread, nn.Conv2d(8, 4, 1)).eval()
+    with torch.no_grad():
+        for layer in (model[0], spread):
+            layer.weight[left:], layer.bias[left:] = 0.0, 0.0
+    images = torch.randn(2, 3, 6, 6)
+    small = compact(model, images).model
+    assert small[2].weight.shape[0] == left
+    assert torch.allclose(small(images), model(images), atol=1e-6)

@@ -22,9 +22,9 @@ from l1prune.pressure.optimizers.states import divisor as divisor
 from l1prune.pressure.optimizers.states import fitting_rule as fitting_rule
 from l1prune.pressure.optimizers.states import is_known as is_known
 from l1prune.pressure.optimizers.states import relative_step as relative_step
-from l1prune.pressure.optimizers.states import sharded_state_of as sharded_state_of
 from l1prune.pressure.optimizers.states import state_of as state_of
 from l1prune.pressure.optimizers.states import tells_scale as tells_scale
+from l1prune.pressure.optimizers.states import told as told
 from l1prune.pressure.optimizers.states import was_skipped as was_skipped
 from l1prune.pressure.optimizers.wrappers import after_steps as after_steps
 from l1prune.pressure.optimizers.wrappers import before_steps as before_steps

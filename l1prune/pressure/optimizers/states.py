@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.optim import LBFGS, Optimizer
 
 from l1prune.pressure.optimizers.kinds import update_rule
-from l1prune.pressure.optimizers.rules import Group, UpdateRule
+from l1prune.pressure.optimizers.rules import Group, State, UpdateRule
 from l1prune.weights.shards import gathered, is_sharded, local, part_of, spread
 
 
@@ -52,6 +52,15 @@ def fitting_rule(optimizer: Optimizer, group: Group, w: Tensor) -> UpdateRule | 
     if rule is None or not rule.fits(local(w), group, state_of(optimizer, w)):
         return None
     return rule
+
+
+def told(optimizer: Optimizer, group: Group, w: Tensor) -> tuple[UpdateRule, State] | None:
+    """The rule that `fitting_rule` finds, and the state as `sharded_state_of` has it."""
+    if is_sharded(w):
+        found = fitting_rule(optimizer, group, w)
+        return None if found is None else (found, sharded_state_of(optimizer, w))
+    rule, state = update_rule(optimizer), state_of(optimizer, w)
+    return None if rule is None or not rule.fits(w, group, state) else (rule, state)
 
 
 def is_known(optimizer: Optimizer, group: Group, w: Tensor) -> bool:
