@@ -14,6 +14,19 @@ class DivergenceError(ValueError):
     """Training came to NaN or infinity, so that whatever follows is of no use."""
 
 
+class NoWeightsError(ValueError):
+    """A model has no weight that could be pruned.
+
+    Args:
+        message: what a person reads.
+        skipped: by name, why each of its parameters is none.
+    """
+
+    def __init__(self, message: str, skipped: Mapping[str, str]) -> None:
+        super().__init__(message)
+        self.skipped = dict(skipped)
+
+
 @contextmanager
 def needing(extra: str, what: str) -> Iterator[None]:
     """Say which extra brings a package whose import fails within.

@@ -54,6 +54,7 @@ from l1prune.runs.identity import RunIdentity
 from l1prune.runs.monitor import Monitor
 from l1prune.runs.path import PathCheckpoint, test_path
 from l1prune.runs.progress import RunProgress
+from l1prune.runs.pruning import pruning_of
 from l1prune.runs.summary import in_words, summary_of
 from l1prune.training import loggers
 from l1prune.training.callback import L1Pruning
@@ -177,14 +178,14 @@ def build(config: DictConfig, folder: RunFolder, identity: RunIdentity) -> Run:
     model = make_model(config.model, data)
     monitor = find_monitor(config, model, data)
     OmegaConf.update(config, "monitor", {"name": monitor.name, "mode": monitor.mode})
-    pruning = instantiate(config.get("prune"))
+    chosen = instantiate(config.get("prune"))  # this library's, or any other callback
     # It is the trainer's own where the run ends by time: Lightning has one, or none.
     longest = config.trainer.get("max_time")
     longest = OmegaConf.to_container(longest) if isinstance(longest, DictConfig) else longest
     timer, trajectory = Timer(longest), Trajectory(monitor.name)  # type: ignore[arg-type]
     best = BestCheckpoint(folder.path, monitor.name, monitor.mode)
     callbacks = [RunProgress(monitor=monitor), timer, StepSeed(config.seed)]
-    callbacks += [*([pruning] if pruning else []), *make_callbacks(config.trainer.callbacks)]
+    callbacks += [*([chosen] if chosen else []), *make_callbacks(config.trainer.callbacks)]
     # The identity settles in when all before it have agreed; the last keeps what they know.
     callbacks += [
         identity,
@@ -200,6 +201,7 @@ def build(config: DictConfig, folder: RunFolder, identity: RunIdentity) -> Run:
         logger=make_logger(config.logger),
         callbacks=callbacks,
     )
+    pruning = next(iter(pruning_of(trainer)), None)
     return Run(data, model, pruning, trainer, identity, monitor, timer, trajectory, best)
 
 

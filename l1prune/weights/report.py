@@ -10,9 +10,10 @@ from textwrap import shorten
 
 from torch import nn
 
+from l1prune.weights.counted import counted
 from l1prune.weights.shards import count_nonzero
 from l1prune.weights.table import aligned
-from l1prune.weights.targets import NOT_CHOSEN, Target, Targets, find_targets
+from l1prune.weights.targets import NOT_CHOSEN, Target, Targets
 
 WIDTH = 36
 """Characters of a reason in the table; `skipped` has all of them."""
@@ -81,8 +82,8 @@ class SparsityReport:
         criterion: str = "",
         kernel: str = "",
     ) -> SparsityReport:
-        """Count the model as it is now; the default targets are `find_targets(model)`."""
-        targets = find_targets(model) if targets is None else targets
+        """Count the model as it is now, by default all that could be pruned or is under a mask."""
+        targets = counted(model) if targets is None else targets
         skipped = targets.skipped if isinstance(targets, Targets) else {}
         sizes = {name: parameter.numel() for name, parameter in model.named_parameters()}
         others = tuple(Skipped(n, sizes.get(n, 0), reason) for n, reason in skipped.items())

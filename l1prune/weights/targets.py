@@ -16,6 +16,7 @@ from torch.nn.parameter import is_lazy
 from torch.nn.utils.parametrize import ParametrizationList
 from torch.nn.utils.prune import is_pruned
 
+from l1prune.checks import NoWeightsError
 from l1prune.weights.rules import ByName, Rule, Rules, as_rules
 
 NORMS = (_BatchNorm, _InstanceNorm, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm, nn.LocalResponseNorm)
@@ -144,9 +145,8 @@ def find_targets(
     }
     if not factors:
         reasons = "".join(f"\n  {name}: {reason}" for name, reason in skipped.items())
-        raise ValueError(
-            f"{type(model).__name__} has no weight to prune:{reasons or ' it is empty'}"
-        )
+        message = f"{type(model).__name__} has no weight to prune:{reasons or ' it is empty'}"
+        raise NoWeightsError(message, skipped)
     chosen = tuple(
         _target(name, owners[name], factor, against[name] if name in kept else None)
         for name, factor in factors.items()

@@ -22,10 +22,6 @@ class GroupNorm(L.Callback):
         prune_at: when, as a share of the run.
     """
 
-    # What scripts/train.py asks of whatever prunes.
-    report = None
-    arrived = True
-
     def __init__(self, left: float, strength: float = 1e-4, prune_at: float = 0.6) -> None:
         self.left, self.strength, self.prune_at = left, strength, prune_at
         self._pruner: Any = None

@@ -70,10 +70,6 @@ class GradualModelPruning(ModelPruning):
     here.
     """
 
-    # What scripts/train.py asks of whatever prunes.
-    report = None
-    arrived = True
-
     def __init__(self, threshold: Sparsity, start: float = 0.1, stop: float = 0.6) -> None:
         super().__init__(
             "l1_unstructured",

@@ -397,6 +397,13 @@ def test_nothing_was_pruned_and_nothing_gets_smaller(
     assert "has everything this run leaves" in out and "deploy:" not in out
 
 
+def test_any_callback_may_prune(start: Callable[..., None], tmp_path: Path) -> None:
+    own = "{_target_: lightning.pytorch.callbacks.ModelPruning, pruning_fn: l1_unstructured,"
+    start("trainer.max_epochs=3", f"+prune={own} parameter_names: [weight], amount: 1000}}")
+    figures = summary(tmp_path)
+    assert figures["params/prunable"] - figures["params/nonzero"] == 3000  # at each epoch's end
+
+
 # ---- a model of one's own
 
 
