@@ -160,6 +160,8 @@ class Gradients:
         if was_skipped(optimizer):
             return
         targets, told = self._targets, self._told.get(id(optimizer), ())
+        if len(told) == len(targets):
+            return
         for group in optimizer.param_groups:
             for w in group["params"]:
                 asked = id(w) in targets and id(w) not in told and w.grad is not None

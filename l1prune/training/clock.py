@@ -8,7 +8,7 @@ length that is announced counts, corrected by what the epoch before turned out t
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import lightning.pytorch as pl
@@ -87,16 +87,19 @@ class TrainerClock:
         """The share of the whole run that was left when pruning began, in [0, 1]."""
         return max(1 - max(start for start, _ in self._shares(trainer)), 0.0)
 
-    def _shares(self, trainer: pl.Trainer) -> Iterator[tuple[float, float]]:
-        """By epochs, steps and time: the share that was done when pruning began, and that is now.
+    def _shares(self, trainer: pl.Trainer) -> list[tuple[float, float]]:
+        """By epochs, time and steps: the share that was done when pruning began, and that is now.
 
         It is asked for at each batch: the trainer, whose answers take long, is asked once for each.
         """
         start, epochs, steps = self._start or {}, planned_epochs(trainer), trainer.max_steps
-        yield start.get("epochs", 0.0) / max(epochs, 1), self._by_epochs(epochs)
+        found = [
+            (start.get("epochs", 0.0) / max(epochs, 1), self._by_epochs(epochs)),
+            (start.get("time", 0.0), _by_time(trainer)),
+        ]
         if steps > 0:
-            yield start.get("steps", 0.0) / steps, trainer.global_step / steps
-        yield start.get("time", 0.0), _by_time(trainer)
+            found.append((start.get("steps", 0.0) / steps, trainer.global_step / steps))
+        return found
 
     def passes(self, trainer: pl.Trainer) -> float:
         """Passes over the training data since pruning began.
@@ -159,10 +162,9 @@ def planned_epochs(trainer: pl.Trainer) -> float:
 
 def epochs_without_steps(trainer: pl.Trainer) -> int:
     """Epochs that stochastic weight averaging adds at the end, for the statistics of BatchNorm."""
-    return sum(
-        isinstance(callback, StochasticWeightAveraging) and renews_batch_norm(callback)
-        for callback in callbacks_of(trainer)
-    )
+    every = callbacks_of(trainer)
+    averages = [one for one in every if isinstance(one, StochasticWeightAveraging)]
+    return sum(map(renews_batch_norm, averages))
 
 
 def planned_batches(trainer: pl.Trainer) -> float:
@@ -219,17 +221,12 @@ def _validations(batches: float, length: float, every: float, epochs: int | None
 
 def _by_time(trainer: pl.Trainer) -> float:
     """By the clock on the wall, on all processes that of the first."""
-    timers = [timer for timer in _timers(trainer) if timer.time_remaining() is not None]
-    if not timers:
-        return 0.0
-    timer = timers[0]
-    done, left = timer.time_elapsed(), timer.time_remaining() or 0.0
-    share = min(done / max(done + left, 1e-9), 1.0)
-    return float(trainer.strategy.broadcast(share)) if trainer.world_size > 1 else share
-
-
-def _timers(trainer: pl.Trainer) -> list[Timer]:
-    return [callback for callback in callbacks_of(trainer) if isinstance(callback, Timer)]
+    for callback in callbacks_of(trainer):
+        if isinstance(callback, Timer) and (left := callback.time_remaining()) is not None:
+            done = callback.time_elapsed()
+            share = min(done / max(done + left, 1e-9), 1.0)
+            return float(trainer.strategy.broadcast(share)) if trainer.world_size > 1 else share
+    return 0.0
 
 
 def _known(length: float) -> bool:
@@ -239,7 +236,8 @@ def _known(length: float) -> bool:
 def _check_end(trainer: pl.Trainer) -> None:
     """Refuse a run of which it cannot be said how far it is."""
     epochs = planned_epochs(trainer)
-    timed = any(timer.time_remaining() is not None for timer in _timers(trainer))
+    timers = [callback for callback in callbacks_of(trainer) if isinstance(callback, Timer)]
+    timed = any(timer.time_remaining() is not None for timer in timers)
     if trainer.max_steps > 0 or timed:
         return
     if math.isinf(epochs):

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import ctypes
 import functools
-import struct
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -50,7 +49,6 @@ class Native(Kernel):
         self._able: list[bool] = []
         self._places: Any = None
         self._numbers: Any = None
-        self._write: Any = None
         self._enter: Any = None
         self._draws = False
         self._threads = 1
@@ -92,7 +90,6 @@ class Native(Kernel):
         flat = [number for one in mine for number in _place(one)]
         self._places = (ctypes.c_int64 * len(flat))(*flat)
         self._numbers = (ctypes.c_double * (4 * len(mine)))()
-        self._write = struct.Struct(f"{4 * len(mine)}d").pack_into
         self._draws = any(one.w.dtype == torch.bfloat16 for one in mine)
         self._threads = 1 + sum(one.w.numel() for one in mine) // WORTH_A_THREAD
         self._enter = _passes()
@@ -103,7 +100,7 @@ class Native(Kernel):
             for _, (amount, _, correction, eps, most), _, _ in passes
             for number in (amount, 1 / correction, eps, most)  # type: ignore[operator]
         ]
-        self._write(self._numbers, 0, *numbers)
+        self._numbers[:] = numbers
         chances = _draw(passes, self._places) if self._draws else []
         threads = min(torch.get_num_threads(), self._threads) if self._threads > 1 else 1
         self._enter(self._places, self._numbers, len(passes), threads)
