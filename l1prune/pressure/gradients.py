@@ -96,7 +96,7 @@ class Gradients:
         self._targets: dict[int, Target] = {}
         self._moments: dict[int, Moments] = {}
         self._asked: set[tuple[int, int]] = set()
-        self._told: set[tuple[int, int]] = set()
+        self._told: dict[int, set[int]] = {}
         self._packed: dict[str, dict[str, Any]] = {}
 
     @contextmanager
@@ -151,7 +151,7 @@ class Gradients:
         # By the weights themselves, whose names may have changed.
         kept = {id(target.parameter): target for target in targets}
         self._moments = {key: m for key, m in self._moments.items() if key in kept}
-        self._targets, self._asked, self._told = kept, set(), set()
+        self._targets, self._asked, self._told = kept, set(), {}
         for key, target in kept.items():
             if key not in self._moments and (packed := self._packed.pop(target.name, None)):
                 self._moments[key] = _unpacked(packed, target.parameter)
@@ -159,13 +159,13 @@ class Gradients:
     def _note(self, optimizer: Optimizer) -> None:
         if was_skipped(optimizer):
             return
+        targets, told = self._targets, self._told.get(id(optimizer), ())
+        if len(told) == len(targets):
+            return
         for group in optimizer.param_groups:
             for w in group["params"]:
-                if (
-                    id(w) in self._targets
-                    and w.grad is not None
-                    and self._is_due(optimizer, group, w)
-                ):
+                asked = id(w) in targets and id(w) not in told and w.grad is not None
+                if asked and self._is_due(optimizer, group, w):
                     self.note(w, optimizer)
 
     def note(self, w: Tensor, optimizer: Optimizer) -> None:
@@ -180,15 +180,14 @@ class Gradients:
 
     def _is_due(self, optimizer: Optimizer, group: Group, w: Tensor) -> bool:
         """Whether the optimizer does not tell; once it does, it is not asked again."""
-        if (key := (id(optimizer), id(w))) in self._told:
-            return False
+        key = id(optimizer), id(w)
         remembers = bool(optimizer.state.get(w))
         forgets = not remembers and (key in self._asked or self.has(w))
         self._asked.add(key)
         if forgets or not tells_scale(optimizer, group, w):
             return True
         if remembers:
-            self._told.add(key)
+            self._told.setdefault(id(optimizer), set()).add(id(w))
         return False
 
 

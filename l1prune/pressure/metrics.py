@@ -200,7 +200,7 @@ class _Thresholds:
         by = self._rule.threshold(amount, group, read)
         if self._limit == math.inf:
             return by
-        return by._replace(most=number(group["lr"]) * self._limit)
+        return Threshold(*by[:4], number(group["lr"]) * self._limit)
 
 
 def _rule(optimizer: Optimizer, group: Group, w: Tensor) -> UpdateRule:

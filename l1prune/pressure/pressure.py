@@ -216,7 +216,8 @@ class Pressure:
 
 def _pass(w: nn.Parameter, by: Threshold, mask: Tensor | None, seed: int) -> Pass:
     if type(w) is nn.Parameter and (
-        mask is None or (type(mask) is Tensor and mask.device == w.device)
+        mask is None
+        or (type(mask) is Tensor and ((mask.is_cpu and w.is_cpu) or mask.device == w.device))
     ):
         return Pass(w, by, mask, seed)
     part = local(w.detach())

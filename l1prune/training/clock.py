@@ -76,8 +76,7 @@ class TrainerClock:
 
         Whichever of epochs, steps and time ends the run first decides.
         """
-        now = (self._by_epochs(trainer), _by_steps(trainer), _by_time(trainer))
-        return max(map(_since, self._starts(trainer), now))
+        return max([_since(start, now) for start, now in self._shares(trainer)])
 
     def steps(self, trainer: pl.Trainer) -> float:
         """Optimizer steps from where pruning began until the end, infinite if it is not known."""
@@ -86,16 +85,21 @@ class TrainerClock:
 
     def left(self, trainer: pl.Trainer) -> float:
         """The share of the whole run that was left when pruning began, in [0, 1]."""
-        return max(1 - max(self._starts(trainer)), 0.0)
+        return max(1 - max(start for start, _ in self._shares(trainer)), 0.0)
 
-    def _starts(self, trainer: pl.Trainer) -> tuple[float, float, float]:
-        """Of the run by epochs, steps and time, the shares that were done when pruning began."""
-        start, steps = self._start or {}, trainer.max_steps if trainer.max_steps > 0 else math.inf
-        return (
-            start.get("epochs", 0.0) / max(planned_epochs(trainer), 1),
-            start.get("steps", 0.0) / steps,
-            start.get("time", 0.0),
-        )
+    def _shares(self, trainer: pl.Trainer) -> list[tuple[float, float]]:
+        """By epochs, time and steps: the share that was done when pruning began, and that is now.
+
+        It is asked for at each batch: the trainer, whose answers take long, is asked once for each.
+        """
+        start, epochs, steps = self._start or {}, planned_epochs(trainer), trainer.max_steps
+        found = [
+            (start.get("epochs", 0.0) / max(epochs, 1), self._by_epochs(epochs)),
+            (start.get("time", 0.0), _by_time(trainer)),
+        ]
+        if steps > 0:
+            found.append((start.get("steps", 0.0) / steps, trainer.global_step / steps))
+        return found
 
     def passes(self, trainer: pl.Trainer) -> float:
         """Passes over the training data since pruning began.
@@ -105,8 +109,7 @@ class TrainerClock:
         return self._passes(trainer) - (self._start or {}).get("passes", 0.0)
 
     def _progress(self, trainer: pl.Trainer) -> float:
-        ends = [self._by_epochs(trainer), _by_steps(trainer), _by_time(trainer)]
-        return min(max(ends), 1.0)
+        return min(max(now for _, now in self._shares(trainer)), 1.0)
 
     @property
     def _epochs(self) -> float:
@@ -115,8 +118,8 @@ class TrainerClock:
         done = min(self._in_epoch, length) / length if _known(length) else 0.0
         return self._epoch + done
 
-    def _by_epochs(self, trainer: pl.Trainer) -> float:
-        epochs, length = planned_epochs(trainer), self._length
+    def _by_epochs(self, epochs: float) -> float:
+        length = self._length
         if math.isinf(epochs):
             return 0.0
         if not epochs:
@@ -151,17 +154,17 @@ def _since(start: float, now: float) -> float:
 
 def planned_epochs(trainer: pl.Trainer) -> float:
     """Epochs until the end of the run, infinite if they do not end it."""
-    if trainer.max_epochs is None or trainer.max_epochs < 0:
+    epochs = trainer.max_epochs
+    if epochs is None or epochs < 0:
         return math.inf
-    return float(max(trainer.max_epochs - epochs_without_steps(trainer), 0))
+    return float(max(epochs - epochs_without_steps(trainer), 0))
 
 
 def epochs_without_steps(trainer: pl.Trainer) -> int:
     """Epochs that stochastic weight averaging adds at the end, for the statistics of BatchNorm."""
-    return sum(
-        isinstance(callback, StochasticWeightAveraging) and renews_batch_norm(callback)
-        for callback in callbacks_of(trainer)
-    )
+    every = callbacks_of(trainer)
+    averages = [one for one in every if isinstance(one, StochasticWeightAveraging)]
+    return sum(map(renews_batch_norm, averages))
 
 
 def planned_batches(trainer: pl.Trainer) -> float:
@@ -216,22 +219,14 @@ def _validations(batches: float, length: float, every: float, epochs: int | None
     return whole // epochs * (length // every) + last
 
 
-def _by_steps(trainer: pl.Trainer) -> float:
-    return trainer.global_step / trainer.max_steps if trainer.max_steps > 0 else 0.0
-
-
 def _by_time(trainer: pl.Trainer) -> float:
     """By the clock on the wall, on all processes that of the first."""
-    timer = next((t for t in _timers(trainer) if t.time_remaining() is not None), None)
-    if timer is None:
-        return 0.0
-    done, left = timer.time_elapsed(), timer.time_remaining() or 0.0
-    share = min(done / max(done + left, 1e-9), 1.0)
-    return float(trainer.strategy.broadcast(share)) if trainer.world_size > 1 else share
-
-
-def _timers(trainer: pl.Trainer) -> list[Timer]:
-    return [callback for callback in callbacks_of(trainer) if isinstance(callback, Timer)]
+    for callback in callbacks_of(trainer):
+        if isinstance(callback, Timer) and (left := callback.time_remaining()) is not None:
+            done = callback.time_elapsed()
+            share = min(done / max(done + left, 1e-9), 1.0)
+            return float(trainer.strategy.broadcast(share)) if trainer.world_size > 1 else share
+    return 0.0
 
 
 def _known(length: float) -> bool:
@@ -241,7 +236,8 @@ def _known(length: float) -> bool:
 def _check_end(trainer: pl.Trainer) -> None:
     """Refuse a run of which it cannot be said how far it is."""
     epochs = planned_epochs(trainer)
-    timed = any(timer.time_remaining() is not None for timer in _timers(trainer))
+    timers = [callback for callback in callbacks_of(trainer) if isinstance(callback, Timer)]
+    timed = any(timer.time_remaining() is not None for timer in timers)
     if trainer.max_steps > 0 or timed:
         return
     if math.isinf(epochs):

@@ -55,6 +55,7 @@ class RunCriterion:
         self._given = given
         self._fresh: Criterion | None = None
         self._current: Criterion | None = None
+        self._refitting: RefittingCriterion | None = None  # the same, if it refits
         self._loaded: Mapping[str, Any] | None = None
         self._watching = ExitStack()
 
@@ -143,13 +144,14 @@ class RunCriterion:
 
     def refit_(self, targets: Sequence[Target], masks: Mapping[str, Tensor]) -> None:
         """Let what stays take over from what does not, if the criterion knows how."""
-        if isinstance(self._settled, RefittingCriterion):
-            self._settled.refit_(targets, masks)
+        if self._refitting is not None:
+            self._refitting.refit_(targets, masks)
 
     def reset(self) -> None:
         """Forget what was learned, and let go of model and optimizers."""
         self.close()
-        self._current = copy.deepcopy(self._fresh)
+        self._current = found = copy.deepcopy(self._fresh)
+        self._refitting = found if isinstance(found, RefittingCriterion) else None
 
     def close(self) -> None:
         """Let go of model and optimizers."""

@@ -12,8 +12,7 @@ from torch.optim import Optimizer
 
 from l1prune.cuts.masks import hold_, hold_gradients_
 from l1prune.pressure.closures import Arguments, Closure, with_closure
-from l1prune.pressure.kernels.dispatch import Dispatch
-from l1prune.pressure.optimizers import after_steps, hooked
+from l1prune.pressure.optimizers import hooked
 from l1prune.pressure.pressure import Pressure
 from l1prune.weights.targets import Target
 
@@ -21,7 +20,8 @@ from l1prune.weights.targets import Target
 class HoldWithin:
     """Holds masks within an optimizer's step, where it evaluates the model several times.
 
-    At weights that it has moved it sees the model without what was removed each time.
+    At weights that it has moved it sees the model without what was removed each time. After the
+    step the pressure on the optimizer holds them, in its own pass.
 
     Args:
         optimizer: the optimizer that moves the weights.
@@ -57,28 +57,6 @@ class HoldWithin:
             return closure()
 
         return evaluate
-
-
-class Hold(HoldWithin):
-    """Holds masks against an optimizer: after each of its steps, removed weights are zero again.
-
-    Within its steps too. Where there is pressure on an optimizer, that holds them in the same pass.
-
-    Args:
-        optimizer: the optimizer that moves the weights.
-        targets: the masked weights.
-        masks: by name; what is later added to this mapping is held too.
-    """
-
-    def __init__(
-        self, optimizer: Optimizer, targets: Sequence[Target], masks: Mapping[str, Tensor]
-    ) -> None:
-        super().__init__(optimizer, targets, masks)
-        self._dispatch = Dispatch()
-        self._handles += after_steps(optimizer, self._after)
-
-    def _after(self, optimizer: Optimizer) -> None:
-        hold_(self._targets, self._masks, self._dispatch)
 
 
 class HoldGradients:

@@ -242,7 +242,7 @@ class PruningRun:
 
     def _before(self) -> None:
         self._metrics = None
-        self._session.schedule(self._loop)  # a scheduler may have stepped since the batch began
+        self._session.schedule(self._loop, self._loop.progress())  # schedulers may have stepped
         if self._loop.begins_pass:
             self._session.inspect_zeros(self._loop)
 

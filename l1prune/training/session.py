@@ -115,35 +115,39 @@ class Session:
 
     def begin_batch(self, loop: Loop, first_of_epoch: bool) -> None:
         """Cut what is due, and set λ and the learning rate for the coming step."""
-        run, at = self._run, self._recipe.prune_at
+        run = self._run
         loop.begin_batch()
         if first_of_epoch:
             self.inspect(loop)
         else:
             self._look_again(loop, thorough=False)
-        done = loop.progress()
+        if run.phase == "press" or run.stages.several or run.rates:  # else nothing is to come
+            self._go_on(loop, loop.progress())
+        self._zeros.begin_batch(loop)
+
+    def _go_on(self, loop: Loop, done: float) -> None:
+        """Do what is due when so much of the run is done."""
+        run, at = self._run, self._recipe.prune_at
         if run.stages.waits:
             self._next_stage(loop, done)
         elif run.stages.several and run.stages.complete and run.stages.ended:
             self._go_back(loop)
             run.stages.settle()
-        within, steps = run.stages.within(done), sum(self._attached.steps)
-        rounds = due(at, within, steps)
-        if run.phase == "press" and rounds > run.rounds_done:
-            self.cut(loop, rounds)
-        if run.phase == "press" and self.targets:
-            moment = Moment(pressed(at, within, steps), run.clock.batches, loop.passes())
-            run.strength.advance(moment, self.targets, run.masks)
+        if run.phase == "press":
+            within, steps = run.stages.within(done), sum(self._attached.steps)
+            if (rounds := due(at, within, steps)) > run.rounds_done:
+                self.cut(loop, rounds)
+            if run.phase == "press" and self.targets:
+                moment = Moment(pressed(at, within, steps), run.clock.batches, loop.passes())
+                run.strength.advance(moment, self.targets, run.masks)
         self._attached.press(run.pressure)
-        self.schedule(loop)
-        self._zeros.begin_batch(loop)
+        self.schedule(loop, done)
 
-    def schedule(self, loop: Loop) -> None:
+    def schedule(self, loop: Loop, done: float) -> None:
         """Set the learning rates of the coming step, where cuts take them back."""
-        run = self._run
-        if run.rates:
-            at = loop.progress(), run.stages.parts, self._shares, self._peak
-            set_rates(loop.optimizers, run.rates, self._rewind.position(*at))
+        if rates := self._run.rates:
+            at = done, self._run.stages.parts, self._shares, self._peak
+            set_rates(loop.optimizers, rates, self._rewind.position(*at))
 
     def end_batch(self) -> None:
         """Count."""
@@ -178,9 +182,8 @@ class Session:
 
     def _next_stage(self, loop: Loop, done: float) -> None:
         """Go on from the best network so far, with all that a stage counts at its beginning."""
-        run = self._run
         self._go_back(loop)
-        run.stages.go_on(done)
+        self._run.stages.go_on(done)
         self._begin_stage()
         self._attach(loop)
 
@@ -190,8 +193,7 @@ class Session:
 
     def _go_back(self, loop: Loop) -> bool:
         """Return to the best network so far; whether it was another."""
-        went = self._run.stages.go_back_(loop.model, self.targets, self._run.masks)
-        if went:
+        if went := self._run.stages.go_back_(loop.model, self.targets, self._run.masks):
             for optimizer in loop.optimizers:
                 optimizer.state.clear()  # its moments are those of a network that is gone
             self._run.forget()
@@ -201,10 +203,9 @@ class Session:
 
     def _look_again(self, loop: Loop, thorough: bool) -> None:
         run = self._run
-        cuts_to_come = run.phase == "press" or not run.stages.is_last
-        renamed = self._known.look_again(loop.optimizers, thorough, cuts_to_come)
-        if renamed is not None:
-            run.rename(renamed)
+        if self._known.have_changed(loop.optimizers, thorough):
+            cuts_to_come = run.phase == "press" or not run.stages.is_last
+            run.rename(self._known.look_again(loop.optimizers, cuts_to_come))
             self._attach(loop)
 
     def inspect(self, loop: Loop) -> None:
@@ -243,8 +244,7 @@ class Session:
 
     def is_of(self, module: nn.Module) -> bool:
         """Whether a model is the one that was trained."""
-        own = set(map(id, module.parameters()))
-        return all(id(target.parameter) in own for target in self.targets)
+        return {id(one.parameter) for one in self.targets} <= set(map(id, module.parameters()))
 
     def is_intact(self, module: nn.Module) -> bool:
         """Whether it is, with the weights that it was left with."""

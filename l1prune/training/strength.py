@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from torch import Tensor
 
@@ -17,8 +16,7 @@ from l1prune.pressure.schedules import ByPasses, Constant, Schedule
 from l1prune.weights.targets import Target
 
 
-@dataclass(frozen=True)
-class Moment:
+class Moment(NamedTuple):
     """When: the share of the pressure phase that is done; batches, and passes over the data."""
 
     progress: float

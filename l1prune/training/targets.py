@@ -154,27 +154,40 @@ class RunTargets:
         Raises:
             ValueError: there is no weight to prune.
         """
-        self._changed(optimizers, thorough=True)
+        self.have_changed(optimizers, thorough=True)
         self._names = tensors(self._model)
         every, self.penalty = self._find()
         self.found = trained(every, optimizers, self.masks.names)
         self.masks.unpack(self.found)
 
-    def look_again(
-        self, optimizers: Sequence[Optimizer], thorough: bool, cuts_to_come: bool
-    ) -> dict[str, str] | None:
-        """Take the model, and what optimizers move, as they are now.
+    def have_changed(self, optimizers: Sequence[Optimizer], thorough: bool) -> bool:
+        """Whether what optimizers move, or the model has, is another than when this was last asked.
 
         Args:
             optimizers: of the run.
             thorough: whether to look at the model as well, which takes longer.
+        """
+        moved: list[object] = [*optimizers]
+        moved += [w for one in optimizers for group in one.param_groups for w in group["params"]]
+        changed = len(moved) != len(self._moved) or not all(map(operator.is_, moved, self._moved))
+        # The objects themselves: another may have the address of one that is gone.
+        self._moved = moved
+        if thorough:
+            everything = [*_identities(self._model)]
+            changed = changed or everything != self._all
+            self._all = everything
+        return changed
+
+    def look_again(self, optimizers: Sequence[Optimizer], cuts_to_come: bool) -> dict[str, str]:
+        """Take the model, and what optimizers move, as they are now.
+
+        Args:
+            optimizers: of the run.
             cuts_to_come: whether what joins is cut later.
 
         Returns:
-            None if nothing has changed; else the names now of what has another, by those before.
+            The names now of what has another, by those before.
         """
-        if not self._changed(optimizers, thorough):
-            return None
         before, cut = self.found, set(self.masks)
         self.follow()
         try:
@@ -220,17 +233,6 @@ class RunTargets:
     def _check(self, found: Targets, penalty: Penalty) -> None:
         check_units(found, penalty)
         masks.check(found, penalty, self._recipe.plan)
-
-    def _changed(self, optimizers: Sequence[Optimizer], thorough: bool) -> bool:
-        """Whether the weights of the model, or what optimizers move, are others than before."""
-        moved: list[object] = [*optimizers]
-        moved += [w for one in optimizers for group in one.param_groups for w in group["params"]]
-        everything = [*_identities(self._model)] if thorough else self._all
-        same = len(moved) == len(self._moved) and all(map(operator.is_, moved, self._moved))
-        changed = not same or everything != self._all
-        # The objects themselves: another may have the address of one that is gone.
-        self._moved, self._all = moved, everything
-        return changed
 
 
 def changes(

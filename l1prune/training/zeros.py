@@ -14,6 +14,7 @@ from functools import partial
 from typing import Any
 
 from l1prune.cuts.masks import hold_, moved
+from l1prune.pressure.kernels.dispatch import Dispatch
 from l1prune.training.loop import Loop, Removable
 from l1prune.training.targets import RunTargets
 from l1prune.weights import shards
@@ -33,6 +34,7 @@ class Zeros:
         self._each_batch: bool | None = None
         self._next_batch = self._first = True
         self._before_steps: Removable | None = None
+        self._dispatch = Dispatch()
 
     def __getstate__(self) -> dict[str, Any]:
         return {**vars(self), "_before_steps": None}  # a copy hangs on no loop
@@ -71,7 +73,7 @@ class Zeros:
 
     def hold(self) -> None:
         """Write the zeros into the weights."""
-        hold_(self._known.found, self._known.masks)
+        hold_(self._known.found, self._known.masks, self._dispatch)
 
     def inspect(self, loop: Loop) -> None:
         """Hold, and warn once if something else than a step had moved removed weights."""

@@ -135,7 +135,7 @@ def reshard(model: nn.Module) -> None:
     After a validation batch it keeps the outermost module's weights gathered for the next forward
     pass, which would not see what is written into the sharded ones in between.
     """
-    if dist.is_available():
+    if dist.is_available() and dist.is_initialized():  # else nothing is spread
         for module in model.modules():
             if isinstance(module, FSDPModule):
                 module.reshard()

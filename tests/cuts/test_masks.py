@@ -10,7 +10,7 @@ from l1prune.cuts.masks import Cut, Masks, cut, hold_, hold_gradients_, moved
 from l1prune.cuts.scopes import Global
 from l1prune.cuts.thresholds import Magnitude, Sparsity
 from l1prune.penalties import L1, GroupL1
-from l1prune.training.hooks import Hold
+from l1prune.pressure.pressure import Pressure
 from l1prune.weights.targets import find_targets
 
 
@@ -68,12 +68,12 @@ def test_held_weights_stay_zero_against_momentum_and_weight_decay(momentum: floa
     optimizer.step()
     masks = cut(targets, L1(), Sparsity(0.9))
     hold_(targets, masks)
-    hold = Hold(optimizer, targets, masks)
+    held = Pressure(optimizer, targets, strength=0.0, masks=masks)
     for _ in range(3):
         net(torch.randn(8, 20)).square().mean().backward()
         optimizer.step()
         assert all((t.parameter[~masks[t.name]] == 0).all() for t in targets)
-    hold.remove()
+    held.remove()
     optimizer.step()
     assert any((t.parameter[~masks[t.name]] != 0).any() for t in targets)
 

@@ -17,6 +17,8 @@ from torch.nn.utils import parametrizations, prune
 from torch.utils.data import DataLoader
 
 from l1prune import Budget, Follow, GroupL1, L1Pruning, Sparsity, SparsityPath, once
+from l1prune.cuts.masks import Masks
+from l1prune.training.targets import RunTargets
 
 
 class Task(L.LightningModule):
@@ -492,3 +494,17 @@ def test_a_plan_goes_back_to_weights_that_have_another_name_now(kind: str) -> No
         one["sparsity"] for one in pruning.outcomes if one["val/accuracy"] == 1.0
     )
     assert bool((task.weight[gone] == 0).all())
+
+
+def test_only_what_has_changed_is_looked_at_again() -> None:
+    net = nn.Sequential(nn.Linear(20, 20), nn.Linear(20, 2))
+    optimizer = torch.optim.SGD(net[0].parameters(), lr=0.1)
+    known = RunTargets(L1Pruning().recipe, Masks(), net)
+    known.begin([optimizer])
+    assert not known.have_changed([optimizer], thorough=True)
+    optimizer.add_param_group({"params": [*net[1].parameters()]})
+    assert known.have_changed([optimizer], thorough=False)
+    assert not known.have_changed([optimizer], thorough=False)
+    net[1].bias = nn.Parameter(torch.zeros(2))
+    assert not known.have_changed([optimizer], thorough=False)
+    assert known.have_changed([optimizer], thorough=True)

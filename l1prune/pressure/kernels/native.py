@@ -67,7 +67,7 @@ class Native(Kernel):
     def run(self, passes: Sequence[Pass]) -> Sequence[Pass]:
         if not passes:
             return ()
-        looks = [_look(*one) for one in passes]
+        looks = _looks(passes)
         if looks != self._looks:
             self._bind(passes, looks)
         if False not in self._able:
@@ -95,9 +95,11 @@ class Native(Kernel):
         self._enter = _passes()
 
     def _call(self, passes: Sequence[Pass]) -> None:
-        numbers: list[float] = []
-        for _, (amount, _, correction, eps, most), _, _ in passes:
-            numbers += (amount, 1 / correction, eps, most)  # type: ignore[operator, arg-type]
+        numbers = [
+            number
+            for _, (amount, _, correction, eps, most), _, _ in passes
+            for number in (amount, 1 / correction, eps, most)  # type: ignore[operator]
+        ]
         self._numbers[:] = numbers
         chances = _draw(passes, self._places) if self._draws else []
         threads = min(torch.get_num_threads(), self._threads) if self._threads > 1 else 1
@@ -106,21 +108,27 @@ class Native(Kernel):
         torch.autograd.graph.increment_version([one[0] for one in passes])
 
 
-def _look(w: Tensor, threshold: Threshold, mask: Tensor | None, _: int) -> Look | None:
+def _looks(passes: Sequence[Pass]) -> list[Look | None]:
     """All that may change of tensors between two steps, and that C has to know of; None: no C."""
-    amount, second, correction, _eps, most = threshold
-    if isinstance(amount, Tensor) or isinstance(most, Tensor) or isinstance(correction, Correction):
-        return None
-    try:
-        look: Look = (type(w), w.dtype, w.data_ptr(), w.numel(), w.is_contiguous(), amount != 0)
-        if second is not None and amount != 0:
-            at, size = second.data_ptr(), second.numel()
-            look += (type(second), second.dtype, at, size, second.is_contiguous())
-        if mask is not None:
-            look += (type(mask), mask.data_ptr(), mask.numel(), mask.is_contiguous())
-    except RuntimeError:  # it has no address
-        return None
-    return look
+    looks: list[Look | None] = []
+    for w, (amount, second, correction, _, most), mask, _ in passes:
+        look: Look | None = None
+        if not (
+            isinstance(amount, Tensor)
+            or isinstance(most, Tensor)
+            or isinstance(correction, Correction)
+        ):
+            try:
+                look = type(w), w.dtype, w.data_ptr(), w.numel(), w.is_contiguous(), amount != 0
+                if second is not None and amount != 0:
+                    at, size = second.data_ptr(), second.numel()
+                    look += type(second), second.dtype, at, size, second.is_contiguous()
+                if mask is not None:
+                    look += type(mask), mask.data_ptr(), mask.numel(), mask.is_contiguous()
+            except RuntimeError:  # it has no address
+                look = None
+        looks.append(look)
+    return looks
 
 
 def _can(one: Pass) -> bool:

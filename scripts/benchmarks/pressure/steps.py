@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 
@@ -17,8 +17,9 @@ from l1prune.cuts.masks import cut, hold_
 from l1prune.cuts.plans import as_plan
 from l1prune.pressure.forms import Form
 from l1prune.pressure.response import DefaultForm
-from l1prune.training.hooks import Hold
+from l1prune.training.hooks import OptimizerHooks
 from l1prune.training.strength import Moment
+from l1prune.weights.targets import Target
 
 HOLDING = 1.02
 
@@ -85,11 +86,19 @@ def pressed(
 def holding(task: Task, masks: dict[str, Tensor]) -> Iterator[Work]:
     """A training step of fine-tuning, as the callback takes it."""
     hold_(task.targets, masks)
-    hold = Hold(task.optimizer, task.targets, masks)
+    hooks = hooked(task.optimizer, task.targets, masks)
     try:
         yield task.step
     finally:
-        hold.remove()
+        hooks.remove()
+
+
+def hooked(
+    optimizer: torch.optim.Optimizer, targets: Sequence[Target], masks: dict[str, Tensor]
+) -> OptimizerHooks:
+    """What the callback hangs on an optimizer, once all cuts are made."""
+    press = partial(Pressure, targets=targets, strength=0.0, masks=masks)
+    return OptimizerHooks([optimizer], targets, press, masks)
 
 
 def held(task: Task, scale: Scale) -> Row:
@@ -99,9 +108,9 @@ def held(task: Task, scale: Scale) -> Row:
     weights = [target.parameter for target in task.targets]
     optimizer = torch.optim.SGD(weights, lr=RATE, foreach=False)  # allocates nothing by itself
 
-    def begin() -> tuple[Hold, dict[str, Tensor]]:
+    def begin() -> tuple[OptimizerHooks, dict[str, Tensor]]:
         masks = cut(task.targets, L1(), Sparsity(0.95))
-        return Hold(optimizer, task.targets, masks), masks
+        return hooked(optimizer, task.targets, masks), masks
 
     _, kept = allocated(begin, scale.device)
     most, _ = allocated(optimizer.step, scale.device)

@@ -15,7 +15,7 @@ from torch.optim import (
 
 from l1prune import L1, OptimizerMetric, Pressure, Proximal, Saliency, find_targets
 from l1prune.pressure.optimizers import before_steps, innermost
-from l1prune.training.hooks import Hold
+from l1prune.training.hooks import HoldWithin
 
 
 class Accelerated(Optimizer):
@@ -106,16 +106,15 @@ def test_a_wrapper_that_moves_weights_itself_is_pressed_and_masked_after_it() ->
     layer = layer_with_gradient()
     targets = find_targets(layer)
     wrapper = Lookahead(Adam(layer.parameters(), lr=0.1))
-    pressure = Pressure(wrapper, targets, strength=0.01)
     masks = {"weight": torch.rand(5, 6) < 0.5}
-    hold = Hold(wrapper, targets, masks)
+    pressure = Pressure(wrapper, targets, strength=0.01, masks=masks)
     for _ in range(4):
         before = layer.weight.detach().clone()
         wrapper.step()
         assert not torch.equal(layer.weight, before)
         assert not layer.weight[~masks["weight"]].any()
     assert pressure.steps == 4 and pressure.form == Proximal(OptimizerMetric())
-    hold.remove()
+    pressure.remove()
     wrapper.step()
     wrapper.step()
     assert layer.weight[~masks["weight"]].any()
@@ -170,7 +169,7 @@ def test_one_that_has_no_hooks_and_holds_none_that_has_is_refused() -> None:
     with pytest.raises(ValueError, match="Bare has no hooks, for it never calls"):
         Pressure(Bare(layer.parameters()), find_targets(layer), form=Proximal())
     with pytest.raises(ValueError, match="Bare has no hooks"):
-        Hold(Bare(layer.parameters()), find_targets(layer), {})
+        HoldWithin(Bare(layer.parameters()), find_targets(layer), {})
 
 
 def test_one_that_holds_an_optimizer_of_other_weights_is_itself() -> None:
