@@ -24,6 +24,7 @@ from l1prune.features.fitting import (
     numbered,
     seeded,
     split,
+    table_of,
     task_of,
 )
 from l1prune.features.networks import Network
@@ -40,7 +41,7 @@ with needing("features", "L1FeatureSelector"):
     from sklearn.base import BaseEstimator, clone
     from sklearn.feature_selection import SelectorMixin
     from sklearn.utils import check_random_state
-    from sklearn.utils.validation import check_is_fitted, validate_data
+    from sklearn.utils.validation import check_is_fitted
 
 
 class L1FeatureSelector(SelectorMixin, BaseEstimator):  # type: ignore[misc]
@@ -145,9 +146,7 @@ class L1FeatureSelector(SelectorMixin, BaseEstimator):  # type: ignore[misc]
             ValueError: an argument makes no sense, or does not fit the data.
         """
         check_arguments(self)
-        x, y = validate_data(
-            self, X, y, dtype=[np.float64, np.float32], multi_output=True, ensure_min_samples=2
-        )
+        x, y = table_of(self, X, y, multi_output=True, ensure_min_samples=2)
         y = dense(y)
         task: Any = task_of(self.task, y)
         if not isinstance(task, Regression):
