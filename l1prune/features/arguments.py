@@ -184,7 +184,6 @@ def number_of(asked: int | float | str | None, features: int) -> int | None:
     if not is_whole(asked, 1):
         return max(1, round(float(asked) * features))
     if int(asked) > features:
-        raise ValueError(
-            f"n_features_to_select={asked!r}: there are {features} features; give no more"
-        )
+        there = f"there {'is 1 feature' if features == 1 else f'are {features} features'}"
+        raise ValueError(f"n_features_to_select={asked!r}: {there}; give no more")
     return int(asked)

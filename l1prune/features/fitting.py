@@ -92,11 +92,10 @@ def task_of(task: str, y: NDArray[Any]) -> Task:
     >>> type(task_of("auto", np.array([0.5, 1.5]))).__name__
     'Regression'
     """
-    missing = np.equal(y, None).reshape(len(y), -1).any(1) if y.dtype.kind == "O" else y[:0]
-    if missing.any():
+    if y.dtype.kind == "O" and (missing := _rows_without(y)):
         raise ValueError(
-            f"y is None in {missing.sum()} of {len(y)} rows, first in row {missing.argmax()}: fill "
-            "it in, or take these rows out"
+            f"y is None in {len(missing)} of {len(y)} rows, first in row {missing[0]}: fill it in, "
+            "or take these rows out"
         )
     numeric = task == "regression" or (task == "auto" and _is_regression(y))
     if is_constant(y):
@@ -108,6 +107,11 @@ def task_of(task: str, y: NDArray[Any]) -> Task:
     if y.ndim == 1 or y.shape[1] == 1:
         return Classes(y.reshape(-1))
     return Labels(y) if type_of_target(y) == "multilabel-indicator" else MultiClasses(y)
+
+
+def _rows_without(y: NDArray[Any]) -> list[int]:
+    rows = enumerate(y.reshape(len(y), -1).tolist())
+    return [row for row, targets in rows if any(one is None for one in targets)]
 
 
 def is_constant(y: NDArray[Any]) -> bool:
