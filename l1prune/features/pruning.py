@@ -14,7 +14,6 @@ from l1prune.cuts.criteria import Criterion
 from l1prune.features.entries import check_groups
 from l1prune.features.penalty import FeaturePenalty
 from l1prune.features.places import FIRST
-from l1prune.penalties.convex import L1
 from l1prune.penalties.group import GroupL1
 from l1prune.pressure.forms import Proximal
 from l1prune.pressure.metrics import Euclidean
@@ -67,8 +66,9 @@ def keep_features(
     Args:
         k: how many stay, or which share of them.
         layer: whose inputs they are, a shell pattern; `"first"` is the first layer.
-        groups: the inputs that are one feature; those in none are a feature each; or, by name,
-            the inputs of every feature, as the `features` of a table are.
+        groups: lists of inputs that are one feature; those in none are a feature each; or, by
+            name, the inputs of every feature, as the `features` of a table are. A penalty that is
+            given presses them as it does columns.
         criterion: of `L1Pruning`.
         arguments: of `L1Pruning`; what is not None is in the place of the above.
 
@@ -82,14 +82,16 @@ def keep_features(
     >>> keep_features(5, groups={"age": [0], "colour": [1, 2, 3]}).recipe.penalty
     FeaturePenalty(penalty=L1(), layer='first', groups=[[1, 2, 3]])
     """
-    given = {name: value for name, value in arguments.items() if value is not None}
-    every = [*groups.values()] if isinstance(groups, Mapping) else groups or []
+    given: dict[str, Any] = {n: value for n, value in arguments.items() if value is not None}
+    every = [*groups.values()] if isinstance(groups, Mapping) else groups
     check_groups(every)
-    usual: dict[str, Any] = {"threshold": Count(k)}
-    if several := [[*one] for one in every if len(one) > 1]:
-        usual["penalty"] = FeaturePenalty(L1(), layer, several)
+    several = [[*one] for one in every or () if len(one) > 1]
+    penalty = given.get("penalty", GroupL1(dim=1))
+    usual: dict[str, Any] = {"threshold": Count(k), "penalty": penalty}
+    if several and not isinstance(penalty, FeaturePenalty):  # which has groups of its own
+        given["penalty"] = FeaturePenalty(getattr(penalty, "single", penalty), layer, several)
     else:
-        usual |= {"penalty": GroupL1(dim=1), "targets": [First() if layer == FIRST else layer]}
+        usual["targets"] = [First() if layer == FIRST else layer]
     if not {"strength", "form"} & {*given}:
         usual |= {"strength": SHARE, "form": Proximal(StepLength())}
     return L1Pruning(criterion=criterion, **{**usual, **given})

@@ -9,7 +9,7 @@ import pytest
 import torch
 from tasks import Task, examples, fit, layers
 
-from l1prune import Count, Sparsity
+from l1prune import L1, MCP, Count, FeaturePenalty, GroupLogSum, LogSum, Sparsity
 from l1prune.features.pruning import SHARE, StepLength, keep_features, selects_inputs
 from l1prune.pressure.forms import Proximal
 
@@ -43,6 +43,24 @@ def test_inputs_of_one_variable_count_as_one_and_stay_or_go_together() -> None:
 def test_groups_of_one_input_each_are_no_groups() -> None:
     alone = keep_features(3, groups={"a": [0], "b": [1]}).recipe.words
     assert alone == keep_features(3).recipe.words
+
+
+@pytest.mark.parametrize(
+    ("penalty", "single"),
+    [(None, L1()), (GroupLogSum(dim=1, eps=0.1), LogSum(0.1)), (MCP(3.0), MCP(3.0))],
+)
+def test_a_penalty_that_is_given_presses_groups_and_the_layer_alone(
+    penalty: Any, single: Any
+) -> None:
+    task, pruning = Task(), keep_features(2, groups=[[1, 2, 3]], penalty=penalty)
+    assert pruning.recipe.penalty == FeaturePenalty(single, "first", [[1, 2, 3]])
+    fit(task, pruning)
+    assert task.net[2].weight.count_nonzero() == task.net[2].weight.numel()
+
+
+def test_a_penalty_of_features_has_groups_of_its_own() -> None:
+    own = FeaturePenalty(groups=[[0, 1]])
+    assert keep_features(2, groups=[[1, 2, 3]], penalty=own).recipe.penalty is own
 
 
 @pytest.mark.parametrize("groups", [[[0, 1], [1, 2]], [["a", "b"]], [0, 1], "ab"])
