@@ -79,6 +79,20 @@ def is_whole(value: Any, low: int) -> bool:
     return isinstance(value, Integral) and is_number(value, low)
 
 
+def listed(value: Any) -> list[Any] | None:
+    """What is in a list, a tuple, an array; None of anything else.
+
+    >>> listed((1, 2)), listed("ab"), listed(5)
+    ([1, 2], None, None)
+    """
+    if isinstance(value, str | bytes | Mapping):
+        return None
+    try:
+        return [*value]
+    except TypeError:
+        return None
+
+
 def check_object(name: str, value: Any, methods: tuple[str, ...], example: str) -> None:
     """Refuse an argument that is not an object with these methods, such as its class.
 

@@ -12,6 +12,7 @@ import re
 import sys
 import warnings
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -113,15 +114,19 @@ def read(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 def as_count(text: str) -> int | float | str:
-    """A number of columns, a share of them, or `auto`."""
-    if text == "auto":
-        return text
-    try:
-        return int(text) if text.isdecimal() else float(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(
-            f"give a whole number, a share as 0.1, or auto, not {text}"
-        ) from None
+    """A number of columns, a share of them, or `auto`.
+
+    >>> as_count("5"), as_count("0.1"), as_count("auto")
+    (5, 0.1, 'auto')
+    """
+    if text == "auto" or (text.isdecimal() and int(text)):
+        return text if text == "auto" else int(text)
+    with suppress(ValueError):
+        if not text.isdecimal() and 0 < float(text) <= 1:
+            return float(text)
+    raise argparse.ArgumentTypeError(
+        f"give a whole number from 1, a share in (0, 1] as 0.1, or auto, not {text}"
+    )
 
 
 def select(
@@ -235,6 +240,7 @@ def as_options(message: str) -> str:
     'a.csv: is empty; or give --leave-out id'
     """
     message = re.sub(r"data\.path=", "", message)
+    message = message.replace("n_features_to_select=", "--k ")
     return re.sub(
         r"data\.(\w+)(?:=\[([^]]*)\]|=)?",
         lambda found: (

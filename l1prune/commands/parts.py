@@ -7,10 +7,10 @@ import importlib
 import inspect
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from importlib.util import find_spec
-from typing import Any
+from typing import Any, cast
 
 import lightning as L
 from hydra.errors import InstantiationException
@@ -20,6 +20,7 @@ from torch import nn
 
 from l1prune.checks import needing
 from l1prune.commands.place import is_chosen
+from l1prune.features.places import FIRST, are_all, count_inputs, places_of, variables_of
 from l1prune.runs.figures import ALONE, validation_figures
 from l1prune.runs.monitor import Monitor, settled
 from l1prune.runs.pretrained import load_pretrained_
@@ -86,6 +87,31 @@ def make_model(config: DictConfig, data: L.LightningDataModule | None = None) ->
     if given is not None and not theirs:
         load_pretrained_(model, given)
     return model
+
+
+def make_pruning(
+    config: DictConfig | None, model: L.LightningModule, data: L.LightningDataModule | None
+) -> L.Callback | None:
+    """The callback that prunes, this library's or any other; None where the network stays dense.
+
+    One that takes `groups`, and is told none, is given the variables of a table, each of which is
+    one feature however many inputs it has, where the layer sees the table.
+    """
+    known = variables_of(data)
+    asks = config is not None and _takes(config.get("_target_"), "groups")
+    if config is None or not asks or config.get("groups") is not None:
+        return cast("L.Callback | None", instantiate(config))
+    seen = known if _sees(model, config.get("layer", FIRST), known) else None
+    made = instantiate(without(config, "groups"), _partial_=True)
+    return cast(L.Callback, made(groups=seen))
+
+
+def _sees(model: nn.Module, layer: str, variables: Mapping[str, Sequence[int]] | None) -> bool:
+    """Whether a layer has all inputs of these variables; one that is not there yet may."""
+    try:
+        return are_all(variables, count_inputs(places_of(model, layer)))
+    except ValueError:  # what is wrong with it is said before the first step
+        return True
 
 
 def without(config: DictConfig, *names: str) -> DictConfig:

@@ -14,7 +14,6 @@ import hydra
 import lightning as L
 import torch
 from hydra.core.hydra_config import HydraConfig
-from hydra.utils import instantiate
 from lightning.pytorch.callbacks import Timer
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import (
@@ -33,6 +32,7 @@ from l1prune.commands.parts import (
     make_data,
     make_logger,
     make_model,
+    make_pruning,
     make_trainer,
     network_of,
     without,
@@ -178,7 +178,7 @@ def build(config: DictConfig, folder: RunFolder, identity: RunIdentity) -> Run:
     model = make_model(config.model, data)
     monitor = find_monitor(config, model, data)
     OmegaConf.update(config, "monitor", {"name": monitor.name, "mode": monitor.mode})
-    chosen = instantiate(config.get("prune"))  # this library's, or any other callback
+    chosen = make_pruning(config.get("prune"), model, data)
     # It is the trainer's own where the run ends by time: Lightning has one, or none.
     longest = config.trainer.get("max_time")
     longest = OmegaConf.to_container(longest) if isinstance(longest, DictConfig) else longest

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 from torch import nn
 
-from l1prune.checks import in_words, is_number, is_whole
+from l1prune.checks import in_words, is_number, is_whole, listed
 from l1prune.features.path import Recipe
 from l1prune.features.refit import Refit
 from l1prune.features.screening import Screening
@@ -61,19 +61,9 @@ def widths(hidden_layer_sizes: Any) -> list[int] | None:
     >>> widths((30, 20)), widths(5), widths((0.5,))
     ([30, 20], [5], None)
     """
-    sizes = [hidden_layer_sizes] if is_whole(hidden_layer_sizes, 1) else _listed(hidden_layer_sizes)
+    sizes = [hidden_layer_sizes] if is_whole(hidden_layer_sizes, 1) else listed(hidden_layer_sizes)
     good = sizes is not None and all(is_whole(size, 1) for size in sizes)
     return [int(size) for size in sizes or ()] if good else None
-
-
-def _listed(value: Any) -> list[Any] | None:
-    """What is in a list, a tuple, an array; None of anything else."""
-    if isinstance(value, str | bytes | Mapping):
-        return None
-    try:
-        return [*value]
-    except TypeError:
-        return None
 
 
 def _is_text(value: Any) -> bool:
@@ -95,7 +85,7 @@ def _is_network(value: Any) -> bool:
 
 
 def _is_layer(value: Any) -> bool:
-    names = _listed(value)
+    names = listed(value)
     return _is_text(value) or (bool(names) and all(map(_is_text, names or ())))
 
 
@@ -109,12 +99,12 @@ def _is_penalty(value: Any) -> bool:
 def _is_groups(value: Any) -> bool:
     if value is None:
         return True
-    groups = _listed(value)
+    groups = listed(value)
     return groups is not None and all(map(_is_group, groups))
 
 
 def _is_group(value: Any) -> bool:
-    columns = _listed(value) or []
+    columns = listed(value) or []
     return bool(columns) and all(_is_text(one) or is_whole(one, 0) for one in columns)
 
 
@@ -194,7 +184,6 @@ def number_of(asked: int | float | str | None, features: int) -> int | None:
     if not is_whole(asked, 1):
         return max(1, round(float(asked) * features))
     if int(asked) > features:
-        raise ValueError(
-            f"n_features_to_select={asked!r}: there are {features} features; give no more"
-        )
+        there = f"there {'is 1 feature' if features == 1 else f'are {features} features'}"
+        raise ValueError(f"n_features_to_select={asked!r}: {there}; give no more")
     return int(asked)

@@ -16,7 +16,16 @@ from lightning.pytorch.trainer.states import TrainerFn
 from l1prune.checks import is_whole
 from l1prune.features import chart
 from l1prune.features.history import COLUMNS, FeatureHistory
-from l1prune.features.places import FIRST, Features, Place, count_inputs, features_of, places_of
+from l1prune.features.places import (
+    FIRST,
+    Features,
+    Place,
+    are_all,
+    count_inputs,
+    features_of,
+    places_of,
+    variables_of,
+)
 from l1prune.training.lightning import callbacks_of
 from l1prune.training.outlets import outlets
 from l1prune.weights.files import write_whole
@@ -135,9 +144,8 @@ class FeaturePath(pl.Callback):
         if self.dim is not None:
             places = [replace(one, dim=self.dim % one.weight.ndim) for one in places]
         inputs, parts, names = count_inputs(places), self.parts, self.names
-        data: Any = getattr(trainer, "datamodule", None)
-        told = getattr(data, "features", None)
-        if names is None and isinstance(told, Mapping) and sum(map(len, told.values())) == inputs:
+        told = variables_of(getattr(trainer, "datamodule", None))
+        if names is None and are_all(told, inputs):
             names = told
         if self._shape is None and names is None and places[0].weight.ndim == 2:
             self._shape, parts = _image_of(pl_module.example_input_array, inputs, parts)

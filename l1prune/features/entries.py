@@ -3,16 +3,46 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from l1prune.checks import is_whole, listed
 from l1prune.features.places import Place
 from l1prune.weights.pieces import precise
 
 Groups = Sequence[Sequence[int]]
+
+
+def check_groups(groups: Any) -> None:
+    """Refuse what is no list of lists of different inputs.
+
+    Args:
+        groups: as they are given.
+
+    Raises:
+        ValueError: they are something else.
+
+    >>> check_groups([[3, 1], [4, 1]])
+    Traceback (most recent call last):
+    ValueError: groups: 1 is there twice; give lists of different inputs, as [[0, 1], [4, 5]]
+    """
+    right = "give lists of different inputs, as [[0, 1], [4, 5]]"
+    each = [] if groups is None else listed(groups)
+    if each is None:
+        raise ValueError(f"groups={groups!r}: {right}")
+    seen: set[int] = set()
+    for group in each:
+        if not (inputs := listed(group)):
+            raise ValueError(f"groups: {group!r} is no list of inputs; {right}")
+        for one in inputs:
+            if not is_whole(one, 0) or one in seen:
+                wrong = "is there twice" if is_whole(one, 0) else "is no whole number from 0 on"
+                raise ValueError(f"groups: {one!r} {wrong}; {right}")
+            seen.add(int(one))
 
 
 def owners_of(inputs: int, groups: Groups | None) -> Tensor:
@@ -23,18 +53,15 @@ def owners_of(inputs: int, groups: Groups | None) -> Tensor:
         groups: the inputs that are one feature; those in none are a feature each.
 
     Raises:
-        ValueError: an input is in two groups, or in one and not there.
+        ValueError: an input is in two groups, or in one and not there; these are no lists.
 
     >>> owners_of(5, [[3, 1]]).tolist()
     [0, 1, 2, 1, 3]
     """
-    first: dict[int, int] = {}
-    for group in groups or ():
-        for one in group:
-            if not 0 <= one < inputs or one in first:
-                twice = "is in two of them" if one in first else f"is none of the {inputs} inputs"
-                raise ValueError(f"groups: {one} {twice}; give lists of different columns")
-            first[int(one)] = int(min(group))
+    check_groups(groups)
+    first = {int(one): int(min(group)) for group in groups or () for one in group}
+    if strange := [one for one in first if one >= inputs]:
+        raise ValueError(f"groups: {strange[0]} is none of the {inputs} inputs, from 0 on")
     leaders = torch.tensor([first.get(one, one) for one in range(inputs)], dtype=torch.int64)
     owners: Tensor = torch.unique(leaders, return_inverse=True)[1]
     return owners
@@ -71,6 +98,7 @@ class Entries:
 
     def __init__(self, places: Sequence[Place], owners: Tensor) -> None:
         self.count = int(owners.max()) + 1 if len(owners) else 0
+        self._inputs = max(len(owners), 1)
         self._dims = [place.dim for place in places]
         self._owners, table = [], 0
         for dim in self._dims:
@@ -100,9 +128,25 @@ class Entries:
 
     def sizes(self, numbers: Sequence[int], weights: Sequence[Tensor]) -> Tensor:
         """The root mean square of each feature, of all its entries in these weights."""
-        squares = self.sums(numbers, [w.to(precise(w.dtype)).square() for w in weights])
-        ones = self.sums(numbers, [squares.new_ones(()).expand_as(w) for w in weights])
+        squares, ones = self._squares(numbers, weights)
         return (squares / ones.clamp(min=1)).sqrt()
+
+    def worths(self, numbers: Sequence[int], worth: Sequence[Tensor]) -> Tensor:
+        """What each feature is worth as a whole: its size, as if of one input, by all its entries.
+
+        Of features of one input each that is `sizes`. One of several loses what all of them lose.
+
+        Args:
+            numbers: of the places whose weights these are.
+            worth: what each weight is worth.
+        """
+        squares, ones = self._squares(numbers, worth)
+        return (squares / (ones.sum() / self._inputs).clamp(min=1)).sqrt()
+
+    def _squares(self, numbers: Sequence[int], weights: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+        """The sum of each feature's squares, and of how many entries it is."""
+        squares = self.sums(numbers, [w.to(precise(w.dtype)).square() for w in weights])
+        return squares, self.sums(numbers, [squares.new_ones(()).expand_as(w) for w in weights])
 
     def spread(self, number: int, values: Tensor, w: Tensor) -> Tensor:
         """What is said of features, as it is of the entries of a weight: broadcastable to it.

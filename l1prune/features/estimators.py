@@ -12,7 +12,7 @@ from torch import Tensor
 
 from l1prune.checks import needing
 from l1prune.features.arguments import check_arguments
-from l1prune.features.fitting import SEEDS, built, dense, seeded, split, task_of
+from l1prune.features.fitting import SEEDS, built, dense, seeded, split, table_of, task_of
 from l1prune.features.networks import Network
 from l1prune.features.path import Recipe
 from l1prune.features.refit import Refit, refit
@@ -25,7 +25,7 @@ from l1prune.penalties.penalty import Penalty
 with needing("features", "L1NetClassifier"):
     from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
     from sklearn.utils import check_random_state, column_or_1d
-    from sklearn.utils.validation import check_is_fitted, validate_data
+    from sklearn.utils.validation import check_is_fitted
 
 
 class _L1Net(BaseEstimator):  # type: ignore[misc]
@@ -73,15 +73,8 @@ class _L1Net(BaseEstimator):  # type: ignore[misc]
             ValueError: an argument makes no sense, or does not fit the data.
         """
         check_arguments(self)
-        x, y = validate_data(
-            self,
-            X,
-            y,
-            dtype=[np.float64, np.float32],
-            multi_output=True,
-            y_numeric=self._task == "regression",
-            ensure_min_samples=2,
-        )
+        numeric = self._task == "regression"
+        x, y = table_of(self, X, y, multi_output=True, y_numeric=numeric, ensure_min_samples=2)
         y = dense(y)
         if self._task == "classification" and y.ndim == 2 and y.shape[1] == 1:
             y = column_or_1d(y, warn=True)
@@ -121,7 +114,7 @@ class _L1Net(BaseEstimator):  # type: ignore[misc]
     @torch.no_grad()
     def _outputs(self, X: Any) -> Tensor:  # noqa: N803
         check_is_fitted(self)
-        x = validate_data(self, X, reset=False, dtype=[np.float64, np.float32])
+        x = table_of(self, X, reset=False)
         step = max(1, AT_ONCE // x.shape[1])
         parts = (x[at : at + step, self.support_] for at in range(0, len(x), step))
         return torch.cat([self.module_(self._scale(part).double()) for part in parts])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from datetime import date
 from typing import Any
 
 import numpy as np
@@ -20,12 +21,60 @@ from l1prune.features.tasks import Classes, Labels, MultiClasses, Regression, Ta
 
 with needing("features", "feature selection as in scikit-learn"):
     from sklearn.utils.multiclass import check_classification_targets, type_of_target
+    from sklearn.utils.validation import validate_data
 
 SEEDS = 2**31 - 1
 """Seeds are below this."""
 
 MANY = 20
 """More whole numbers than these, if half of the rows have their own, are no classes."""
+
+
+def table_of(estimator: Any, X: Any, *y: Any, **how: Any) -> Any:  # noqa: N803  # their name
+    """What scikit-learn's `validate_data` makes of a table; texts in it are named.
+
+    Args:
+        estimator: that learns from it, or predicts.
+        X: the table.
+        y: the targets, where there are any.
+        how: more arguments of `validate_data`.
+
+    Raises:
+        ValueError: it is no table of numbers, or no targets.
+    """
+    try:
+        return validate_data(estimator, X, *y, dtype=[np.float64, np.float32], **how)
+    except (TypeError, ValueError) as error:
+        if found := next(_no_numbers(X), None):
+            column, value = found
+            raise ValueError(
+                f"X: column {column!r} holds {value!r}, which is no number: leave it out, or "
+                "encode it, categories as by OneHotEncoder, with the columns of a variable as one "
+                "of groups; `l1prune select` takes a file with texts as it is"
+            ) from error
+        raise
+
+
+def _no_numbers(X: Any) -> Iterator[tuple[Any, Any]]:  # noqa: N803
+    """Of each column with a text or a time, its name, or its number, and the first of these."""
+    named = hasattr(X, "columns") and hasattr(X, "items")
+    plain = None if named else np.asarray(X, dtype=object)
+    if plain is not None and plain.ndim != 2:
+        return
+    for name, cells in X.items() if plain is None else enumerate(plain.T):
+        for cell in cells:
+            if isinstance(cell, date | np.datetime64) or (isinstance(cell, str) and not _is(cell)):
+                yield name, cell
+                break
+
+
+def _is(text: str) -> bool:
+    """Whether a text is a number."""
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def task_of(task: str, y: NDArray[Any]) -> Task:
@@ -36,13 +85,18 @@ def task_of(task: str, y: NDArray[Any]) -> Task:
         y: the targets.
 
     Raises:
-        ValueError: targets that are no classes, or only one value of them.
+        ValueError: targets that are missing, that are no classes, or only one value of them.
 
     >>> type(task_of("auto", np.array(["no", "yes"]))).__name__
     'Classes'
     >>> type(task_of("auto", np.array([0.5, 1.5]))).__name__
     'Regression'
     """
+    if y.dtype.kind == "O" and (missing := _rows_without(y)):
+        raise ValueError(
+            f"y is None in {len(missing)} of {len(y)} rows, first in row {missing[0]}: fill it in, "
+            "or take these rows out"
+        )
     numeric = task == "regression" or (task == "auto" and _is_regression(y))
     if is_constant(y):
         what = "value" if numeric else "class"
@@ -53,6 +107,11 @@ def task_of(task: str, y: NDArray[Any]) -> Task:
     if y.ndim == 1 or y.shape[1] == 1:
         return Classes(y.reshape(-1))
     return Labels(y) if type_of_target(y) == "multilabel-indicator" else MultiClasses(y)
+
+
+def _rows_without(y: NDArray[Any]) -> list[int]:
+    rows = enumerate(y.reshape(len(y), -1).tolist())
+    return [row for row, targets in rows if any(one is None for one in targets)]
 
 
 def is_constant(y: NDArray[Any]) -> bool:
@@ -96,11 +155,22 @@ def numbered(groups: Sequence[Sequence[Any]] | None, names: Sequence[str]) -> Gr
     known = {name: number for number, name in enumerate(names)}
     found = []
     for group in groups:
-        unknown = [one for one in group if not is_whole(one, 0) and one not in known]
-        if unknown or not len(group):
-            raise ValueError(f"groups: {unknown or group!r} is no list of columns")
+        if unknown := [one for one in group if not is_whole(one, 0) and one not in known]:
+            raise ValueError(
+                f"groups: there is no column {unknown[0]!r}; there are {some_of(names)}"
+            )
         found.append([int(one) if is_whole(one, 0) else known[one] for one in group])
     return found
+
+
+def some_of(names: Sequence[str], most: int = 8) -> str:
+    """The first of names, in words.
+
+    >>> some_of(["a", "b", "c"], most=2)
+    'a, b and 1 more'
+    """
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
 
 
 def joined_names(owners: NDArray[Any], names: Sequence[str]) -> list[str]:
@@ -149,18 +219,26 @@ def built(
     Raises:
         ValueError: it is no network, or its output is of another shape than the task asks for.
     """
-    model = (
-        perceptron(inputs, task.outputs, widths(hidden) or ())
-        if network is None
-        else network(inputs, task.outputs)
-    )
+    if network is None:
+        return perceptron(inputs, task.outputs, widths(hidden) or ())
+    asked, right = f"network({inputs}, {task.outputs})", (2, task.outputs)
+    try:
+        model = network(inputs, task.outputs)
+    except Exception as error:
+        raise ValueError(
+            f"{asked}, of so many columns and outputs: {type(error).__name__}: {error}"
+        ) from error
     if not isinstance(model, nn.Module):
         raise ValueError(f"network: it gave {model!r}, and has to give a torch.nn.Module")
     model = model.float()
-    shape = tuple(model(torch.zeros(2, inputs, dtype=torch.float32)).shape)
-    if shape != (2, task.outputs):
+    try:
+        output = model(torch.zeros(2, inputs, dtype=torch.float32))
+    except Exception as error:
         raise ValueError(
-            f"network({inputs}, {task.outputs}): of 2 rows its output is of shape {shape}, and has "
-            f"to be {(2, task.outputs)}"
-        )
+            f"{asked}: of 2 rows of {inputs} columns, {type(error).__name__}: {error}"
+        ) from error
+    if not isinstance(output, Tensor) or tuple(output.shape) != right:
+        tensor = isinstance(output, Tensor)
+        what = f"of shape {tuple(output.shape)}" if tensor else f"a {type(output).__name__}"
+        raise ValueError(f"{asked}: of 2 rows its output is {what}, and has to be of shape {right}")
     return model

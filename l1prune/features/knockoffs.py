@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from l1prune.features.rows import Scale
+
 ROWS_PER_COLUMN = 4
 """From how many on the covariance is estimated without shrinkage."""
 
@@ -37,8 +39,8 @@ def gaussian_knockoffs(
     >>> abs(np.cov(copies.T) - np.cov(x.T)).max() < 0.1
     np.True_
     """
-    mean, deviation = x.mean(0), x.std(0)
-    deviation = np.where(deviation > 0, deviation, 1.0)
+    scale = Scale(x)  # of columns however large
+    mean, deviation = scale.mean, scale.deviation
     z = (x - mean) / deviation
     covariance = covariance_of(z)
     s = distance(covariance, np.arange(x.shape[1]) if owners is None else owners)

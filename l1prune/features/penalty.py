@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from l1prune.features.entries import Entries, Groups, owners_of
+from l1prune.features.entries import Entries, Groups, check_groups, owners_of
 from l1prune.features.places import FIRST, count_inputs, places_of
 from l1prune.features.units import FeatureUnits
 from l1prune.penalties.group import GroupPenalty, share_kept
@@ -67,8 +67,8 @@ class FeaturePenalty(_Alone):
         groups: the inputs that are one feature; those in none are a feature each.
 
     Raises:
-        ValueError: when it is joined to a model: there are no such layers, they do not see the
-            same, or an input is in two groups or in none that there are.
+        ValueError: an input is in two groups, or these are no lists; when it is joined to a model:
+            there are no such layers, they do not see the same, or an input is not there.
 
     Source: Luo and Halabi, "Sparse-input neural network using group concave regularization",
     arXiv 2307.00344; groups of unequal size as in Yuan and Lin, 2006.
@@ -82,6 +82,9 @@ class FeaturePenalty(_Alone):
     penalty: Penalty | None = None
     layer: str | Sequence[str] = FIRST
     groups: Groups | None = None
+
+    def __post_init__(self) -> None:
+        check_groups(self.groups)
 
     @property
     def single(self) -> Penalty:

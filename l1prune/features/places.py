@@ -164,6 +164,25 @@ def count_inputs(places: Sequence[Place]) -> int:
     return places[0].inputs
 
 
+def variables_of(data: Any) -> Mapping[str, Sequence[int]] | None:
+    """The inputs of each variable, by its name, if a data module says so in its `features`.
+
+    >>> variables_of(nn.Linear(2, 2)) is None
+    True
+    """
+    told = getattr(data, "features", None)
+    return told if isinstance(told, Mapping) else None
+
+
+def are_all(variables: Mapping[str, Sequence[int]] | None, inputs: int) -> bool:
+    """Whether variables have so many inputs.
+
+    >>> are_all({"age": [0], "colour": [1, 2]}, 3), are_all(None, 3)
+    (True, False)
+    """
+    return variables is not None and sum(map(len, variables.values())) == inputs
+
+
 def features_of(
     inputs: int,
     names: Sequence[str] | Mapping[str, Sequence[int]] | None = None,

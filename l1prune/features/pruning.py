@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from torch.optim import Optimizer
+from typing_extensions import Unpack
 
 from l1prune.cuts.counts import Count
+from l1prune.cuts.criteria import Criterion
+from l1prune.features.entries import check_groups
+from l1prune.features.penalty import FeaturePenalty
 from l1prune.features.places import FIRST
 from l1prune.penalties.group import GroupL1
 from l1prune.pressure.forms import Proximal
@@ -15,6 +20,7 @@ from l1prune.pressure.metrics import Euclidean
 from l1prune.pressure.optimizers import update_rule
 from l1prune.pressure.schedules import Linear
 from l1prune.training.callback import L1Pruning
+from l1prune.training.recipe import Arguments
 from l1prune.weights.rules import First
 
 SHARE = Linear(0.0, 0.5)
@@ -41,31 +47,54 @@ class StepLength(Euclidean):
             )
 
 
-def keep_features(k: int | float = 20, layer: str = FIRST, **arguments: Any) -> L1Pruning:
-    """The callback that leaves exactly `k` of the inputs of a layer, and its other layers alone.
+def keep_features(
+    k: int | float = 20,
+    layer: str = FIRST,
+    groups: Mapping[str, Sequence[int]] | Sequence[Sequence[int]] | None = None,
+    *,
+    criterion: Criterion | None = None,
+    **arguments: Unpack[Arguments],
+) -> L1Pruning:
+    """The callback that leaves exactly `k` features of a layer, and its other layers alone.
 
-    `GroupL1(dim=1)` presses whole columns, `Count(k)` cuts them. Where neither `strength` nor
-    `form` is given, the share of an optimizer's step that pressure takes back (`StepLength`) grows
-    from 0 to a half until the last cut; all else is as in `L1Pruning`.
+    A feature is an input, or a group of them that stay or go together, as the one-hot inputs of a
+    variable do. `GroupL1(dim=1)` presses whole columns, or `FeaturePenalty` groups of them;
+    `Count(k)` cuts them. Where neither `strength` nor `form` is given, the share of an optimizer's
+    step that pressure takes back (`StepLength`) grows from 0 to a half until the last cut; all else
+    is as in `L1Pruning`.
 
     Args:
         k: how many stay, or which share of them.
         layer: whose inputs they are, a shell pattern; `"first"` is the first layer.
+        groups: lists of inputs that are one feature; those in none are a feature each; or, by
+            name, the inputs of every feature, as the `features` of a table are. A penalty that is
+            given presses them as it does columns.
+        criterion: of `L1Pruning`.
         arguments: of `L1Pruning`; what is not None is in the place of the above.
+
+    Raises:
+        ValueError: an argument makes no sense; or, before the first step, an input is in two
+            groups, or in one and not there.
 
     >>> pruning = keep_features(5)
     >>> pruning.recipe.threshold, pruning.recipe.targets
     (Count(units=5), [First(rule='*', factor=1.0, most=1)])
+    >>> keep_features(5, groups={"age": [0], "colour": [1, 2, 3]}).recipe.penalty
+    FeaturePenalty(penalty=L1(), layer='first', groups=[[1, 2, 3]])
     """
-    given = {name: value for name, value in arguments.items() if value is not None}
-    usual: dict[str, Any] = {
-        "threshold": Count(k),
-        "penalty": GroupL1(dim=1),
-        "targets": [First() if layer == FIRST else layer],
-    }
+    given: dict[str, Any] = {n: value for n, value in arguments.items() if value is not None}
+    every = [*groups.values()] if isinstance(groups, Mapping) else groups
+    check_groups(every)
+    several = [[*one] for one in every or () if len(one) > 1]
+    penalty = given.get("penalty", GroupL1(dim=1))
+    usual: dict[str, Any] = {"threshold": Count(k), "penalty": penalty}
+    if several and not isinstance(penalty, FeaturePenalty):  # which has groups of its own
+        given["penalty"] = FeaturePenalty(getattr(penalty, "single", penalty), layer, several)
+    else:
+        usual["targets"] = [First() if layer == FIRST else layer]
     if not {"strength", "form"} & {*given}:
         usual |= {"strength": SHARE, "form": Proximal(StepLength())}
-    return L1Pruning(**{**usual, **given})
+    return L1Pruning(criterion=criterion, **{**usual, **given})
 
 
 def selects_inputs(pruning: L1Pruning) -> bool:
@@ -75,4 +104,5 @@ def selects_inputs(pruning: L1Pruning) -> bool:
     (True, False)
     """
     recipe = pruning.recipe
-    return recipe.targets is not None and getattr(recipe.penalty, "dim", None) == 1
+    columns = recipe.targets is not None and getattr(recipe.penalty, "dim", None) == 1
+    return columns or isinstance(recipe.penalty, FeaturePenalty)

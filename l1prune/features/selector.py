@@ -24,6 +24,7 @@ from l1prune.features.fitting import (
     numbered,
     seeded,
     split,
+    table_of,
     task_of,
 )
 from l1prune.features.networks import Network
@@ -40,7 +41,7 @@ with needing("features", "L1FeatureSelector"):
     from sklearn.base import BaseEstimator, clone
     from sklearn.feature_selection import SelectorMixin
     from sklearn.utils import check_random_state
-    from sklearn.utils.validation import check_is_fitted, validate_data
+    from sklearn.utils.validation import check_is_fitted
 
 
 class L1FeatureSelector(SelectorMixin, BaseEstimator):  # type: ignore[misc]
@@ -54,7 +55,8 @@ class L1FeatureSelector(SelectorMixin, BaseEstimator):  # type: ignore[misc]
     Args:
         n_features_to_select: `"auto"`: the fewest that predict the held-back rows within one
             standard error of the best on the path; None: those with which they were predicted best;
-            a whole number, or a share in (0, 1]: so many, and no rows are held back.
+            a whole number, or a share in (0, 1]: so many, and no rows are held back. A group counts
+            as one.
         task: `"classification"`, `"regression"`, or `"auto"`: by the type of `y`.
         network: from the number of columns and of outputs to a network whose layer `layer` sees
             the columns; None: a perceptron.
@@ -78,10 +80,11 @@ class L1FeatureSelector(SelectorMixin, BaseEstimator):  # type: ignore[misc]
     Attributes:
         support_: `(columns,)`, which are selected.
         ranking_: `(columns,)`, 1 of those selected; larger numbers left earlier, or, by
-            `false_discovery_rate`, have less advantage over their knockoffs.
+            `false_discovery_rate`, have less advantage over their knockoffs; one for each group.
         feature_importances_: `(columns,)`, the root mean square of a column's weights; 0 of those
             not selected.
-        n_features_to_select_: how many features were selected.
+        n_features_to_select_: how many features were selected; their columns, of groups more, are
+            `support_.sum()`.
         stability_: `(columns,)`, the share of half samples on which a column is selected, if
             `stability` asks for it.
         path_: a dictionary for each validation: `network` (several, where columns were screened),
@@ -143,9 +146,7 @@ class L1FeatureSelector(SelectorMixin, BaseEstimator):  # type: ignore[misc]
             ValueError: an argument makes no sense, or does not fit the data.
         """
         check_arguments(self)
-        x, y = validate_data(
-            self, X, y, dtype=[np.float64, np.float32], multi_output=True, ensure_min_samples=2
-        )
+        x, y = table_of(self, X, y, multi_output=True, ensure_min_samples=2)
         y = dense(y)
         task: Any = task_of(self.task, y)
         if not isinstance(task, Regression):

@@ -38,7 +38,7 @@ class FeatureUnits(Units):
         threshold.check([self._entries.count], [1])
 
     def scores(self, worth: Sequence[Tensor], masks: Mapping[str, Tensor]) -> list[Tensor]:
-        found = self._entries.sizes(self._numbers, [one.detach() for one in worth])
+        found = self._entries.worths(self._numbers, [one.detach() for one in worth])
         known = [at for at, target in enumerate(self._targets) if target.name in masks]
         if known:
             numbers = [self._numbers[at] for at in known]

@@ -80,7 +80,7 @@ def test_what_is_printed_names_them_and_says_how_good_they_are() -> None:
     [
         (["--target", "z"], "--target: .* no column 'z'; it has x0, x1"),
         (["--target", "colour", "--regression"], "'red' in row .* is no number"),
-        (["--target", "y", "--k", "99"], "n_features_to_select=99"),
+        (["--target", "y", "--k", "99"], "--k 99: there are 13 features"),
         (["--target", "y", "--leave-out", "w"], "--leave-out: .* no column 'w'"),
     ],
 )
@@ -96,5 +96,6 @@ def test_what_cannot_be_is_said_in_a_sentence(
 def test_a_number_of_columns_is_whole_a_share_or_left_open() -> None:
     given = [features.read(["a.csv", "--target", "y", "--k", k]).k for k in ("20", "0.1", "auto")]
     assert given == [20, 0.1, "auto"]
-    with pytest.raises(SystemExit):
-        features.read(["a.csv", "--target", "y", "--k", "many"])
+    for wrong in ("many", "0", "-2", "1.5", "0.0", "nan", "5.0"):
+        with pytest.raises(SystemExit):
+            features.read(["a.csv", "--target", "y", "--k", wrong])

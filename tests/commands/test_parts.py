@@ -16,6 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 from safetensors.torch import save_file
 from torch import nn
 
+from l1prune import L1Pruning
 from l1prune.commands import parts
 from l1prune.runs.monitor import Monitor
 
@@ -68,6 +69,35 @@ def test_what_lightning_cannot_train_is_refused() -> None:
         parts.make_model(wrong)
     with pytest.raises(ValueError, match=r"data\._target_ makes a ReLU.*data=none is for"):
         parts.make_data(wrong)
+
+
+@pytest.mark.parametrize(
+    ("given", "groups"),
+    [
+        ({}, [[1, 2, 3]]),
+        ({"groups": []}, None),  # each input by itself
+        ({"groups": [[0, 3]]}, [[0, 3]]),
+        ({"layer": "layers.2"}, None),  # which does not see the table
+        ({"layer": "body"}, [[1, 2, 3]]),  # which is not there, or not yet
+    ],
+)
+def test_inputs_are_features_as_the_table_says(given: Any, groups: Any) -> None:
+    table = own.Table()
+    table.features = {"age": (0,), "colour": (1, 2, 3)}  # type: ignore[attr-defined]
+    recipe = OmegaConf.create(
+        {"_target_": "l1prune.keep_features", "k": 1, "groups": None, **given}
+    )
+    pruning = parts.make_pruning(recipe, own.Regression(), table)
+    assert pruning is not None
+    assert getattr(pruning.recipe.penalty, "groups", None) == groups
+
+
+def test_who_knows_no_groups_is_told_none() -> None:
+    table = own.Table()
+    table.features = {"age": (0,), "colour": (1, 2, 3)}  # type: ignore[attr-defined]
+    recipe = OmegaConf.create({"_target_": "l1prune.L1Pruning"})
+    assert isinstance(parts.make_pruning(recipe, own.Regression(), table), L1Pruning)
+    assert parts.make_pruning(None, own.Regression(), table) is None
 
 
 def test_weights_come_from_a_file_and_references_stay(tmp_path: Path) -> None:

@@ -21,6 +21,19 @@ def test_sizes_are_the_root_mean_square_over_layers_and_columns() -> None:
         torch.testing.assert_close(sizes[feature], every.square().mean().sqrt())
 
 
+def test_a_feature_of_several_inputs_is_worth_what_all_of_them_are() -> None:
+    torch.manual_seed(0)
+    layer = nn.Linear(5, 3)
+    places, worth = places_of(layer), [torch.rand(3, 5)]
+    single = Entries(places, torch.arange(5))
+    torch.testing.assert_close(single.worths([0], worth), single.sizes([0], worth))
+    grouped = Entries(places, torch.tensor([0, 1, 1, 1, 2])).worths([0], worth)
+    losses = single.worths([0], worth).square()  # which add up
+    torch.testing.assert_close(
+        grouped.square(), losses.new_tensor([losses[0], losses[1:4].sum(), losses[4]])
+    )
+
+
 def test_a_table_of_embeddings_is_a_feature() -> None:
     model = nn.ModuleDict({"age": nn.Embedding(3, 2), "town": nn.Embedding(50, 2)})
     places = places_of(model, ["age", "town"])
@@ -31,7 +44,9 @@ def test_a_table_of_embeddings_is_a_feature() -> None:
     torch.testing.assert_close(entries.sizes([1], weights[1:])[1], expected[1])
 
 
-@pytest.mark.parametrize("groups", [[[0, 5]], [[0, 1], [1, 2]], [[0, 0]]])
+@pytest.mark.parametrize(
+    "groups", [[[0, 5]], [[0, 1], [1, 2]], [[0, 0]], [[-1]], [["a"]], [[]], [0, 1], 5, "ab"]
+)
 def test_columns_belong_to_one_group_and_are_there(groups: list[list[int]]) -> None:
-    with pytest.raises(ValueError, match="groups: "):
+    with pytest.raises(ValueError, match=r"groups[:=]"):
         owners_of(5, groups)

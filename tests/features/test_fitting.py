@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+import pandas as pd
 import pytest
 import torch
+from scipy.sparse import csr_matrix
+from sklearn.base import BaseEstimator
+from sklearn.utils.validation import validate_data
 from torch import nn
 
-from l1prune.features.fitting import built, numbered, seeded, split, task_of
+from l1prune.features.fitting import built, numbered, seeded, split, table_of, task_of
 from l1prune.features.tasks import Classes, Labels, MultiClasses, Regression
 
 
@@ -36,6 +42,72 @@ def test_what_cannot_be_learnt_is_refused() -> None:
         task_of("auto", np.array([["a", "b"]] * 3))
     with pytest.raises(ValueError, match="groups"):
         numbered([["nowhere"]], ["here"])
+
+
+@pytest.mark.parametrize("y", [["a", None, "b"], [["a", "x"], ["b", None], ["a", "x"]]])
+def test_a_target_that_is_missing_is_refused_with_its_row(y: object) -> None:
+    with pytest.raises(ValueError, match="y is None in 1 of 3 rows, first in row 1: fill it in"):
+        task_of("auto", np.array(y, dtype=object))
+
+
+def test_a_column_that_is_not_there_is_named_with_those_that_are() -> None:
+    with pytest.raises(ValueError, match="there is no column 'town'; there are a, b"):
+        numbered([["a", "town"]], ["a", "b"])
+
+
+X = np.arange(6.0).reshape(3, 2)
+FRAME = pd.DataFrame(X, columns=["a", "b"])
+
+
+@pytest.mark.parametrize(
+    ("table", "said"),
+    [
+        (FRAME.assign(town=["x", "y", "x"]), "X: column 'town' holds 'x', which is no number"),
+        (FRAME.assign(town=pd.Categorical(["1", "y", "x"])), "X: column 'town' holds 'y'"),
+        (FRAME.assign(day=pd.date_range("2020", periods=3)), "X: column 'day' holds Timestamp"),
+        (np.array([["1", "2"], ["3", "red"]]), "X: column 1 holds 'red', which is no number"),
+    ],
+)
+def test_a_column_of_texts_or_times_is_named_with_what_to_do(table: Any, said: str) -> None:
+    with pytest.raises(ValueError, match=f"{said}.*: leave it out, or encode it"):
+        table_of(BaseEstimator(), table)
+
+
+@pytest.mark.parametrize("table", [X[0], csr_matrix(X), [[1.0, {}]]])
+def test_what_is_no_table_for_other_reasons_is_refused_as_ever(table: Any) -> None:
+    with pytest.raises((TypeError, ValueError)) as theirs:
+        validate_data(BaseEstimator(), table, dtype=[np.float64, np.float32])
+    with pytest.raises(theirs.type) as ours:
+        table_of(BaseEstimator(), table)
+    assert str(ours.value) == str(theirs.value)
+
+
+def test_numbers_are_a_table_whatever_they_are_written_as() -> None:
+    for table in (FRAME, FRAME.astype(str), FRAME.astype(object), FRAME.astype("Int64"), X > 2):
+        assert table_of(BaseEstimator(), table).dtype.kind == "f"
+
+
+class Pair(nn.Linear):
+    """A network that gives more than its output."""
+
+    def forward(self, x: torch.Tensor) -> Any:
+        return super().forward(x), x
+
+
+@pytest.mark.parametrize(
+    ("network", "said"),
+    [
+        (lambda n_in: nn.Linear(n_in, 3), r"network\(4, 3\), of so many columns and outputs: Type"),
+        (
+            Pair,
+            r"network\(4, 3\): of 2 rows its output is a tuple, and has to be of shape \(2, 3\)",
+        ),
+        (lambda n_in, n_out: nn.Linear(7, n_out), "of 2 rows of 4 columns, RuntimeError: mat1"),
+    ],
+)
+def test_a_network_that_fails_is_named_with_what_it_was_asked(network: Any, said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        built(network, (), 4, Classes(np.array([0, 1, 2])))
 
 
 def test_a_network_of_ones_own_has_to_fit() -> None:

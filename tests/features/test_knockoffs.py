@@ -67,3 +67,10 @@ def test_columns_and_knockoffs_have_the_largest_entropy_that_their_distance_allo
             other = s.copy()
             other[at, at] *= factor
             assert entropy(other) < entropy(s)
+
+
+def test_columns_of_any_size_have_the_knockoffs_of_their_shape() -> None:
+    x = np.random.RandomState(0).normal(size=(60, 3))
+    units = np.array([1e-200, 1.0, 1e300])
+    plain, scaled = (gaussian_knockoffs(one, np.random.RandomState(1)) for one in (x, x * units))
+    np.testing.assert_allclose(scaled / units, plain, rtol=1e-9, atol=1e-9)

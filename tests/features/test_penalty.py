@@ -135,7 +135,7 @@ def test_what_does_not_fit_is_refused() -> None:
         FeaturePenalty(layer="nowhere").join(TwoReaders())
     with pytest.raises(ValueError, match="see the same inputs"):
         FeaturePenalty(layer=("first", "last")).join(TwoReaders())
-    with pytest.raises(ValueError, match="3 is in two"):
+    with pytest.raises(ValueError, match="3 is there twice"):
         FeaturePenalty(groups=[[0, 3], [3, 4]]).join(TwoReaders())
     with pytest.raises(ValueError, match=r"leaves out first\.weight"):
         FeaturePenalty().join(TwoReaders()).rules(["last"])

@@ -76,6 +76,26 @@ def test_names_groups_and_frames() -> None:
     assert selector.n_features_to_select_ == 2
 
 
+@pytest.mark.parametrize(("asked", "many"), [(2, 2), (0.5, 2), (1.0, 4)])
+def test_a_group_counts_as_one_feature_wherever_features_are_counted(
+    asked: int | float, many: int
+) -> None:
+    x, _ = pairs(120, 9)
+    groups = [[0, 1, 2, 3], [4, 5], [7, 8]]  # and the sixth by itself
+    selector = L1FeatureSelector(asked, groups=groups, recipe=SHORT, random_state=0)
+    selector.fit(x, x[:, 0] - x[:, 3] + x[:, 6])
+    assert selector.n_features_to_select_ == many
+    assert {*selector.ranking_} == {*range(1, 6 - many)}
+    assert all(len({*selector.ranking_[group]}) == 1 for group in groups)
+    assert selector.path_[0]["n_features"] <= 4
+    assert {name for row in selector.path_ for name in row["left"]} <= {
+        "x0+x1+x2+x3",
+        "x4+x5",
+        "x6",
+        "x7+x8",
+    }
+
+
 def test_the_same_seed_selects_the_same_and_disturbs_no_one(
     capsys: pytest.CaptureFixture[str],
 ) -> None:

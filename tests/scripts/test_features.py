@@ -14,7 +14,7 @@ from l1prune.features.path import Recipe
 sys.path.insert(0, str(Path(__file__).parents[2] / "scripts"))
 from benchmark import main
 from benchmarks.features import discoveries
-from benchmarks.features.tasks import Found, by_truth, copied, xor5
+from benchmarks.features.tasks import Found, by_truth, copied, madelon, xor5
 
 
 def test_the_informative_columns_settle_the_class() -> None:
@@ -28,6 +28,19 @@ def test_a_copy_counts_as_its_original_once() -> None:
     original, copy = data.truth[0]
     assert 0.85 < np.corrcoef(data.x[:, original], data.x[:, copy])[0, 1] < 0.95
     assert by_truth(data, Found([original, copy], 1.0), 0)["found"] == 1
+
+
+def test_all_that_madelon_says_is_in_twenty_of_its_columns() -> None:
+    data = madelon(0, Path())
+    truth = [one for (one,) in data.truth]
+    assert len(truth) == 20 and np.linalg.matrix_rank(data.x[:, truth], tol=1e-2) == 5
+    assert np.abs(np.corrcoef(data.x.T)[truth].T).max(1)[[*{*range(500)} - {*truth}]].max() < 0.15
+
+
+def test_a_wide_table_has_more_columns_than_the_others() -> None:
+    x, y, true = discoveries.table_of("wide", 0)
+    assert x.shape == (discoveries.ROWS, 300) and len(y) == discoveries.ROWS
+    assert true.max() < 300
 
 
 def test_what_is_in_the_file_is_not_measured_again(
@@ -54,7 +67,7 @@ def test_shadows_correlate_among_themselves_and_not_with_their_columns() -> None
 def test_false_discoveries_are_counted_at_each_level_and_resumed(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(discoveries, "KINDS", {"independent": 0.0})
+    monkeypatch.setattr(discoveries, "KINDS", {"independent": (80, 0.0)})
     monkeypatch.setattr(discoveries, "Recipe", lambda: Recipe(epochs=2, least_steps=4))
     results = tmp_path / "rows.jsonl"
     asked = ["features", "--discoveries", "--results", str(results), "--seeds", "0", "1"]

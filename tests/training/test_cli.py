@@ -96,6 +96,7 @@ def scoped(name: str) -> dict[str, Any]:
 
 
 CONSTANT = a("l1prune.Constant", value=1e-4)
+MCP = a("l1prune.MCP")
 CASES = {
     "BestCheckpoint": a("l1prune.BestCheckpoint", folder="run", monitor="val/loss"),
     "Budget": pruning(threshold=a("l1prune.Budget", monitor="val/accuracy", max_drop=0.01)),
@@ -113,7 +114,9 @@ CASES = {
     "Except": pruning(targets=a("l1prune.Except", rule="head.*")),
     "Count": pruning(threshold=a("l1prune.Count", units=20), penalty=a("l1prune.GroupL1", dim=1)),
     "FeaturePath": a("l1prune.FeaturePath", layer="layer"),
-    "keep_features": a("l1prune.keep_features", k=3, layer="layer"),
+    "keep_features": a(
+        "l1prune.keep_features", k=3, layer="layer", groups=[[0, 1]], prune_at=0.5, penalty=MCP
+    ),
     "First": pruning(targets=[a("l1prune.First")]),
     "FeaturePenalty": pruning(
         penalty=a("l1prune.FeaturePenalty", penalty=a("l1prune.MCP"), layer=["layer"])

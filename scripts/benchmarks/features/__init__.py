@@ -18,6 +18,15 @@ from benchmarks.features.selectors import SELECTORS
 from benchmarks.features.tasks import TASKS
 
 RESULTS = Path("build/features.jsonl")
+FIGURES = {
+    "columns": "columns",
+    "found": "found",
+    "net": "net, %",
+    "trees": "trees, %",
+    "neighbours": "k-NN, %",
+    "seconds": "CPU s",
+}
+"""What a table shows, and what it is called there."""
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
@@ -29,8 +38,11 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("--data", type=Path, default=Path("data"), help="has isolet/ and mnist/")
     command.add_argument(
         "--discoveries",
-        action="store_true",
-        help="instead: how many false ones are selected where a share of them is allowed",
+        nargs="*",
+        choices=[*discoveries.KINDS],
+        metavar="KIND",
+        help="instead: how many false ones are selected where a share of them is allowed, in "
+        "tables of these kinds, or of all",
     )
     command.add_argument("--results", type=Path, default=RESULTS, metavar="FILE")
 
@@ -38,7 +50,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Measure what is not in the file yet, and print the table of all that is."""
     options.results.parent.mkdir(parents=True, exist_ok=True)
-    if options.discoveries:
+    if options.discoveries is not None:
         return run_discoveries(options)
     known = {(row["task"], row["selector"], row["seed"]) for row in rows(options.results)}
     for name in options.tasks:
@@ -67,7 +79,7 @@ def run(options: argparse.Namespace) -> int:
 def run_discoveries(options: argparse.Namespace) -> int:
     """Simulate what is not in the file yet, and print how many discoveries are false."""
     known = {(row["task"], row["selector"], row["seed"]) for row in rows(options.results)}
-    for kind in discoveries.KINDS:
+    for kind in options.discoveries or discoveries.KINDS:
         for seed in options.seeds or discoveries.SEEDS:
             for copies in discoveries.COPIES:
                 if (f"discoveries_{kind}", copies, seed) not in known:
@@ -88,15 +100,16 @@ def rows(file: Path) -> Iterator[dict[str, Any]]:
 
 
 def table(found: list[dict[str, Any]]) -> str:
-    """Markdown: means over seeds, with standard errors of accuracies."""
-    lines = ["| task | selector | seeds | columns | found of 10 | net, % | trees, % | CPU s |"]
-    lines.append("|---|---|---:|---:|---:|---:|---:|---:|")
+    """Markdown: means over seeds, with standard errors of accuracies; no figure, no column."""
+    titles = {name: title for name, title in FIGURES.items() if any(name in row for row in found)}
+    lines = [f"| task | selector | seeds | {' | '.join(titles.values())} |"]
+    lines.append(f"|---|---|---:|{'---:|' * len(titles)}")
     for task in TASKS:
         for selector in SELECTORS:
             some = [r for r in found if (r["task"], r["selector"]) == (task, selector)]
             if not some:
                 continue
-            cells = [figure(some, name) for name in ("columns", "found", "net", "trees", "seconds")]
+            cells = [figure(some, name) for name in titles]
             lines.append(f"| {task} | {selector} | {len(some)} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
@@ -105,7 +118,7 @@ def figure(some: list[dict[str, Any]], name: str) -> str:
     values = [row[name] for row in some if row.get(name) is not None]
     if not values:
         return ""
-    if name in ("net", "trees"):
+    if name in ("net", "trees", "neighbours"):
         error = f" ± {stdev(values) / len(values) ** 0.5:.1f}" if len(values) > 1 else ""
         return f"{mean(values):.1f}{error}"
     spread = f" ({min(values):g}-{max(values):g})" if name in ("columns", "found") else ""

@@ -16,19 +16,22 @@ from l1prune.features.networks import perceptron
 from l1prune.features.path import Path, Recipe, walk
 from l1prune.features.penalty import FeaturePenalty
 from l1prune.features.rows import Rows, Scale
+from l1prune.features.screening import Screening, screened
 from l1prune.features.tasks import Regression
 
-COLUMNS, ROWS, TRUE = 80, 800, 16
+ROWS, TRUE = 800, 16
 SEEDS = range(20)
 LEVELS = (0.1, 0.2)
 KINDS = {
-    "independent": 0.0,
-    "correlated": 0.6,
-    "products": 0.5,
-    "skewed": 0.6,
-    "binary": 0.6,
+    "independent": (80, 0.0),
+    "correlated": (80, 0.6),
+    "products": (80, 0.5),
+    "skewed": (80, 0.6),
+    "binary": (80, 0.6),
+    "wide": (300, 0.6),
+    "wide_independent": (300, 0.0),
 }
-"""Of each, by how much neighbouring columns correlate."""
+"""Of each, how many columns there are, and by how much neighbours correlate; wide: screened."""
 
 
 def table_of(kind: str, seed: int) -> tuple[Array, Array, Array]:
@@ -37,15 +40,15 @@ def table_of(kind: str, seed: int) -> tuple[Array, Array, Array]:
     It depends on a product, a wave, an absolute value and twelve columns by themselves; of
     `products` on products of two alone. Neighbours correlate, and what matters stands anywhere.
     """
-    draw, rho = np.random.RandomState(seed), KINDS[kind]
-    x = draw.normal(size=(ROWS, COLUMNS))
-    for at in range(1, COLUMNS):
+    draw, (columns, rho) = np.random.RandomState(seed), KINDS[kind]
+    x = draw.normal(size=(ROWS, columns))
+    for at in range(1, columns):
         x[:, at] = rho * x[:, at - 1] + np.sqrt(1 - rho**2) * x[:, at]
     if kind == "skewed":
         x = np.exp(x)
     if kind == "binary":  # every other one
         x[:, ::2] = x[:, ::2] > 0
-    true = np.sort(draw.permutation(COLUMNS)[:TRUE])
+    true = np.sort(draw.permutation(columns)[:TRUE])
     z = x[:, draw.permutation(true)]
     z = (z - z.mean(0)) / z.std(0)
     if kind == "products":
@@ -70,11 +73,16 @@ def run(kind: str, copies: str, seed: int) -> dict[str, Any]:
 
     def along(both: Array, owners: Array) -> Path:
         rows = Rows(both, task.y, Scale(both))
-        with seeded(generator):
-            model = perceptron(both.shape[1], 1)
-            return walk(model, task.losses, rows, rows, FeaturePenalty(), Recipe(), generator)
 
-    found = discover(x, np.arange(COLUMNS), LEVELS[0], along, generator, COPIES[copies])
+        def walk_on(columns: Array, recipe: Recipe, until: int) -> Path:
+            some = rows.of(columns)
+            with seeded(generator):
+                model = perceptron(len(columns), 1)
+                return walk(model, task.losses, some, some, FeaturePenalty(), recipe, generator)
+
+        return screened(walk_on, len(owners), len(rows), Recipe(), Screening())
+
+    found = discover(x, np.arange(x.shape[1]), LEVELS[0], along, generator, COPIES[copies])
     row: dict[str, Any] = {"task": f"discoveries_{kind}", "selector": copies, "seed": seed}
     for level in LEVELS:
         least = knockoff_threshold(found.advantages, level)
