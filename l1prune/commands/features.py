@@ -71,6 +71,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (ImportError, OSError, ValueError) as error:
         complain(as_options(str(error)))
         return 2
+    except KeyboardInterrupt:
+        complain("stopped; nothing was written")
+        return 130
     show(answer(found, judged, data))
     return 0
 
@@ -218,6 +221,8 @@ def answer(found: Sequence[Verdict], judged: dict[str, float], data: CsvTable) -
         f"with these columns, {100 * judged['all']:.1f} % with all; {100 * judged['none']:.1f} % "
         f"by always saying {'the mean' if data.classes is None else 'the most common label'}."
     )
+    if judged["chosen"] <= judged["none"]:
+        lines.append("That is no better than knowing none of them: perhaps none matters.")
     return "\n".join(lines)
 
 

@@ -19,6 +19,10 @@ Copies = Callable[[NDArray[Any], np.random.RandomState, NDArray[np.int64]], NDAr
 """From columns, and of which feature each is, to as many that know nothing of the targets."""
 
 
+FEWEST = 10
+"""Rows, below which nothing can be said of how columns correlate."""
+
+
 @dataclass(frozen=True, eq=False)
 class Discoveries:
     """What outdid its knockoff.
@@ -59,10 +63,17 @@ def discover(
         generator: draws the knockoffs.
         copies: makes them.
 
+    Raises:
+        ValueError: there are too few rows to know how columns correlate.
+
     Source: Candès, Fan, Janson and Lv, "Panning for gold", JRSS B 80, 2018; a network of columns
     and knockoffs: Lu, Fan, Lv and Noble, "DeepPINK: reproducible feature selection in deep neural
     networks", NeurIPS 2018.
     """
+    if len(x) < FEWEST:
+        raise ValueError(
+            f"false_discovery_rate: n_samples={len(x)}, and knockoffs need {FEWEST} rows at least"
+        )
     count = int(owners.max()) + 1
     both = np.hstack([x, copies(x, generator, owners)])
     path = walk(both, np.concatenate([owners, owners + count]))

@@ -12,7 +12,17 @@ from torch import Tensor
 
 from l1prune.checks import needing
 from l1prune.features.arguments import check_arguments
-from l1prune.features.fitting import SEEDS, built, dense, seeded, split, table_of, task_of
+from l1prune.features.fitting import (
+    SEEDS,
+    built,
+    check_targets,
+    dense,
+    forget,
+    seeded,
+    split,
+    table_of,
+    task_of,
+)
 from l1prune.features.networks import Network
 from l1prune.features.path import Recipe
 from l1prune.features.refit import Refit, refit
@@ -73,6 +83,8 @@ class _L1Net(BaseEstimator):  # type: ignore[misc]
             ValueError: an argument makes no sense, or does not fit the data.
         """
         check_arguments(self)
+        forget(self)
+        check_targets(y, self._task)
         numeric = self._task == "regression"
         x, y = table_of(self, X, y, multi_output=True, y_numeric=numeric, ensure_min_samples=2)
         y = dense(y)

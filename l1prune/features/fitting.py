@@ -30,6 +30,38 @@ MANY = 20
 """More whole numbers than these, if half of the rows have their own, are no classes."""
 
 
+def forget(estimator: Any) -> None:
+    """Let go of what an earlier fit has learned: a fit that is broken off has learned nothing."""
+    for name in [name for name in vars(estimator) if name.endswith("_")]:
+        delattr(estimator, name)
+
+
+def check_targets(y: Any, task: str) -> None:
+    """Refuse targets that are texts where numbers are to be predicted, or partly texts.
+
+    Args:
+        y: as scikit-learn takes targets.
+        task: as of `task_of`.
+
+    Raises:
+        ValueError: says what would be right.
+    """
+    if y is None or hasattr(y, "toarray") or np.asarray(y, dtype=object).ndim == 0:
+        return
+    cells = np.asarray(y, dtype=object).ravel().tolist()
+    texts = [one for one in cells if isinstance(one, str)]
+    if texts and len(texts) < len(cells) and None not in cells:
+        raise ValueError(
+            f"y holds texts, as {texts[0]!r}, and others: give targets of one kind, and fit texts "
+            "and numbers one after the other"
+        )
+    if texts and task == "regression":
+        raise ValueError(
+            f"y holds texts, as {texts[0]!r}: a regression predicts numbers; texts are classes, "
+            "those of L1NetClassifier and of task='classification'"
+        )
+
+
 def table_of(estimator: Any, X: Any, *y: Any, **how: Any) -> Any:  # noqa: N803  # their name
     """What scikit-learn's `validate_data` makes of a table; texts in it are named.
 
@@ -191,13 +223,18 @@ def split(
     """Rows to train on, and rows to validate on: the same ones, where none are held back.
 
     Both are standardised by all rows.
+
+    Raises:
+        ValueError: no column varies.
     """
+    scale = Scale(x)
+    if not scale.varies.any():
+        raise ValueError(f"X: none of its {x.shape[1]} columns varies: there is nothing to select")
     if held_back == 0:
-        rows = Rows(x, y, Scale(x))
+        rows = Rows(x, y, scale)
         return rows, rows
     order = generator.permutation(len(x))
     count = min(max(1, round(held_back * len(x))), len(x) - 1)
-    scale = Scale(x)
     parts = (np.sort(order[count:]), np.sort(order[:count]))
     train, check = (Rows(x, y, scale, part) for part in parts)
     return train, check

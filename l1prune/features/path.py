@@ -7,6 +7,7 @@ does not find back to the right ones.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -246,6 +247,11 @@ def _point(
     sizes: Tensor,
     found: tuple[float, float],
 ) -> PathPoint:
+    if not math.isfinite(found[0]):
+        raise ValueError(
+            f"network: its loss is {found[0]} in epoch {len(before) + 1} of the path; look at what "
+            "it computes of columns of mean 0 and deviation 1, and at recipe.lr"
+        )
     sizes = torch.where(order.there, sizes, 0.0)
     was = before[-1].sizes > 0 if before else torch.ones_like(order.there)
     return PathPoint(

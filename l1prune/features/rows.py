@@ -17,7 +17,7 @@ IN_MEMORY = 2**26
 AT_ONCE = 2**24
 """How many numbers are looked at together."""
 
-CONSTANT = 16
+CONSTANT = 2
 """A column whose deviation is no more than so many roundings of its mean does not vary."""
 
 
@@ -27,32 +27,36 @@ class Scale:
     Args:
         x: `(rows, columns)`, read in parts: a memory map need not fit into memory.
 
+    Attributes:
+        varies: of each column, whether it does, beyond rounding.
+
     >>> scale = Scale(np.array([[1.0, 5.0], [3.0, 5.0]]))
     >>> scale.mean, scale.deviation
     (array([2., 5.]), array([1., 1.]))
     """
 
     def __init__(self, x: NDArray[Any]) -> None:
-        rows = max(len(x), 1)
-        total = sum((part.sum(0, dtype=np.float64) for part in _parts(x)), 0.0)
-        self.mean: NDArray[Any] = np.asarray(total) / rows
-        largest = np.zeros(x.shape[1])
+        rows, columns = max(len(x), 1), x.shape[1]
+        lowest, highest = np.full(columns, np.inf), np.full(columns, -np.inf)
         for part in _parts(x):
-            largest = np.maximum(largest, np.abs(part).max(0))
-        # Powers of two, by which squares neither over- nor underflow.
-        unit = np.ldexp(1.0, np.frexp(largest)[1])
-        squares = (np.square((part - self.mean) / unit).sum(0) for part in _parts(x))
-        deviation = unit * np.sqrt(sum(squares, 0.0) / rows)
+            lowest, highest = np.minimum(lowest, part.min(0)), np.maximum(highest, part.max(0))
+        # Powers of two, by which neither sums nor squares over- or underflow.
+        _, power = np.frexp(np.maximum(np.abs(lowest), np.abs(highest)))
+        unit = np.ldexp(1.0, np.minimum(power, np.finfo(np.float64).maxexp - 1))
+        mean = sum(((part / unit).sum(0) for part in _parts(x)), np.zeros(columns)) / rows
+        squares = (np.square(part / unit - mean).sum(0) for part in _parts(x))
+        deviation = np.sqrt(sum(squares, np.zeros(columns)) / rows)
         rounding = np.finfo(x.dtype if x.dtype.kind == "f" else np.float64).eps
-        varies = deviation > CONSTANT * rounding * np.abs(self.mean)
-        self.deviation: NDArray[Any] = np.where(varies, deviation, 1.0)
-        self._divisor = np.where(varies, deviation, np.inf)
+        self.varies = (highest > lowest) & (deviation > CONSTANT * rounding * np.abs(mean))
+        self.mean: NDArray[Any] = unit * mean
+        self.deviation: NDArray[Any] = np.where(self.varies, unit * deviation, 1.0)
+        self._divisor = np.where(self.varies, unit * deviation, np.inf)
 
     def of(self, columns: NDArray[np.int64]) -> Scale:
         """That of some of the columns."""
         scale = copy.copy(self)
         scale.mean, scale.deviation = self.mean[columns], self.deviation[columns]
-        scale._divisor = self._divisor[columns]
+        scale.varies, scale._divisor = self.varies[columns], self._divisor[columns]
         return scale
 
     def __call__(self, x: NDArray[Any]) -> Tensor:

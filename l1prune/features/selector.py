@@ -18,7 +18,9 @@ from l1prune.features.entries import groups_of, owners_of
 from l1prune.features.fitting import (
     SEEDS,
     built,
+    check_targets,
     dense,
+    forget,
     is_constant,
     joined_names,
     numbered,
@@ -146,9 +148,10 @@ class L1FeatureSelector(SelectorMixin, BaseEstimator):  # type: ignore[misc]
             ValueError: an argument makes no sense, or does not fit the data.
         """
         check_arguments(self)
+        forget(self)
+        check_targets(y, self.task)
         x, y = table_of(self, X, y, multi_output=True, ensure_min_samples=2)
-        y = dense(y)
-        task: Any = task_of(self.task, y)
+        task: Any = task_of(self.task, y := dense(y))
         if not isinstance(task, Regression):
             self.classes_ = task.classes
         names = self._names()
@@ -285,7 +288,7 @@ class L1FeatureSelector(SelectorMixin, BaseEstimator):  # type: ignore[misc]
     # ---- what scikit-learn asks
 
     def _get_support_mask(self) -> NDArray[np.bool_]:
-        check_is_fitted(self)
+        check_is_fitted(self, "support_")
         found: NDArray[np.bool_] = self.support_
         return found
 

@@ -70,9 +70,8 @@ class Number:
     def encoded(self, train: Tensor) -> Tensor:
         known = self.values[train]
         known = known[~known.isnan()] if not known.isnan().all() else known.new_zeros(1)
-        unit = math.ldexp(
-            1.0, math.frexp(float(known.abs().max()))[1]
-        )  # squares shall not overflow
+        power = math.frexp(float(known.abs().max()))[1]
+        unit = math.ldexp(1.0, min(power, 1023))  # squares shall not overflow, nor shall it
         mean = (known / unit).mean()
         deviation = (known / unit).std(correction=0)
         varies = deviation > 16 * torch.finfo(torch.float64).eps * mean.abs()  # beyond rounding

@@ -73,6 +73,22 @@ def test_what_is_printed_names_them_and_says_how_good_they_are() -> None:
     assert text.startswith("1 of 2 columns matter to y:")
     assert "income  0.500" in text and "The others, the best first: age." in text
     assert "90.0 % right with these columns, 80.0 % with all; 60.0 % by always" in text
+    assert "perhaps none matters" not in text
+    text = features.answer(found, {"chosen": 0.5, "all": 0.8, "none": 0.6}, Data())  # type: ignore[arg-type]
+    assert text.endswith("no better than knowing none of them: perhaps none matters.")
+
+
+def test_one_that_is_stopped_says_so_in_a_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    file = tmp_path / "few.csv"
+    file.write_text("x,y\n" + "1,a\n2,b\n" * 8, encoding="utf-8")
+    monkeypatch.setattr(features, "select", interrupted)
+    assert features.main([str(file), "--target", "y"]) == 130
+    assert capsys.readouterr().err.endswith("stopped; nothing was written\n")
 
 
 @pytest.mark.parametrize(

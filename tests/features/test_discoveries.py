@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 
 from l1prune.features.discoveries import discover
@@ -69,3 +70,9 @@ def test_the_selector_finds_what_matters_and_tells_of_knockoffs_on_its_path() ->
     assert sorted(selector.ranking_) == [1] * found + [*range(2, 27 - found)]
     left = {name for row in selector.path_ for name in row["left"]}
     assert any(name.startswith("knockoff of x") for name in left)
+
+
+def test_of_too_few_rows_nothing_is_said() -> None:
+    x = np.random.RandomState(0).normal(size=(2, 6))
+    with pytest.raises(ValueError, match="n_samples=2, and knockoffs need 10 rows"):
+        L1FeatureSelector(false_discovery_rate=0.5).fit(x, ["a", "b"])

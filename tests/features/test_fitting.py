@@ -13,7 +13,16 @@ from sklearn.base import BaseEstimator
 from sklearn.utils.validation import validate_data
 from torch import nn
 
-from l1prune.features.fitting import built, numbered, seeded, split, table_of, task_of
+from l1prune.features.fitting import (
+    built,
+    check_targets,
+    forget,
+    numbered,
+    seeded,
+    split,
+    table_of,
+    task_of,
+)
 from l1prune.features.tasks import Classes, Labels, MultiClasses, Regression
 
 
@@ -132,3 +141,30 @@ def test_torchs_own_random_state_stays() -> None:
     with seeded(np.random.RandomState(0)):
         assert torch.equal(torch.rand(3), first)
     assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.mark.parametrize(
+    "y, task, message",
+    [
+        (["a", 1.0], "auto", "y holds texts, as 'a', and others"),
+        (pd.DataFrame({"p": [0.5, 1.5], "q": ["a", "b"]}), "auto", "and others"),
+        (["a", "b"], "regression", "a regression predicts numbers"),
+    ],
+)
+def test_targets_of_the_wrong_kind_are_refused(y: Any, task: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        check_targets(y, task)
+    check_targets(["a", "b"], "auto")
+    check_targets([0.5, 1.5], "regression")
+
+
+def test_what_an_earlier_fit_has_learned_is_forgotten() -> None:
+    estimator = BaseEstimator()
+    estimator.support_, estimator.given = np.ones(2), 1
+    forget(estimator)
+    assert vars(estimator) == {"given": 1}
+
+
+def test_where_no_column_varies_there_is_nothing_to_select() -> None:
+    with pytest.raises(ValueError, match="none of its 2 columns varies"):
+        split(np.ones((5, 2)), torch.zeros(5), 0.0, np.random.RandomState(0))

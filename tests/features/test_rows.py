@@ -60,3 +60,17 @@ def test_some_columns_of_some_columns_are_those_of_the_whole(
     found, targets = rows.batch(np.array([0, 2]))
     torch.testing.assert_close(found, Scale(x)(x)[[3, 40]][:, [2]], rtol=1e-4, atol=1e-4)
     assert targets.tolist() == [3, 40] and len(rows) == 3
+
+
+def test_what_varies_far_from_zero_does_so_in_few_bits_too() -> None:
+    x = (np.random.RandomState(0).normal(size=(400, 1)) + 1e6).astype(np.float32)
+    assert Scale(x).varies.all()
+    noise = np.float32(1e6) + np.random.RandomState(0).randint(2, size=(400, 1)) * 0.0625
+    assert not Scale(noise.astype(np.float32)).varies.any()  # the last bit
+
+
+def test_the_largest_numbers_do_not_overflow() -> None:
+    x = 1.7e308 * np.random.RandomState(0).uniform(-1, 1, size=(50, 1))
+    scale = Scale(x)
+    assert scale.varies.all() and np.isfinite(scale.mean).all()
+    assert 0.9e308 < float(scale.deviation[0]) < 1.1e308  # of a uniform one, a root of three

@@ -11,6 +11,7 @@ import pytest
 import torch
 from scipy.sparse import csr_matrix
 from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import GridSearchCV
 from sklearn.naive_bayes import GaussianNB
 from sklearn.pipeline import make_pipeline
@@ -209,3 +210,31 @@ def test_halves_of_few_rows_of_a_class_are_counted_as_they_are() -> None:
     assert selector.stability_.max() <= 0.5
     with pytest.raises(ValueError, match="stability=1: halves of 3 rows"):
         selector.fit(x[:3], y[:3])
+
+
+def test_a_network_that_computes_nan_is_named() -> None:
+    class Logarithm(nn.Module):
+        def __init__(self, columns: int, outputs: int) -> None:
+            super().__init__()
+            self.first = nn.Linear(columns, outputs)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.first(x).log()
+
+    x = np.random.RandomState(0).normal(size=(40, 3))
+    with pytest.raises(ValueError, match="network: its loss is nan in epoch 1"):
+        L1FeatureSelector(network=Logarithm, random_state=0).fit(x, x[:, 0] > 0)
+
+
+def test_a_fit_that_is_broken_off_has_learned_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    x = np.random.RandomState(0).normal(size=(40, 3))
+    selector = L1FeatureSelector(random_state=0).fit(x, x[:, 0] > 0)
+
+    def interrupted(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("l1prune.features.selector.walk", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        selector.fit(x[:, :2], x[:, 0] > 0)
+    with pytest.raises(NotFittedError):
+        selector.transform(x[:, :2])
