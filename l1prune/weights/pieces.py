@@ -54,7 +54,7 @@ def pieces(*tensors: Tensor) -> Iterator[tuple[Tensor, ...]]:
     tensor([10., 11., 12., 13.])
     """
     large = [tensor for tensor in tensors if tensor.ndim > 0]
-    if large[0].numel() <= piece_length(large[0]):
+    if not large or large[0].numel() <= piece_length(large[0]):
         yield tensors
         return
     alike = all(each.shape == large[0].shape and each.is_contiguous() for each in large)
