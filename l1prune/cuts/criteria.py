@@ -18,11 +18,9 @@ from l1prune.weights.targets import Target
 class Criterion(Protocol):
     """What a weight is worth to the network.
 
-    A run has a copy of its own of the criterion that it is given, settled when training starts.
+    A run has a copy of its own of the criterion that it is given, settled when training starts. A
+    cut works on copies of what it weighs by, unless it says by `fresh`: see `weighs_afresh`.
     """
-
-    fresh: bool = False
-    """Whether what it weighs by is new each time, so that a cut may write to it: no copy then."""
 
     @property
     def scope(self) -> Scope:
@@ -51,6 +49,20 @@ class Criterion(Protocol):
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take what `state_dict` gave."""
         return
+
+
+def weighs_afresh(criterion: Any) -> bool:
+    """Whether what a criterion weighs by is new each time, so that a cut may write to it.
+
+    It is if the class that defines `weigh` says `fresh = True`: one derived from it may weigh by
+    other tensors.
+
+    >>> weighs_afresh(Size())
+    False
+    """
+    kinds = (kind for kind in type(criterion).__mro__ if "weigh" in vars(kind))
+    owner = next(kinds, None)
+    return owner is not None and "fresh" in vars(owner) and criterion.fresh is True
 
 
 @runtime_checkable

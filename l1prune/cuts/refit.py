@@ -20,7 +20,12 @@ from torch.nn.modules.conv import Conv1d, Conv2d
 from torch.optim import Optimizer
 
 from l1prune.checks import check_object, is_number, is_whole
-from l1prune.cuts.criteria import Criterion, FollowingCriterion, RefittingCriterion
+from l1prune.cuts.criteria import (
+    Criterion,
+    FollowingCriterion,
+    RefittingCriterion,
+    weighs_afresh,
+)
 from l1prune.cuts.inputs import InputSums
 from l1prune.cuts.saliency import Saliency
 from l1prune.cuts.scopes import Scope
@@ -112,8 +117,8 @@ class Refit(RefittingCriterion, FollowingCriterion):
         return nullcontext()
 
     @property
-    def fresh(self) -> bool:  # type: ignore[override]
-        return getattr(self.criterion, "fresh", False)
+    def fresh(self) -> bool:
+        return weighs_afresh(self.criterion)
 
     def weigh(self, targets: Sequence[Target], optimizers: Sequence[Optimizer]) -> list[Tensor]:
         return self.criterion.weigh(targets, optimizers)

@@ -125,7 +125,7 @@ def weighed(layers: Sequence[Layer], exponent: float, factors: Sequence[float]) 
 
 def _power(values: Tensor, exponent: float) -> Tensor:
     """A root is rounded to nearest, as C has it."""
-    return root(values) if exponent == HALF else values.pow(exponent)
+    return root(values).to(values.dtype) if exponent == HALF else values.pow(exponent)
 
 
 def _are_readable(*tensors: Tensor) -> bool:

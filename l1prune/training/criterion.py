@@ -11,12 +11,19 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from l1prune.checks import in_words
-from l1prune.cuts.criteria import Criterion, FollowingCriterion, RefittingCriterion, Size
+from l1prune.cuts.criteria import (
+    Criterion,
+    FollowingCriterion,
+    RefittingCriterion,
+    Size,
+    weighs_afresh,
+)
 from l1prune.cuts.plans import Plan
 from l1prune.cuts.saliency import Saliency
 from l1prune.cuts.scopes import Scope
 from l1prune.penalties import Penalty, is_separable
 from l1prune.weights.finite import check_finite, first_nan
+from l1prune.weights.pieces import widest
 from l1prune.weights.shards import local
 from l1prune.weights.targets import Target
 
@@ -138,9 +145,10 @@ class RunCriterion:
             raise ValueError(
                 f"criterion={self} weighs {targets[wrong].name} by NaN; give each weight a number"
             )
-        if getattr(self._settled, "fresh", False):
+        if weighs_afresh(self._settled):
             return worth
-        return [one.detach().clone() for one in worth]
+        every = [one if one.is_floating_point() else one.to(widest(one.device)) for one in worth]
+        return [one.detach().clone() for one in every]
 
     def refit_(self, targets: Sequence[Target], masks: Mapping[str, Tensor]) -> None:
         """Let what stays take over from what does not, if the criterion knows how."""

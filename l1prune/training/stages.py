@@ -222,8 +222,10 @@ class Stages:
             self._kept, self._kept_masks = {}, {}  # the answer is in place
 
     def state_dict(self) -> dict[str, Any]:
-        names = ("outcomes", "_starts", "_kept", "_kept_masks", "_settled", "_closed", "_more")
-        return {name.lstrip("_"): getattr(self, name) for name in names}
+        names = ("_kept", "_kept_masks", "_settled", "_closed", "_more")
+        outcomes = [dict(outcome) for outcome in self.outcomes]  # the run's own go on with it
+        lists = {"outcomes": outcomes, "starts": list(self._starts)}
+        return lists | {name.lstrip("_"): getattr(self, name) for name in names}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self.outcomes = [dict(outcome) for outcome in state["outcomes"]]

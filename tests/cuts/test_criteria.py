@@ -14,8 +14,8 @@ from tasks import Task, fit
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from l1prune import L1, Global, L1Pruning, Size, Sparsity, find_targets
-from l1prune.cuts.criteria import Criterion
+from l1prune import L1, Global, L1Pruning, Refit, Saliency, Size, Sparsity, find_targets
+from l1prune.cuts.criteria import Criterion, RefittingCriterion, weighs_afresh
 from l1prune.cuts.masks import cut
 from l1prune.cuts.scopes import LAMP, Scope
 from l1prune.weights.targets import Target
@@ -120,3 +120,26 @@ def test_what_a_criterion_of_the_users_own_has_learned_goes_along_in_a_checkpoin
 def test_what_is_no_criterion_is_refused_at_once(criterion: Any) -> None:
     with pytest.raises(ValueError, match="criterion must be an object as Saliency"):
         L1Pruning(criterion=criterion)
+
+
+def test_only_the_class_that_weighs_says_that_it_does_so_afresh() -> None:
+    class Half(Saliency):
+        def weigh(self, targets: Any, optimizers: Any) -> list[torch.Tensor]:
+            return [target.parameter.detach() for target in targets]
+
+    class Own(Half):
+        fresh = True
+
+        def weigh(self, targets: Any, optimizers: Any) -> list[torch.Tensor]:
+            return [one.clone() for one in super().weigh(targets, optimizers)]
+
+    assert weighs_afresh(Saliency()) and weighs_afresh(Own()) and not weighs_afresh(Half())
+    assert weighs_afresh(Refit(Saliency())) and not weighs_afresh(Refit(Half()))
+
+
+def test_a_criterion_need_not_derive_from_one_to_refit() -> None:
+    class Duck:
+        scope = property(lambda self: LAMP())
+        check = watch = weigh = refit_ = state_dict = load_state_dict = lambda self, *_: None
+
+    assert isinstance(Duck(), RefittingCriterion) and not weighs_afresh(Duck())

@@ -82,3 +82,14 @@ def test_weights_of_a_wider_kind_are_weighed_in_it() -> None:
     w = torch.tensor([3.0], dtype=torch.float64)
     (worth,) = weighed([Layer(w, four := torch.tensor([4.0]), four)], 0.5, [1.0])
     assert worth.dtype == torch.float64 and worth.item() == 6.0
+
+
+def test_sums_are_over_the_roots_that_weights_are_weighed_by(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    root = torch.tensor([1e-8])  # whose root a float32 does not hold
+    found = []
+    for kernel in ("", "eager"):
+        monkeypatch.setenv(SWITCH, kernel)
+        found += sums([Layer(torch.ones(1), root, root)], 0.5)
+    assert torch.equal(*found)

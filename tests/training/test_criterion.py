@@ -33,6 +33,7 @@ from l1prune import (
     once,
     rounds,
 )
+from l1prune.cuts.masks import cut
 from l1prune.cuts.plans import as_plan
 from l1prune.cuts.thresholds import Threshold
 from l1prune.training.criterion import MANY, RunCriterion, default_criterion
@@ -302,3 +303,19 @@ def test_a_criterion_within_another_sees_steps_too() -> None:
         assert list(state.get("criterion", {}).get("gradients", {})) == learned
         criterion.close()
         assert not sgd._optimizer_step_pre_hooks  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("dtype", [torch.int8, torch.bool, torch.float64])
+def test_what_a_criterion_weighs_by_stays_its_own(dtype: torch.dtype) -> None:
+    kept = torch.ones(3, 4).to(dtype)
+
+    class Kept(Size):
+        def weigh(self, targets: Any, optimizers: Any) -> list[torch.Tensor]:
+            return [kept]
+
+    layer = nn.Linear(4, 3)
+    targets = find_targets(layer)
+    found = settled(Kept())
+    masks = cut(targets, L1(), Sparsity(0.5), worth=found.weigh(targets, []))
+    cut(targets, L1(), Sparsity(0.75), masks, worth=found.weigh(targets, []))
+    assert kept.dtype == dtype and bool((kept == 1).all())
