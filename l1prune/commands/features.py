@@ -122,8 +122,10 @@ def as_count(text: str) -> int | float | str:
     >>> as_count("5"), as_count("0.1"), as_count("auto")
     (5, 0.1, 'auto')
     """
-    if text == "auto" or (text.isdecimal() and int(text)):
-        return text if text == "auto" else int(text)
+    if text == "auto":
+        return text
+    if text.isdecimal() and int(text):
+        return int(text)
     with suppress(ValueError):
         if not text.isdecimal() and 0 < float(text) <= 1:
             return float(text)

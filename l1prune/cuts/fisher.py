@@ -108,7 +108,7 @@ def unpacked(packed: Mapping[str, Mapping[str, Any]], targets: Iterable[Target])
     """
 
     def part(whole: Tensor, w: Tensor) -> Tensor:
-        return spread(whole.to(w.device, copy=True), w)
+        return spread(whole.to(w.device, copy=True), w)  # the next cut writes to it
 
     fishers = {}
     for target in targets:

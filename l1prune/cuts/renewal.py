@@ -82,13 +82,12 @@ def sums(layers: Sequence[Layer], exponent: float) -> list[Tensor]:
     enter = _function("l1prune_sums", exponent)
     if enter is None or not all(_are_readable(*layer) for layer in layers):
         return [_sums(*layer, exponent) for layer in layers]
-    rows = (NUMBER * (4 * len(layers)))()
-    at = range(ctypes.addressof(rows), ctypes.addressof(rows) + ctypes.sizeof(rows), 32)
-    for row, (w, long, short) in zip(at, layers, strict=True):
+    rows = ((NUMBER * 4) * len(layers))()
+    for row, (w, long, short) in zip(rows, layers, strict=True):
         places = long.data_ptr(), short.data_ptr(), w.data_ptr()
         enter(*places, w.numel(), exponent == HALF, row)
     here = torch.device("cpu")
-    return [*torch.tensor([*rows], dtype=widest(here), device=here).view(-1, 4)]
+    return [*torch.tensor([[*row] for row in rows], dtype=widest(here), device=here)]
 
 
 def _sums(w: Tensor, long: Tensor, short: Tensor, exponent: float) -> Tensor:

@@ -46,8 +46,8 @@ def check_targets(y: Any, task: str) -> None:
     Raises:
         ValueError: says what would be right.
     """
-    if y is None or hasattr(y, "toarray") or np.asarray(y, dtype=object).ndim == 0:
-        return
+    if getattr(getattr(y, "dtype", None), "kind", "O") not in "OUS" or hasattr(y, "toarray"):
+        return  # numbers, perhaps millions of them
     cells = np.asarray(y, dtype=object).ravel().tolist()
     texts = [one for one in cells if isinstance(one, str)]
     if texts and len(texts) < len(cells) and None not in cells:

@@ -147,8 +147,8 @@ class RunCriterion:
             )
         if weighs_afresh(self._settled):
             return worth
-        every = [one if one.is_floating_point() else one.to(widest(one.device)) for one in worth]
-        return [one.detach().clone() for one in every]
+        kinds = [one.dtype if one.is_floating_point() else widest(one.device) for one in worth]
+        return [one.detach().to(k, copy=True) for one, k in zip(worth, kinds, strict=True)]
 
     def refit_(self, targets: Sequence[Target], masks: Mapping[str, Tensor]) -> None:
         """Let what stays take over from what does not, if the criterion knows how."""
