@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from l1prune.cuts.scopes import LAMP, Scope
+from l1prune.weights.pieces import widest
 from l1prune.weights.shards import local
 from l1prune.weights.targets import Target
 
@@ -19,7 +20,7 @@ class Criterion(Protocol):
     """What a weight is worth to the network.
 
     A run has a copy of its own of the criterion that it is given, settled when training starts. A
-    cut works on copies of what it weighs by, unless it says by `fresh`: see `weighs_afresh`.
+    cut works on copies of what it weighs by, or on what it lends: see `LendingCriterion`.
     """
 
     @property
@@ -51,18 +52,43 @@ class Criterion(Protocol):
         return
 
 
-def weighs_afresh(criterion: Any) -> bool:
-    """Whether what a criterion weighs by is new each time, so that a cut may write to it.
+@runtime_checkable
+class LendingCriterion(Criterion, Protocol):
+    """A criterion that spares a cut the copies of what it weighs by."""
 
-    It is if the class that defines `weigh` says `fresh = True`: one derived from it may weigh by
-    other tensors.
+    def lend(
+        self, targets: Sequence[Target], optimizers: Sequence[Optimizer]
+    ) -> AbstractContextManager[list[Tensor]]:
+        """What `weigh` gives, in tensors that may be written to until it is left.
 
-    >>> weighs_afresh(Size())
-    False
+        It counts in the class that defines `weigh`: one derived from it may weigh otherwise.
+        """
+        ...
+
+
+@contextmanager
+def lent(
+    criterion: Criterion, targets: Sequence[Target], optimizers: Sequence[Optimizer]
+) -> Iterator[list[Tensor]]:
+    """What weights are worth by a criterion, in tensors that may be written to until it is left.
+
+    They are those that it lends, or else copies, in floats.
+
+    >>> w = nn.Parameter(torch.ones(1))
+    >>> with lent(Size(), [Target("w", w)], []) as (worth,):
+    ...     _ = worth.zero_()
+    >>> w
+    Parameter containing:
+    tensor([1.], requires_grad=True)
     """
-    kinds = (kind for kind in type(criterion).__mro__ if "weigh" in vars(kind))
-    owner = next(kinds, None)
-    return owner is not None and "fresh" in vars(owner) and criterion.fresh is True
+    owner = next((kind for kind in type(criterion).__mro__ if "weigh" in vars(kind)), None)
+    if isinstance(criterion, LendingCriterion) and "lend" in vars(owner):
+        with criterion.lend(targets, optimizers) as worth:
+            yield worth
+        return
+    worth = criterion.weigh(targets, optimizers)
+    kinds = [one.dtype if one.is_floating_point() else widest(one.device) for one in worth]
+    yield [one.detach().to(k, copy=True) for one, k in zip(worth, kinds, strict=True)]
 
 
 @runtime_checkable
@@ -97,8 +123,7 @@ class FollowingCriterion(Criterion, Protocol):
 class Size(Criterion):
     """A weight is worth its size, |w|: magnitude pruning. Layers compare by `LAMP()`.
 
-    >>> from torch import ones
-    >>> Size().weigh([Target("w", nn.Parameter(-2 * ones(1)))], [])[0].abs()
+    >>> Size().weigh([Target("w", nn.Parameter(-2 * torch.ones(1)))], [])[0].abs()
     tensor([2.])
     """
 

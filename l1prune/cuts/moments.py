@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from torch import Tensor
 from torch.optim import Optimizer
 
 from l1prune.cuts.fisher import Fishers
-from l1prune.cuts.renewal import renewed_root
+from l1prune.cuts.renewal import renewed_root, restore_
 from l1prune.pressure.gradients import EPS, Gradients
 from l1prune.pressure.optimizers import (
     Group,
@@ -30,11 +31,13 @@ class Moments:
         long: their root mean square, √f + ε.
         short: the mean of the last ones, m; if it keeps none, `long` again.
         memory: β of that mean: how much of it a step leaves.
+        squares: the sum in whose place `long` lies; None: in nobody's.
     """
 
     long: Tensor
     short: Tensor
     memory: float = 0.0
+    squares: Squares | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,13 +67,17 @@ def moved(targets: Sequence[Target], optimizers: Sequence[Optimizer]) -> list[Mo
     ]
 
 
+@contextmanager
 def moments(
     targets: Sequence[Target],
     optimizers: Sequence[Optimizer],
     fishers: Fishers,
     gradients: Gradients,
-) -> dict[str, Moments]:
+) -> Iterator[dict[str, Moments]]:
     """What is known of the gradients of each target, by name; nothing of some is said of them.
+
+    Root mean squares lie in the places of totals, which are restored when this is left: until then
+    they may be written to, and no step be taken.
 
     Args:
         targets: the weights.
@@ -79,26 +86,33 @@ def moments(
         gradients: the moments of those whose optimizers tell none.
     """
     known: dict[str, Moments] = {}
-    for one in moved(targets, optimizers):
-        name = one.target.name
-        if name not in known:
-            found = _told(one, fishers) or _noted(one, fishers, gradients)
-            known |= {} if found is None else {name: found}
-    return known
+    try:
+        for one in moved(targets, optimizers):
+            name = one.target.name
+            if name not in known:
+                about = _told(one, fishers) or _noted(one, fishers, gradients)
+                known |= {} if about is None else {name: about}
+        yield known
+    finally:
+        for name, found in known.items():
+            if found.squares is not None:
+                restore_(fishers[name], found.squares)
 
 
 def _told(moved: Moved, fishers: Fishers) -> Moments | None:
     """What the optimizer tells."""
-    w = moved.target.parameter
-    found = told(moved.optimizer, moved.group, w) if moved.has_stepped else None
+    w, group = moved.target.parameter, moved.group
+    found = told(moved.optimizer, group, w) if moved.has_stepped else None
     if found is None:
         return None
     rule, state = found
-    long = _root_mean_square(moved, rule.squares(moved.group, state), fishers)
+    squares, mean = rule.squares(group, state), rule.mean(group, state)
+    long = _root_mean_square(moved, squares, fishers)
     if long is None:
         return None
-    mean = rule.mean(moved.group, state)
-    return Moments(long, long) if mean is None else Moments(long, local(mean.value), mean.memory)
+    if mean is None:
+        return Moments(long, long, squares=squares)
+    return Moments(long, local(mean.value), mean.memory, squares)
 
 
 def _noted(moved: Moved, fishers: Fishers, gradients: Gradients) -> Moments | None:
@@ -107,7 +121,8 @@ def _noted(moved: Moved, fishers: Fishers, gradients: Gradients) -> Moments | No
     squares, mean = gradients.squares(w), gradients.mean(w)
     if squares is None or mean is None:
         return None
-    return Moments(_renewed_root(moved, squares, fishers, EPS), local(mean.value), mean.memory)
+    long = _renewed_root(moved, squares, fishers, EPS)
+    return Moments(long, local(mean.value), mean.memory, squares)
 
 
 def _root_mean_square(moved: Moved, known: Squares | None, fishers: Fishers) -> Tensor | None:

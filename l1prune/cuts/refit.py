@@ -24,7 +24,7 @@ from l1prune.cuts.criteria import (
     Criterion,
     FollowingCriterion,
     RefittingCriterion,
-    weighs_afresh,
+    lent,
 )
 from l1prune.cuts.inputs import InputSums
 from l1prune.cuts.saliency import Saliency
@@ -116,12 +116,13 @@ class Refit(RefittingCriterion, FollowingCriterion):
             return self.criterion.follow(targets, optimizers)
         return nullcontext()
 
-    @property
-    def fresh(self) -> bool:
-        return weighs_afresh(self.criterion)
-
     def weigh(self, targets: Sequence[Target], optimizers: Sequence[Optimizer]) -> list[Tensor]:
         return self.criterion.weigh(targets, optimizers)
+
+    def lend(
+        self, targets: Sequence[Target], optimizers: Sequence[Optimizer]
+    ) -> AbstractContextManager[list[Tensor]]:
+        return lent(self.criterion, targets, optimizers)
 
     @torch.no_grad()
     def refit_(self, targets: Sequence[Target], masks: Mapping[str, Tensor]) -> None:

@@ -1,5 +1,6 @@
-/* What saliency makes of a layer, one pass over memory for each of three steps: the mean of squared
- * gradients as it is now, and its root; sums over a layer; and what its weights are worth.
+/* What saliency makes of a layer, one pass over memory for each of four steps: the mean of squared
+ * gradients as it is now, and its root; sums over a layer; what its weights are worth; and the sum
+ * of squares as it is now, where those were.
  *
  * The operations are those of l1prune.cuts.renewal, in their order, each rounded by itself: so are
  * the bits. A sum is one of doubles, which torch adds up in another order.
@@ -25,19 +26,23 @@
 #define LANES 16 /* sums that need not wait for each other */
 #define PIECE 1024 /* roots that are shrunk together */
 
+/* Roots take the place of totals, until these are restored. */
 FOR_EACH_MACHINE static void renew(
-    const float *restrict average, float *restrict total, float *restrict mean,
-    float *restrict root, int64_t n, float whole, float memory, float share, float kept,
-    float eps) {
+    const float *restrict average, float *restrict total, float *restrict mean, int64_t n,
+    float whole, float memory, float share, float kept, float eps) {
     for (int64_t i = 0; i < n; i++) {
         float now = average[i] / whole, lost = total[i] * memory;
         float since = now - lost;
         since = since < 0 ? 0 : since; /* what is NaN stays so */
         float part = since * share, rest = mean[i] * kept;
-        total[i] = now;
         mean[i] = part + rest;
-        root[i] = sqrtf(mean[i]) + eps;
+        total[i] = sqrtf(mean[i]) + eps;
     }
+}
+
+FOR_EACH_MACHINE static void restore(
+    const float *restrict average, float *restrict total, int64_t n, float whole) {
+    for (int64_t i = 0; i < n; i++) total[i] = average[i] / whole;
 }
 
 FOR_EACH_MACHINE static void shrink(
@@ -68,11 +73,16 @@ FOR_EACH_MACHINE static void weigh(
 }
 
 PUBLIC void l1prune_renew(
-    const float *average, float *total, float *mean, float *root, int64_t count, double whole,
-    double memory, double share, double kept, double eps) {
+    const float *average, float *total, float *mean, int64_t count, double whole, double memory,
+    double share, double kept, double eps) {
     renew(
-        average, total, mean, root, count, (float)whole, (float)memory, (float)share, (float)kept,
+        average, total, mean, count, (float)whole, (float)memory, (float)share, (float)kept,
         (float)eps);
+}
+
+PUBLIC void l1prune_restore(
+    const float *average, float *total, int64_t count, double whole) {
+    restore(average, total, count, (float)whole);
 }
 
 /* Σ of squares: of roots, of means, of the roots of what is left, and of these shrunk. */

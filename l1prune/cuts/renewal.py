@@ -27,9 +27,10 @@ HALF = 0.5
 
 
 def renewed_root(now: Squares, before: Fisher | None, eps: float) -> tuple[Fisher, Tensor]:
-    """The mean f as `renewed` has it, and √f + ε, a new tensor of the local part.
+    """The mean f as `renewed` has it, and √f + ε, of the local part, in the place of the total.
 
-    What `before` holds may be written to.
+    What `before` holds is written to. Once the root is needed no more, `restore_` puts the total
+    where it belongs.
 
     >>> fisher, root = renewed_root(Squares(torch.tensor([9.0]), 1.0, 1.0), None, eps=1.0)
     >>> fisher.mean, root
@@ -39,17 +40,31 @@ def renewed_root(now: Squares, before: Fisher | None, eps: float) -> tuple[Fishe
     if before is not None and since and (enter := _function("l1prune_renew")) is not None:
         average, total, mean = local(now.average), local(before.total), local(before.mean)
         if _are_readable(average, total, mean):
-            long = torch.empty_like(mean)
             numbers = now.share, now.memory**since, share_of_new(now.memory, since), KEPT, eps
-            at = average.data_ptr(), total.data_ptr(), mean.data_ptr(), long.data_ptr()
+            at = average.data_ptr(), total.data_ptr(), mean.data_ptr()
             enter(*at, mean.numel(), *numbers)
-            return Fisher(before.mean, before.total, now.steps), long
+            return Fisher(before.mean, before.total, now.steps), total
     fisher = renewed(now, before)
-    mean = local(fisher.mean)
-    long = torch.empty_like(mean)
-    for one, some in pieces(long, mean):
+    long = local(fisher.total)
+    for one, some in pieces(long, local(fisher.mean)):
         one.copy_(root(some)).add_(eps)
     return fisher, long
+
+
+def restore_(fisher: Fisher, now: Squares) -> None:
+    """Write the total as it is now, in place.
+
+    >>> fisher = Fisher(torch.tensor([9.0]), torch.tensor([4.0]), steps=1.0)
+    >>> restore_(fisher, Squares(torch.tensor([9.0]), 1.0, 1.0)); fisher.total
+    tensor([9.])
+    """
+    average, total = local(now.average), local(fisher.total)
+    enter = _function("l1prune_restore")
+    if enter is not None and _are_readable(average, total):
+        enter(average.data_ptr(), total.data_ptr(), total.numel(), now.share)
+        return
+    for one, some in pieces(total, average):
+        one.copy_(some).div_(now.share)
 
 
 class Layer(NamedTuple):
@@ -138,7 +153,8 @@ def _are_readable(*tensors: Tensor) -> bool:
 POINTER, COUNT, NUMBER = ctypes.c_void_p, ctypes.c_int64, ctypes.c_double
 
 ARGUMENTS: dict[str, tuple[Any, ...]] = {
-    "l1prune_renew": (*[POINTER] * 4, COUNT, *[NUMBER] * 5),
+    "l1prune_renew": (*[POINTER] * 3, COUNT, *[NUMBER] * 5),
+    "l1prune_restore": (*[POINTER] * 2, COUNT, NUMBER),
     "l1prune_sums": (*[POINTER] * 3, COUNT, ctypes.c_int, POINTER),
     "l1prune_weigh": (*[POINTER] * 2, COUNT, ctypes.c_int, NUMBER),
 }

@@ -9,8 +9,8 @@ et al., "Improved statistical tests … by shrinking variance components estimat
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import torch
@@ -20,7 +20,7 @@ from torch.optim import Optimizer
 from l1prune.checks import is_number
 from l1prune.cuts.criteria import FollowingCriterion, Size
 from l1prune.cuts.fisher import Fishers, packed, unpacked
-from l1prune.cuts.moments import moments, moved
+from l1prune.cuts.moments import Moments, moments, moved
 from l1prune.cuts.ranks import by_rank
 from l1prune.cuts.renewal import Layer, sums, weighed
 from l1prune.cuts.scopes import LAMP, Global, Scope
@@ -61,8 +61,6 @@ class Saliency(FollowingCriterion):
         ValueError: `least` or `shrinkage` is no share; when training starts: there is no optimizer.
     """
 
-    fresh = True
-
     def __init__(self, least: float = 0.6, shrinkage: float = SHRINKAGE) -> None:
         if not is_number(least, 0, 1):
             raise ValueError(
@@ -99,12 +97,21 @@ class Saliency(FollowingCriterion):
         return self._gradients.follow(targets, optimizers)
 
     def weigh(self, targets: Sequence[Target], optimizers: Sequence[Optimizer]) -> list[Tensor]:
+        with self.lend(targets, optimizers) as worth:
+            return [one.clone() for one in worth]
+
+    @contextmanager
+    def lend(
+        self, targets: Sequence[Target], optimizers: Sequence[Optimizer]
+    ) -> Iterator[list[Tensor]]:
         self._unpack(targets)
-        known = weights(targets, optimizers, self._fishers, self._gradients, self.shrinkage)
-        if known:
-            return [known[target.name] for target in targets]
+        memory = self._fishers, self._gradients
+        with weights(targets, optimizers, *memory, self.shrinkage) as known:
+            yield [known[t.name] for t in targets] if known else self._sizes(targets, optimizers)
+
+    def _sizes(self, targets: Sequence[Target], optimizers: Sequence[Optimizer]) -> list[Tensor]:
+        """What is left to go by where no step is known, compared as sizes compare best."""
         self._warn(targets, optimizers)
-        # None has taken a step that it remembers: sizes, compared as they compare best.
         sizes = Size().weigh(targets, optimizers)
         return [LAMP().comparable(size.abs()) for size in sizes]
 
@@ -133,19 +140,19 @@ class Saliency(FollowingCriterion):
         self._packed = {n: one for n, one in self._packed.items() if n not in self._fishers}
 
 
-@torch.no_grad()
+@contextmanager
 def weights(
     targets: Sequence[Target],
     optimizers: Sequence[Optimizer],
     fishers: Fishers | None = None,
     gradients: Gradients | None = None,
     shrinkage: float = SHRINKAGE,
-) -> dict[str, Tensor]:
-    """Weights, each times the root mean square of its gradients, shrunk: by name.
+) -> Iterator[dict[str, Tensor]]:
+    """Weights, each times the root mean square of its gradients, shrunk: by name, until it is left.
 
     That is (√f + ε)^(1 − `shrinkage`), times its layer's `scales`. A layer without gradients has
     what weights of the same rank have in the others: see `by_rank`. Empty is the answer if nothing
-    is known of any.
+    is known of any. Each lies in memory that may be written to, and holds sums again afterwards.
 
     Args:
         targets: the weights.
@@ -157,17 +164,22 @@ def weights(
     >>> layer = torch.nn.Linear(2, 1, bias=False)
     >>> optimizer = torch.optim.Adam(layer.parameters(), lr=0.0)
     >>> layer(torch.tensor([1.0, 100.0])).sum().backward(); optimizer.step()
-    >>> worth = weights([Target("weight", layer.weight)], [optimizer], shrinkage=0.0)
-    >>> gradients = worth["weight"] / layer.weight
+    >>> with weights([Target("weight", layer.weight)], [optimizer], shrinkage=0.0) as worth:
+    ...     gradients = worth["weight"] / layer.weight
     >>> bool((gradients / gradients[0, 0]).allclose(torch.tensor([1.0, 100.0])))
     True
     """
     fishers = {} if fishers is None else fishers
-    told = moments(targets, optimizers, fishers, gradients or Gradients())
+    with torch.no_grad(), moments(targets, optimizers, fishers, gradients or Gradients()) as told:
+        yield _weights(targets, told, 1 - shrinkage)
+
+
+def _weights(
+    targets: Sequence[Target], told: Mapping[str, Moments], exponent: float
+) -> dict[str, Tensor]:
     known = [target for target in targets if target.name in told]
     if not known:
         return {}
-    exponent = 1 - shrinkage
     parameters = [target.parameter for target in known]
     layers = [Layer(local(t.parameter), told[t.name].long, told[t.name].short) for t in known]
     totals = over_shards(sums(layers, exponent), parameters).tolist()

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from torch import Tensor, nn
@@ -16,14 +16,13 @@ from l1prune.cuts.criteria import (
     FollowingCriterion,
     RefittingCriterion,
     Size,
-    weighs_afresh,
+    lent,
 )
 from l1prune.cuts.plans import Plan
 from l1prune.cuts.saliency import Saliency
 from l1prune.cuts.scopes import Scope
 from l1prune.penalties import Penalty, is_separable
 from l1prune.weights.finite import check_finite, first_nan
-from l1prune.weights.pieces import widest
 from l1prune.weights.shards import local
 from l1prune.weights.targets import Target
 
@@ -126,29 +125,31 @@ class RunCriterion:
         if isinstance(criterion, FollowingCriterion):
             self._watching.enter_context(criterion.follow(targets, optimizers))
 
-    def weigh(self, targets: Sequence[Target], optimizers: Sequence[Optimizer]) -> list[Tensor]:
-        """What each weight is worth, in tensors that nobody else has.
+    @contextmanager
+    def weighed(
+        self, targets: Sequence[Target], optimizers: Sequence[Optimizer]
+    ) -> Iterator[list[Tensor]]:
+        """What each weight is worth, in tensors that may be written to until it is left.
 
         Raises:
             ValueError: the criterion gives something else.
             DivergenceError: it weighs by NaN because there are weights that are not finite.
         """
-        worth = self._settled.weigh(targets, optimizers)
         shapes = [tuple(local(target.parameter).shape) for target in targets]
-        if [tuple(one.shape) for one in worth] != shapes:
-            raise ValueError(
-                f"criterion={self} must weigh each target by a tensor of its shape, {shapes}, got "
-                f"{[tuple(one.shape) for one in worth]}"
-            )
-        if (wrong := first_nan(worth)) is not None:
-            check_finite({target.name: target.parameter for target in targets}, "before the cut")
-            raise ValueError(
-                f"criterion={self} weighs {targets[wrong].name} by NaN; give each weight a number"
-            )
-        if weighs_afresh(self._settled):
-            return worth
-        kinds = [one.dtype if one.is_floating_point() else widest(one.device) for one in worth]
-        return [one.detach().to(k, copy=True) for one, k in zip(worth, kinds, strict=True)]
+        with lent(self._settled, targets, optimizers) as worth:
+            if [tuple(one.shape) for one in worth] != shapes:
+                raise ValueError(
+                    f"criterion={self} must weigh each target by a tensor of its shape, {shapes}, "
+                    f"got {[tuple(one.shape) for one in worth]}"
+                )
+            if (wrong := first_nan(worth)) is not None:
+                by_name = {target.name: target.parameter for target in targets}
+                check_finite(by_name, "before the cut")
+                raise ValueError(
+                    f"criterion={self} weighs {targets[wrong].name} by NaN; give each weight a "
+                    "number"
+                )
+            yield worth
 
     def refit_(self, targets: Sequence[Target], masks: Mapping[str, Tensor]) -> None:
         """Let what stays take over from what does not, if the criterion knows how."""

@@ -41,9 +41,9 @@ def cut_(
     """
     threshold = run.stages.threshold
     assert threshold is not None, "not in the phase in which cuts are due"
-    worth = run.criterion.weigh(targets, optimizers)
     by = threshold.with_scope(run.criterion.scope)
-    cut = masks.cut(targets, penalty, by, run.masks, progress, worth)
+    with run.criterion.weighed(targets, optimizers) as worth:
+        cut = masks.cut(targets, penalty, by, run.masks, progress, worth)
     if place()[1] > 1:
         check_agreement(cut, {target.name: target.parameter.detach() for target in targets})
     run.masks.update(cut)

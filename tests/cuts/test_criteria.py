@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from l1prune import L1, Global, L1Pruning, Refit, Saliency, Size, Sparsity, find_targets
-from l1prune.cuts.criteria import Criterion, RefittingCriterion, weighs_afresh
+from l1prune.cuts.criteria import Criterion, LendingCriterion, RefittingCriterion, lent
 from l1prune.cuts.masks import cut
 from l1prune.cuts.scopes import LAMP, Scope
 from l1prune.weights.targets import Target
@@ -122,19 +122,29 @@ def test_what_is_no_criterion_is_refused_at_once(criterion: Any) -> None:
         L1Pruning(criterion=criterion)
 
 
-def test_only_the_class_that_weighs_says_that_it_does_so_afresh() -> None:
+@pytest.mark.parametrize("wrap", [lambda one: one, Refit])
+def test_only_the_class_that_weighs_lends_what_it_weighs_by(wrap: Any) -> None:
+    task = Task()
+    targets, optimizer = find_targets(task), torch.optim.Adam(task.parameters())
+    kept = [torch.ones_like(target.parameter) for target in targets]
+
     class Half(Saliency):
         def weigh(self, targets: Any, optimizers: Any) -> list[torch.Tensor]:
-            return [target.parameter.detach() for target in targets]
+            return kept
 
     class Own(Half):
-        fresh = True
-
         def weigh(self, targets: Any, optimizers: Any) -> list[torch.Tensor]:
-            return [one.clone() for one in super().weigh(targets, optimizers)]
+            return kept
 
-    assert weighs_afresh(Saliency()) and weighs_afresh(Own()) and not weighs_afresh(Half())
-    assert weighs_afresh(Refit(Saliency())) and not weighs_afresh(Refit(Half()))
+        @contextmanager
+        def lend(self, targets: Any, optimizers: Any) -> Iterator[list[torch.Tensor]]:
+            yield kept
+
+    for criterion, lends in ((Half(), False), (Own(), True)):
+        with lent(wrap(criterion), targets, [optimizer]) as worth:
+            assert [one is other for one, other in zip(worth, kept, strict=True)] == [lends] * len(
+                kept
+            )
 
 
 def test_a_criterion_need_not_derive_from_one_to_refit() -> None:
@@ -142,4 +152,5 @@ def test_a_criterion_need_not_derive_from_one_to_refit() -> None:
         scope = property(lambda self: LAMP())
         check = watch = weigh = refit_ = state_dict = load_state_dict = lambda self, *_: None
 
-    assert isinstance(Duck(), RefittingCriterion) and not weighs_afresh(Duck())
+    assert isinstance(Duck(), RefittingCriterion)
+    assert not isinstance(Duck(), LendingCriterion)

@@ -37,6 +37,12 @@ def trained(make: Any, scale: float = 1.0, lr: float = 0.0) -> tuple[nn.Module, 
     return model, optimizer
 
 
+def worth_of(*arguments: Any, **options: Any) -> dict[str, Tensor]:
+    """What `weights` gives, to keep."""
+    with weights(*arguments, **options) as worth:
+        return {name: one.clone() for name, one in worth.items()}
+
+
 def kept(model: nn.Module, optimizer: Optimizer, sparsity: float = 0.5) -> dict[str, Tensor]:
     targets = find_targets(model)
     saliency = Saliency()
@@ -55,7 +61,7 @@ def test_the_pressure_of_the_metric_zeroes_in_the_same_order(make: Any) -> None:
     """What the proximal map zeroes in a layer is worth less than what it leaves there."""
     model, optimizer = trained(make)
     targets = find_targets(model)
-    made = weights(targets, [optimizer], shrinkage=0.0)
+    made = worth_of(targets, [optimizer], shrinkage=0.0)
     group = optimizer.param_groups[0]
     for target in targets:
         w = target.parameter.detach().clone()
@@ -86,7 +92,7 @@ def test_a_layer_whose_gradients_have_grown_is_worth_more_at_once() -> None:
         first.grad = torch.randn_like(first)
         second.grad = torch.randn_like(second) * (1.0 if step < 250 else 10.0)
         optimizer.step()
-    made = weights(find_targets(model), [optimizer])
+    made = worth_of(find_targets(model), [optimizer])
     worth = [made[f"{i}.weight"].norm() / model[i].weight.norm() for i in (0, 1)]  # type: ignore[operator,union-attr]
     assert 8 < worth[1] / worth[0] < 12
 
@@ -98,7 +104,7 @@ def test_gradients_that_stay_as_they_are_change_nothing() -> None:
     for _ in range(100):
         w.grad = torch.randn_like(w)
         optimizer.step()
-    worth = weights([Target("w", w)], [optimizer], shrinkage=0.0)["w"]
+    worth = worth_of([Target("w", w)], [optimizer], shrinkage=0.0)["w"]
     plain = w * divisor(optimizer, optimizer.param_groups[0], w)  # type: ignore[operator]
     torch.testing.assert_close(worth, plain, rtol=0.05, atol=0.0)
 
@@ -110,7 +116,7 @@ def test_shrinkage_draws_roots_together_and_leaves_what_a_layer_is_worth(shrinka
     optimizer = Adam([w], lr=0.0, betas=(0.0, 0.999))
     w.grad = torch.randn_like(w).exp()
     optimizer.step()
-    made = weights([Target("w", w)], [optimizer], shrinkage=shrinkage)["w"].log()
+    made = worth_of([Target("w", w)], [optimizer], shrinkage=shrinkage)["w"].log()
     root = w.grad.log()
     torch.testing.assert_close(made - made.mean(), (1 - shrinkage) * (root - root.mean()))
     torch.testing.assert_close(made.exp().square().sum(), w.grad.square().sum())
@@ -124,9 +130,9 @@ def test_a_share_that_is_none_is_refused() -> None:
 
 def test_a_layer_without_gradients_keeps_the_order_of_its_weights() -> None:
     model, optimizer = trained(Adam)
-    before = weights(find_targets(model), [optimizer])["0.weight"]
+    before = worth_of(find_targets(model), [optimizer])["0.weight"]
     optimizer.state[model[0].weight]["exp_avg"].zero_()  # type: ignore[index,union-attr]
-    after = weights(find_targets(model), [optimizer])["0.weight"]
+    after = worth_of(find_targets(model), [optimizer])["0.weight"]
     assert torch.equal(before.flatten().argsort(), after.flatten().argsort())
     assert 0 < after.abs().max() < before.abs().max()
 
@@ -180,7 +186,7 @@ def test_layers_of_two_optimizers_compare_as_those_of_one() -> None:
             model(torch.randn(10, 6)).square().mean().backward()
             for optimizer in (both, first, second):
                 optimizer.step()
-    expected = weights(targets, [both])
+    expected = worth_of(targets, [both])
     for target, worth in zip(targets, saliency.weigh(targets, [first, second]), strict=True):
         torch.testing.assert_close(worth, expected[target.name])
 
@@ -188,7 +194,7 @@ def test_layers_of_two_optimizers_compare_as_those_of_one() -> None:
 def test_of_steps_that_nobody_saw_it_is_said_once() -> None:
     model, optimizer = trained(partial(SGD, momentum=0.9))
     saliency = Saliency()
-    assert weights(find_targets(model), [optimizer]) == {}
+    assert worth_of(find_targets(model), [optimizer]) == {}
     with pytest.warns(UserWarning, match="the gradients of the steps of SGD were not seen") as said:
         for _ in range(2):
             saliency.weigh(find_targets(model), [optimizer])
@@ -221,13 +227,36 @@ def test_what_it_has_learned_goes_along_in_a_checkpoint() -> None:
         assert torch.equal(one, other)
 
 
+@pytest.mark.parametrize("make", [*ADAPTIVE, SGD, partial(SGD, momentum=0.9)])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+def test_what_is_lent_is_what_weighs_and_whatever_becomes_of_it_it_learns_the_same(
+    make: Any, dtype: torch.dtype
+) -> None:
+    model, _ = trained(Adam)
+    model.to(dtype)
+    targets, optimizer = find_targets(model), make(model.parameters(), lr=0.01)
+    lender, weigher = Saliency(), Saliency()
+    with lender.follow(targets, [optimizer]), weigher.follow(targets, [optimizer]):
+        for _ in range(3):
+            optimizer.zero_grad()
+            model(torch.randn(10, 6).to(dtype)).square().mean().backward()
+            optimizer.step()
+            expected = weigher.weigh(targets, [optimizer])
+            with lender.lend(targets, [optimizer]) as worth:
+                assert all(map(torch.equal, worth, expected))
+                for one in worth:
+                    one.fill_(torch.nan)
+            states = [one.state_dict()["fishers"] for one in (lender, weigher)]
+            assert str(states[0]) == str(states[1])
+
+
 def test_what_has_no_gradients_is_worth_what_weights_of_its_rank_are() -> None:
     model, _ = trained(Adam)
     optimizer = Adam(model[0].parameters(), lr=0.0)  # type: ignore[index]
     model(torch.randn(10, 6).double()).square().mean().backward()
     optimizer.step()
     targets = find_targets(model)
-    made = weights(targets, [optimizer])
+    made = worth_of(targets, [optimizer])
     assert set(made) == {"0.weight", "2.weight"}
     rises = [made[t.name].abs().flatten()[t.parameter.abs().flatten().argsort()] for t in targets]
     assert bool((rises[1].diff() >= 0).all())
@@ -244,7 +273,7 @@ def test_a_weight_that_has_had_no_gradient_yet_is_worth_a_number(make: Any) -> N
     model[0].weight.grad = torch.ones_like(model[0].weight)  # type: ignore[index,arg-type,operator]
     model[2].weight.grad = None  # type: ignore[index]
     optimizer.step()
-    made = weights(find_targets(model), [optimizer], {})
+    made = worth_of(find_targets(model), [optimizer], {})
     assert all(bool(worth.isfinite().all()) for worth in made.values())
 
 
@@ -268,7 +297,7 @@ def test_an_optimizer_of_the_users_own_needs_no_betas() -> None:
     optimizer = Own(layer.parameters())
     layer(torch.tensor([1.0, 2.0, 3.0])).sum().backward()
     optimizer.step()
-    worth = weights(find_targets(layer), [optimizer], shrinkage=0.0)["weight"]
+    worth = worth_of(find_targets(layer), [optimizer], shrinkage=0.0)["weight"]
     torch.testing.assert_close(worth, layer.weight * torch.tensor([2.0, 3.0, 4.0]))
 
 

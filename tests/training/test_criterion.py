@@ -316,6 +316,8 @@ def test_what_a_criterion_weighs_by_stays_its_own(dtype: torch.dtype) -> None:
     layer = nn.Linear(4, 3)
     targets = find_targets(layer)
     found = settled(Kept())
-    masks = cut(targets, L1(), Sparsity(0.5), worth=found.weigh(targets, []))
-    cut(targets, L1(), Sparsity(0.75), masks, worth=found.weigh(targets, []))
+    masks: dict[str, torch.Tensor] = {}
+    for sparsity in (0.5, 0.75):
+        with found.weighed(targets, []) as worth:
+            masks = cut(targets, L1(), Sparsity(sparsity), masks, worth=worth)
     assert kept.dtype == dtype and bool((kept == 1).all())
