@@ -35,9 +35,10 @@ def mask_(w: Tensor, mask: Tensor, fill: float = 0.0) -> Tensor:
     bits = INTEGERS[w.element_size()]
     filled = _bits(fill, w.dtype) if fill else 0
     for some, stay in pieces(w.view(bits), mask):
-        some.mul_(stay.to(bits))
-        if filled:
-            some.add_(stay.logical_not().to(bits).mul_(filled))
+        if filled:  # filled + stay · (some − filled), in integers that wrap around
+            some.sub_(filled).mul_(stay.to(bits)).add_(filled)
+        else:
+            some.mul_(stay.to(bits))
     return w
 
 

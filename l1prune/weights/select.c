@@ -27,6 +27,8 @@
 #define SMALL 8192 /* units of a layer that has no histogram of its own, and fits the cache */
 #define PIECE 2048 /* keys that are looked at together */
 #define DIGIT 256
+#define WORD 8
+#define TABLES 4
 
 /* What l1prune.weights.selection writes, eight bytes each. */
 typedef struct {
@@ -120,37 +122,49 @@ typedef struct {
     /* A large one: how many keys are in each bucket, and how many of them beyond the floor. */   \
     static void look_##NAME(const Layer *layer, Found_##NAME *found, int64_t *others, U *keys) {  \
         static const int64_t buckets = (int64_t)1 << (BITS - 1 - SHIFT);                          \
-        uint32_t *even = found->counts, *odd = found->counts + buckets;                           \
+        uint32_t *counts = found->counts;                                                         \
         for (int64_t at = 0; at < layer->count; at += PIECE) {                                    \
             int64_t n = piece_##NAME(layer, at, keys), i = 0;                                     \
-            for (; i + 1 < n; i += 2) { /* equals in a row need not wait for each other */        \
-                even[keys[i] >> SHIFT]++;                                                         \
-                odd[keys[i + 1] >> SHIFT]++;                                                      \
-            }                                                                                     \
-            if (i < n) even[keys[i] >> SHIFT]++;                                                  \
+            for (; i + TABLES <= n; i += TABLES) /* equals in a row need not wait for each other */\
+                for (int64_t t = 0; t < TABLES; t++) counts[t * buckets + (keys[i + t] >> SHIFT)]++;\
+            for (; i < n; i++) counts[keys[i] >> SHIFT]++;                                        \
         }                                                                                         \
+        for (int64_t b = 0; b < buckets; b++)                                                     \
+            for (int64_t t = 1; t < TABLES; t++) counts[b] += counts[t * buckets + b];            \
         int64_t left = layer->floor;                                                              \
         for (int64_t b = buckets - 1; b >= 0; b--) {                                              \
-            int64_t here = even[b] += odd[b], sure = here < left ? here : left;                   \
+            int64_t here = counts[b], sure = here < left ? here : left;                   \
             if (sure) found->bucket = b;                                                          \
             left -= sure;                                                                         \
             others[b] += here - sure;                                                             \
         }                                                                                         \
     }                                                                                             \
                                                                                                   \
-    /* The keys of a layer that are in a bucket. */                                               \
+    FOR_EACH_MACHINE static void hits_##NAME(                                                     \
+        const U *restrict keys, U bucket, int64_t n, uint8_t *restrict hits) {                    \
+        for (int64_t i = 0; i < n; i++) hits[i] = (keys[i] >> SHIFT) == bucket;                   \
+    }                                                                                             \
+                                                                                                  \
+    /* The keys of a layer that are in a bucket: few, so that most words of hits are empty. */    \
     static int64_t gather_##NAME(const Layer *layer, U bucket, U *keys, U *found) {               \
+        uint8_t hits[PIECE + WORD] = {0};                                                         \
         int64_t count = 0;                                                                        \
         for (int64_t at = 0; at < layer->count; at += PIECE) {                                    \
             int64_t n = piece_##NAME(layer, at, keys);                                            \
-            for (int64_t i = 0; i < n; i++) {                                                     \
-                found[count] = keys[i];                                                           \
-                count += (keys[i] >> SHIFT) == bucket;                                            \
+            hits_##NAME(keys, bucket, n, hits);                                                   \
+            memset(hits + n, 0, WORD);                                                            \
+            for (int64_t i = 0; i < n; i += WORD) {                                               \
+                uint64_t word;                                                                    \
+                memcpy(&word, hits + i, WORD);                                                    \
+                if (!word) continue;                                                              \
+                for (int64_t j = i; j < i + WORD; j++) {                                          \
+                    found[count] = keys[j];                                                       \
+                    count += hits[j];                                                             \
+                }                                                                                 \
             }                                                                                     \
         }                                                                                         \
         return count;                                                                             \
     }                                                                                             \
-                                                                                                  \
     /* Of keys of a bucket those that are not of the floor, in their order but for equals. */     \
     static int64_t beyond_##NAME(const Found_##NAME *found, U *keys, int64_t n) {                 \
         int64_t left = 0;                                                                         \
@@ -256,7 +270,7 @@ typedef struct {
             room -= layers[k].floor;                                                              \
         }                                                                                         \
         Found_##NAME *found = calloc((size_t)number + 1, sizeof *found);                          \
-        uint32_t *counts = calloc((size_t)(2 * large * buckets) + 1, sizeof *counts);             \
+        uint32_t *counts = calloc((size_t)(TABLES * large * buckets) + 1, sizeof *counts);             \
         int64_t *others = calloc((size_t)buckets + 1, sizeof *others);                            \
         U *keys = malloc(2 * SMALL * sizeof *keys);                                               \
         int done = found && counts && others && keys;                                             \
@@ -264,7 +278,7 @@ typedef struct {
             found[k].lowest = (U)-1;                                                              \
             found[k].bucket = -1;                                                                 \
             if (layers[k].count > SMALL) {                                                        \
-                found[k].counts = counts + at++ * 2 * buckets;                                    \
+                found[k].counts = counts + at++ * TABLES * buckets;                                    \
                 look_##NAME(layers + k, found + k, others, keys);                                 \
             } else                                                                                \
                 look_small_##NAME(layers + k, found + k, others, keys, keys + SMALL);             \
