@@ -221,8 +221,10 @@ class Budget(Plan):
             return None
         enough = outcomes[self.answer(outcomes)]["sparsity"]
         failures = sum(not self.respects(outcome, outcomes[0]) for outcome in outcomes)
-        left = (1 - enough) / 4 ** (0.5**failures)
-        return Sparsity(1 - left, self.scope, self.floor, start=enough)
+        sparsity = 1 - (1 - enough) / 4 ** (0.5**failures)
+        if not enough < sparsity < 1:
+            return None  # nothing is left that could go
+        return Sparsity(sparsity, self.scope, self.floor, start=enough)
 
     def check(self, counts: list[int], sizes: list[int]) -> None:
         Sparsity(0.75, self.scope, self.floor).check(counts, sizes)

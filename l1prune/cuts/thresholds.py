@@ -160,6 +160,7 @@ class Sparsity(Threshold):
         spare = self._spare(counts, sizes, progress)
         floors = self._floors([tuple(layer.shape) for layer in scores], sizes, spare)
         floors = [min(floor, count) for floor, count in zip(floors, counts, strict=True)]
+        spare = max(spare, sum(map(mul, floors, sizes)))  # floors hold, whatever is asked for
         ranks = self._scope.comparables(scores)
         if all(map(is_, ranks, scores)):
             return largest(scores, sizes, spare, floors=floors)

@@ -49,6 +49,13 @@ def test_the_dense_network_is_within_any_budget() -> None:
     assert budget.threshold(()) is None
 
 
+def test_nothing_goes_where_nothing_is_left_or_less_than_a_float_can_tell() -> None:
+    budget = Budget("m", 0.0, higher_is_better=True)
+    dense, good = {"sparsity": 0.0, "m": 1.0}, {"m": 1.0}
+    assert budget.threshold([dense, {**good, "sparsity": 1.0}]) is None
+    assert budget.threshold([dense, {**good, "sparsity": 1 - 2.0**-53}]) is None
+
+
 def test_the_direction_decides_what_is_worse() -> None:
     dense, other = {"sparsity": 0.0, "loss": 1.0}, {"sparsity": 0.5, "loss": 1.2}
     assert Budget("loss", 0.2001).respects(other, dense)

@@ -173,13 +173,14 @@ def test_what_stays_is_what_the_definition_says(
         room = threshold._spare(counts, sizes, 1.0)
         comparable = DEFINED.get(scope, scope.comparable)
         ranks = []
-        shapes = [tuple(layer.shape) for layer in scores]
-        for layer, least in zip(scores, threshold._floors(shapes, sizes, room)):
+        floors = threshold._floors([tuple(layer.shape) for layer in scores], sizes, room)
+        for layer, least in zip(scores, floors):
             alive = layer.double().clamp(min=-1)
             (first,) = largest_by_sorting([alive], [1], least)
             rank = comparable(layer).double().masked_fill(layer < 0, -1.0)
             ranks.append(rank.masked_fill(first, math.inf))
-        expected = largest_by_sorting(ranks, sizes, room)
+        sure = sum(min(*pair) * size for *pair, size in zip(floors, counts, sizes))
+        expected = largest_by_sorting(ranks, sizes, max(room, sure))
         for ours, theirs in zip(threshold.keep(scores, sizes), expected):
             assert torch.equal(ours, theirs)
 
@@ -239,3 +240,10 @@ def test_floors_that_do_not_fit_shrink_together() -> None:
     floors = threshold._floors([(5, 3), (3, 5)], sizes, 13)
     assert 6 <= sum(floor * 3 for floor in floors) <= 13 and min(floors) >= 2
     assert threshold._floors([(1,), (1,)], [1, 1], 0) == [2, 2]  # where even the least is too much
+
+
+@pytest.mark.parametrize("scope", [LAMP(), Global(), PerLayer()], ids=str)
+def test_a_floor_holds_whatever_is_asked_for(scope: Scope) -> None:
+    torch.manual_seed(0)
+    keeps = Sparsity(0.999, scope=scope, floor=2).keep([torch.rand(9), torch.rand(7)], [1, 1])
+    assert [int(keep.sum()) for keep in keeps] == [2, 2]

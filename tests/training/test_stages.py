@@ -101,6 +101,15 @@ def test_the_answer_respects_the_budget_and_is_what_was_validated(least: float) 
     assert bool((task.net[0].weight[masked] == 0).all())
 
 
+@pytest.mark.filterwarnings("ignore:the cut left")
+@pytest.mark.parametrize("floor", [0, 1, 3])
+def test_where_any_network_is_good_enough_the_floors_are_what_is_left(floor: int) -> None:
+    task = Needy(least=0.0)
+    callback = walked(Budget("val/accuracy", 0.1, rounds=6, floor=floor), task, epochs=18)
+    assert callback.report
+    assert callback.report.nonzero == floor * len(callback.masks)
+
+
 def test_without_any_smaller_network_in_the_budget_the_dense_one_comes_back() -> None:
     task = Needy(least=1.0)
     with warnings.catch_warnings(record=True) as told:
