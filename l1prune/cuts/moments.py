@@ -94,9 +94,8 @@ def moments(
                 known |= {} if about is None else {name: about}
         yield known
     finally:
-        for name, found in known.items():
-            if found.squares is not None:
-                restore_(fishers[name], found.squares)
+        lent = [(fishers[name], m.squares) for name, m in known.items() if m.squares is not None]
+        restore_(lent)
 
 
 def _told(moved: Moved, fishers: Fishers) -> Moments | None:

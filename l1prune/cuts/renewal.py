@@ -7,7 +7,7 @@ order. Torch's are the reference. All is of the local parts of sharded weights.
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -51,20 +51,21 @@ def renewed_root(now: Squares, before: Fisher | None, eps: float) -> tuple[Fishe
     return fisher, long
 
 
-def restore_(fisher: Fisher, now: Squares) -> None:
-    """Write the total as it is now, in place.
+def restore_(pairs: Iterable[tuple[Fisher, Squares]]) -> None:
+    """Write totals as they are now, in place.
 
     >>> fisher = Fisher(torch.tensor([9.0]), torch.tensor([4.0]), steps=1.0)
-    >>> restore_(fisher, Squares(torch.tensor([9.0]), 1.0, 1.0)); fisher.total
+    >>> restore_([(fisher, Squares(torch.tensor([9.0]), 1.0, 1.0))]); fisher.total
     tensor([9.])
     """
-    average, total = local(now.average), local(fisher.total)
     enter = _function("l1prune_restore")
-    if enter is not None and _are_readable(average, total):
-        enter(average.data_ptr(), total.data_ptr(), total.numel(), now.share)
-        return
-    for one, some in pieces(total, average):
-        one.copy_(some).div_(now.share)
+    for fisher, now in pairs:
+        average, total = local(now.average), local(fisher.total)
+        if enter is not None and _are_readable(average, total):
+            enter(average.data_ptr(), total.data_ptr(), total.numel(), now.share)
+            continue
+        for one, some in pieces(total, average):
+            one.copy_(some).div_(now.share)
 
 
 class Layer(NamedTuple):

@@ -47,7 +47,7 @@ def test_a_root_takes_the_place_of_a_total_that_is_restored_to_the_bit(
     for before in (None, remembered(count)):
         fisher, long = renewed_root(now, before, 1e-8)
         assert long.data_ptr() == fisher.total.data_ptr()
-        restore_(fisher, now)
+        restore_([(fisher, now)])
         assert torch.equal(fisher.total, now.total)
 
 
@@ -61,7 +61,7 @@ def test_a_root_is_rounded_to_nearest(dtype: torch.dtype) -> None:
 def test_where_no_step_was_taken_nothing_changes() -> None:
     first, long = renewed_root(squares(9, 10.0), None, eps=1e-8)
     before = long.clone()
-    restore_(first, squares(9, 10.0))
+    restore_([(first, squares(9, 10.0))])
     again, same = renewed_root(squares(9, 10.0), first, eps=1e-8)
     assert again is first and torch.equal(before, same)
 
