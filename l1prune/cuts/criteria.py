@@ -81,7 +81,7 @@ def lent(
     Parameter containing:
     tensor([1.], requires_grad=True)
     """
-    owner = next((kind for kind in type(criterion).__mro__ if "weigh" in vars(kind)), None)
+    owner = next((kind for kind in type(criterion).__mro__ if "weigh" in vars(kind)), object)
     if isinstance(criterion, LendingCriterion) and "lend" in vars(owner):
         with criterion.lend(targets, optimizers) as worth:
             yield worth
