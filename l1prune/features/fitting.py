@@ -102,7 +102,7 @@ def numbered(groups: Sequence[Sequence[Any]] | None, names: Sequence[str]) -> Gr
         names: of all columns.
 
     Raises:
-        ValueError: there is no such column.
+        ValueError: there is no such column, or it is there twice.
 
     >>> numbered([["b", "c"]], ["a", "b", "c"])
     [[1, 2]]
@@ -110,13 +110,21 @@ def numbered(groups: Sequence[Sequence[Any]] | None, names: Sequence[str]) -> Gr
     if groups is None:
         return None
     known = {name: number for number, name in enumerate(names)}
-    found = []
+    found, seen = [], dict[int, Any]()
     for group in groups:
         if unknown := [one for one in group if not is_whole(one, 0) and one not in known]:
             raise ValueError(
                 f"groups: there is no column {unknown[0]!r}; there are {some_of(names)}"
             )
-        found.append([int(one) if is_whole(one, 0) else known[one] for one in group])
+        numbers = [int(one) if is_whole(one, 0) else known[one] for one in group]
+        for number, one in zip(numbers, group, strict=True):
+            if number in seen:  # here, where it is known by the name that was given
+                called = one if isinstance(one, str) else seen[number]
+                raise ValueError(
+                    f"groups: {called!r} is there twice; give lists of different columns"
+                )
+            seen[number] = one
+        found.append(numbers)
     return found
 
 

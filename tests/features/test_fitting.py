@@ -59,6 +59,21 @@ def test_a_column_that_is_not_there_is_named_with_those_that_are() -> None:
         numbered([["a", "town"]], ["a", "b"])
 
 
+@pytest.mark.parametrize(
+    ("groups", "said"),
+    [
+        ([["a", "a"]], "'a'"),
+        ([["a", "b"], ["c", "b"]], "'b'"),
+        ([["a", "b"], [1]], "'b'"),
+        ([[0, 1], ["b"]], "'b'"),
+        ([[0, 1], [1]], "1"),
+    ],
+)
+def test_a_column_that_is_in_two_groups_is_called_as_it_was_given(groups: Any, said: str) -> None:
+    with pytest.raises(ValueError, match=f"^groups: {said} is there twice; give lists of diff"):
+        numbered(groups, ["a", "b", "c"])
+
+
 class Pair(nn.Linear):
     """A network that gives more than its output."""
 
