@@ -145,7 +145,7 @@ class L1FeatureSelector(SelectorMixin, BaseEstimator):  # type: ignore[misc]
 
         Args:
             X: `(rows, columns)`, an array, a data frame, or a memory map larger than memory.
-            y: `(rows,)` or `(rows, outputs)`: numbers, or classes of any type.
+            y: `(rows,)` or `(rows, outputs)`: numbers, or classes, as texts or numbers.
 
         Raises:
             ValueError: an argument makes no sense, or does not fit the data.

@@ -31,6 +31,38 @@ def test_a_column_of_texts_or_times_is_named_with_what_to_do(table: Any, said: s
         table_of(BaseEstimator(), table)
 
 
+DAYS = pd.date_range("2024-03-01", periods=3)
+
+
+@pytest.mark.parametrize(
+    "times",
+    [
+        DAYS,
+        DAYS.values,
+        DAYS.values.astype("M8[D]"),
+        DAYS.tz_localize("UTC"),
+        DAYS - DAYS[0],
+        DAYS.to_period("D"),
+        DAYS.to_pydatetime(),
+        [day.date() for day in DAYS],
+        pd.Series(DAYS).astype("category"),
+    ],
+)
+def test_times_of_any_type_are_neither_targets_nor_numbers(times: Any) -> None:
+    frame = pd.DataFrame({"day": times})
+    for task in ("auto", "classification", "regression"):
+        for y in (times, pd.Series(times), frame, [*times]):
+            with pytest.raises(
+                ValueError, match=r"^y holds times, as .*: give numbers, as the days"
+            ):
+                check_targets(y, task)
+    for table, name in ((frame, "'day'"), (FRAME.assign(day=times), "'day'"), (frame.values, "0")):
+        with pytest.raises(
+            ValueError, match=f"^X: column {name} holds .*: leave it out, or encode"
+        ):
+            table_of(BaseEstimator(), table)
+
+
 @pytest.mark.parametrize("table", [X[0], csr_matrix(X), [[1.0, {}]]])
 def test_what_is_no_table_for_other_reasons_is_refused_as_ever(table: Any) -> None:
     with pytest.raises((TypeError, ValueError)) as theirs:
