@@ -20,11 +20,11 @@ from l1prune.zoo.columns import (
     Variable,
     category_of,
     read_csv,
-    target_of,
     useless,
     variable_of,
 )
 from l1prune.zoo.examples import Examples, InMemory
+from l1prune.zoo.targets import target_of
 
 TEST, VALIDATION = 0.2, 0.125
 """The share of the rows that are tested on; that of the others that validate."""
