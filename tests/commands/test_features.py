@@ -147,9 +147,13 @@ def test_what_cannot_be_is_said_in_a_sentence(
     assert re.search(message, told.err.replace("\n", " "))
 
 
-def test_a_number_of_columns_is_whole_a_share_or_left_open() -> None:
+def test_a_number_of_columns_is_whole_a_share_or_left_open(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     given = [features.read(["a.csv", "--target", "y", "--k", k]).k for k in ("20", "0.1", "auto")]
     assert given == [20, 0.1, "auto"]
-    for wrong in ("many", "0", "-2", "1.5", "0.0", "nan", "5.0"):
+    for wrong in ("many", "0", "-1", "-0.5", "1.5", "0.0", "nan", "5.0"):
         with pytest.raises(SystemExit):
             features.read(["a.csv", "--target", "y", "--k", wrong])
+        right = "give a whole number from 1, a share in (0, 1] as 0.1, or auto"
+        assert f"argument --k: {right}, not {wrong}\n" in capsys.readouterr().err
