@@ -11,8 +11,8 @@ import csv
 import re
 import sys
 import warnings
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ import torch
 from l1prune.checks import needing
 from l1prune.runs.escapes import LINE, complain, printable, show
 from l1prune.weights.files import write_whole
+from l1prune.weights.warning import PruningWarning
 from l1prune.zoo.columns import Category
 from l1prune.zoo.tables import TEST, CsvTable, Table, held_out
 
@@ -53,8 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = read(arguments)
     torch.set_num_threads(1)
     try:
-        with warnings.catch_warnings(record=True) as told:
-            warnings.simplefilter("always", UserWarning)
+        with telling():
             data = CsvTable(
                 options.table,
                 options.target,
@@ -63,9 +63,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 leave_out=options.leave_out,
             )
             table = data.table
-        for one in told:
-            show(printable(str(one.message), LINE), sys.stderr)
-        found, judged = select(table, options.k, options.seed)
+        with telling():
+            found, judged = select(table, options.k, options.seed)
         if options.output:
             write(found, options.output)
     except (ImportError, OSError, ValueError) as error:
@@ -76,6 +75,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
     show(answer(found, judged, data))
     return 0
+
+
+@contextmanager
+def telling() -> Iterator[None]:
+    """Say on stderr what is warned of meanwhile, each thing once, in the options of this command.
+
+    What other libraries warn of is about their arguments, which nobody gave here.
+    """
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("ignore")
+        warnings.simplefilter("always", PruningWarning)
+        try:
+            yield
+        finally:
+            for message in dict.fromkeys(str(one.message) for one in told):
+                show(printable(as_options(message), LINE), sys.stderr)
 
 
 def read(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -146,7 +161,8 @@ def select(
 
     Returns:
         The columns by rank; and what extra trees get right on the rows that were held out: of the
-        chosen columns, of all, and what is right by always saying the same (R² of a regression).
+        chosen columns, of all, and what is right by always saying the same (R² of a regression);
+        and whether it is `sure`, 0 or 1, that they are better than none by the network's own rows.
 
     Raises:
         ImportError: scikit-learn is missing.
@@ -176,6 +192,7 @@ def select(
         "none": float((y[held] == torch.from_numpy(y[kept]).mode()[0].item()).mean())
         if is_label
         else 0.0,
+        "sure": float(selector.beats_none_ is not False),
     }
     return verdicts(table, selector), judged
 
@@ -211,7 +228,9 @@ def answer(found: Sequence[Verdict], judged: dict[str, float], data: CsvTable) -
     """What is printed: the names of the columns that matter, the others by rank, and how good."""
     chosen = [one for one in found if one.selected]
     width = max(len(one.column) for one in found)
-    lines = [f"{len(chosen)} of {len(found)} columns matter to {data.target}:", ""]
+    in_vain = judged["chosen"] <= judged["none"]
+    verb = "may matter" if in_vain or not judged["sure"] else "matter"
+    lines = [f"{len(chosen)} of {len(found)} columns {verb} to {data.target}:", ""]
     lines += [
         f"{one.rank:4}  {printable(one.column, LINE):{width}}  {one.size:.3f}" for one in chosen
     ]
@@ -223,7 +242,7 @@ def answer(found: Sequence[Verdict], judged: dict[str, float], data: CsvTable) -
         f"with these columns, {100 * judged['all']:.1f} % with all; {100 * judged['none']:.1f} % "
         f"by always saying {'the mean' if data.classes is None else 'the most common label'}."
     )
-    if judged["chosen"] <= judged["none"]:
+    if in_vain:
         lines.append("That is no better than knowing none of them: perhaps none matters.")
     return "\n".join(lines)
 
@@ -245,9 +264,13 @@ def as_options(message: str) -> str:
 
     >>> as_options("data.path=a.csv: is empty; or give data.leave_out=[id]")
     'a.csv: is empty; or give --leave-out id'
+    >>> as_options("n_features_to_select='auto': no better")
+    '--k auto: no better'
     """
-    message = re.sub(r"data\.path=", "", message)
-    message = message.replace("n_features_to_select=", "--k ")
+    message = message.replace("data.path=", "").replace("random_state=", "--seed ")
+    message = message.replace("data.regression=false", "--labels")
+    message = message.replace("data.regression=true", "--regression")
+    message = re.sub(r"n_features_to_select='?(\w*)'?", r"--k \1", message)
     return re.sub(
         r"data\.(\w+)(?:=\[([^]]*)\]|=)?",
         lambda found: (

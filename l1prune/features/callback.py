@@ -28,7 +28,7 @@ from l1prune.features.places import (
 )
 from l1prune.training.lightning import callbacks_of
 from l1prune.training.outlets import outlets
-from l1prune.weights.files import write_whole
+from l1prune.weights.files import check_folder, write_whole
 from l1prune.weights.warning import warn
 
 SELECTED = "features/selected"
@@ -63,8 +63,8 @@ class FeaturePath(pl.Callback):
         folder: for the files; None: where the trainer's logger has its own, else the trainer's.
 
     Raises:
-        ValueError: an argument makes no sense (at once), or does not fit the model (before the
-            first step).
+        ValueError: an argument makes no sense (at once), does not fit the model, or the folder is
+            a file (before the first step).
 
     Example, for a module with a layer `first` and ten columns of 500 that are to be left::
 
@@ -113,6 +113,8 @@ class FeaturePath(pl.Callback):
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         self._fits = stage == "fit"
+        if self._fits and self.folder is not None:
+            check_folder(f"FeaturePath(folder={str(self.folder)!r})", self.folder)
 
     def state_dict(self) -> dict[str, Any]:
         return self._history.state_dict()

@@ -15,14 +15,13 @@ from l1prune.features.arguments import check_arguments
 from l1prune.features.fitting import (
     SEEDS,
     built,
-    check_targets,
     dense,
     forget,
     seeded,
     split,
-    table_of,
     task_of,
 )
+from l1prune.features.given import check_targets, table_of
 from l1prune.features.networks import Network
 from l1prune.features.path import Recipe
 from l1prune.features.refit import Refit, refit

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from collections.abc import Sequence
 from functools import partial
 from typing import Any
@@ -13,12 +14,12 @@ from torch import nn
 
 from l1prune.checks import needing
 from l1prune.features.arguments import check_arguments, number_of
+from l1prune.features.choice import choose, in_vain
 from l1prune.features.discoveries import discover
 from l1prune.features.entries import groups_of, owners_of
 from l1prune.features.fitting import (
     SEEDS,
     built,
-    check_targets,
     dense,
     forget,
     is_constant,
@@ -26,9 +27,9 @@ from l1prune.features.fitting import (
     numbered,
     seeded,
     split,
-    table_of,
     task_of,
 )
+from l1prune.features.given import check_targets, names_of, table_of
 from l1prune.features.networks import Network
 from l1prune.features.order import standings_of
 from l1prune.features.path import Path, PathPoint, Recipe, walk
@@ -38,6 +39,7 @@ from l1prune.features.screening import Screening, screened
 from l1prune.features.stability import stability
 from l1prune.features.tasks import Regression, Task
 from l1prune.penalties.penalty import Penalty
+from l1prune.weights.warning import PruningWarning, warn
 
 with needing("features", "L1FeatureSelector"):
     from sklearn.base import BaseEstimator, clone
@@ -87,6 +89,7 @@ class L1FeatureSelector(SelectorMixin, BaseEstimator):  # type: ignore[misc]
             not selected.
         n_features_to_select_: how many features were selected; their columns, of groups more, are
             `support_.sum()`.
+        beats_none_: whether they predict the held-back rows better than none does; None: none were.
         stability_: `(columns,)`, the share of half samples on which a column is selected, if
             `stability` asks for it.
         path_: a dictionary for each validation: `network` (several, where columns were screened),
@@ -142,7 +145,7 @@ class L1FeatureSelector(SelectorMixin, BaseEstimator):  # type: ignore[misc]
 
         Args:
             X: `(rows, columns)`, an array, a data frame, or a memory map larger than memory.
-            y: `(rows,)` or `(rows, outputs)`: numbers, or classes of any type.
+            y: `(rows,)` or `(rows, outputs)`: numbers, or classes, as texts or numbers.
 
         Raises:
             ValueError: an argument makes no sense, or does not fit the data.
@@ -154,7 +157,7 @@ class L1FeatureSelector(SelectorMixin, BaseEstimator):  # type: ignore[misc]
         task: Any = task_of(self.task, y := dense(y))
         if not isinstance(task, Regression):
             self.classes_ = task.classes
-        names = self._names()
+        names = names_of(self)
         owners = owners_of(x.shape[1], numbered(self.groups, names)).numpy()
         count = number_of(self.n_features_to_select, int(owners.max()) + 1)
         generator = np.random.RandomState(check_random_state(self.random_state).randint(SEEDS))
@@ -179,16 +182,11 @@ class L1FeatureSelector(SelectorMixin, BaseEstimator):  # type: ignore[misc]
         half = clone(self).set_params(stability=0, random_state=int(rows.sum()) % SEEDS)
         half.set_params(task="classification" if classes else "regression")
         if self.groups is not None:
-            half.set_params(groups=numbered(self.groups, self._names()))
-        found: NDArray[np.bool_] = half.fit(x[rows], y[rows]).support_
+            half.set_params(groups=numbered(self.groups, names_of(self)))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", PruningWarning)  # the user asked for no halves' advice
+            found: NDArray[np.bool_] = half.fit(x[rows], y[rows]).support_
         return found
-
-    # ---- what is asked for
-
-    def _names(self) -> list[str]:
-        known = getattr(self, "feature_names_in_", None)
-        columns = range(self.n_features_in_)
-        return [f"x{at}" for at in columns] if known is None else [str(name) for name in known]
 
     # ---- the path
 
@@ -243,13 +241,11 @@ class L1FeatureSelector(SelectorMixin, BaseEstimator):  # type: ignore[misc]
         self, path: Path, owners: NDArray[Any], count: int | None, names: list[str]
     ) -> None:
         """Select by the path, as many as are asked for."""
-        ranked, sizes = path.ranked.numpy(), path.sizes.numpy()
-        chosen = ranked[:count]
-        if count is None:
-            point = path.smallest if self.n_features_to_select == "auto" else path.best
-            sizes = point.sizes.numpy()
-            chosen = sizes.nonzero()[0] if point.n_features else ranked[:1]
-        self._settle(chosen, ranked, sizes, owners)
+        choice = choose(path, count, fewest=self.n_features_to_select == "auto")
+        self._settle(choice.features, path.ranked.numpy(), choice.sizes, owners)
+        self.beats_none_ = choice.beats_none
+        if self.beats_none_ is False:
+            warn(in_vain(self.n_features_to_select))
         self._tell(path, joined_names(owners, names))
 
     def _discover(
@@ -269,6 +265,7 @@ class L1FeatureSelector(SelectorMixin, BaseEstimator):  # type: ignore[misc]
         found = discover(x, owners, level, along, generator)
         chosen, ranked = found.selected.nonzero()[0], (-found.advantages).argsort(kind="stable")
         self._settle(chosen, ranked, found.worth, owners)
+        self.beats_none_ = None
         features = joined_names(owners, names)
         self._tell(found.path, [*features, *(f"knockoff of {name}" for name in features)])
 

@@ -27,6 +27,23 @@ def replace(part: Path, whole: Path) -> None:
     shutil.rmtree(old, ignore_errors=True)
 
 
+def check_folder(name: str, folder: Path) -> None:
+    """Refuse a folder that cannot be made, as a file is there, or where one above it would be.
+
+    Args:
+        name: of the argument, with its value.
+        folder: that need not be there yet.
+
+    Raises:
+        ValueError: says which file is in the way.
+
+    >>> check_folder("folder='no/such'", Path("no/such"))
+    """
+    there = next((path for path in (folder, *folder.parents) if path.exists()), None)
+    if there is not None and not there.is_dir():
+        raise ValueError(f"{name}: {there} is a file; give a folder, new or old")
+
+
 def write_whole(whole: Path, write: Callable[[Path], Any]) -> None:
     """Write a file so that, whatever happens meanwhile, it is whole or what it was before.
 

@@ -225,8 +225,13 @@ def category_of(name: str, cells: Sequence[str]) -> Category:
     return Category(name, levels, torch.tensor(codes))
 
 
-def variable_of(name: str, cells: Sequence[str]) -> Variable:
+def variable_of(name: str, cells: Sequence[str], advice: str = "") -> Variable:
     """What a column is, found from its cells.
+
+    Args:
+        name: of the column.
+        cells: of it.
+        advice: settings that help where it is neither; empty: those of what is learned from.
 
     Raises:
         ValueError: it is mostly numbers, and some cells are none.
@@ -236,10 +241,10 @@ def variable_of(name: str, cells: Sequence[str]) -> Variable:
     if not odd:
         return number_of(name, cells)
     if len(odd) <= (1 - MOSTLY) * len(known):
+        advice = advice or f"data.categories=[{name}], or data.leave_out=[{name}]"
         raise ValueError(
             f"column {name!r}: {odd[0]!r} in row {cells.index(odd[0]) + 1} is no number, and "
-            f"{1 - len(odd) / len(known):.1%} of the cells are: mend it, or give "
-            f"data.categories=[{name}], or data.leave_out=[{name}]"
+            f"{1 - len(odd) / len(known):.1%} of the cells are: mend it, or give {advice}"
         )
     return category_of(name, cells)
 
@@ -260,38 +265,3 @@ def useless(name: str, cells: Sequence[str]) -> str | None:
     if all(as_number(cell) is None for cell in known) and kinds > max(FEW, len(known) / 2):
         return f"it has {kinds:,} different texts in {len(known):,} rows"
     return None
-
-
-def target_of(name: str, cells: Sequence[str], regression: bool | None = None) -> Category | Number:
-    """What is to be learned: a label, or a number to be met.
-
-    Args:
-        name: of the column.
-        cells: of it.
-        regression: whether it is a number; None: as its cells look.
-
-    Raises:
-        ValueError: some are missing, there is one label, or a number is none.
-
-    >>> type(target_of("y", ["yes", "no"])).__name__, type(target_of("y", ["1.5", "2"])).__name__
-    ('Category', 'Number')
-    """
-    missing = [row for row, cell in enumerate(cells, 1) if is_missing(cell)]
-    if missing:
-        raise ValueError(
-            f"data.target={name}: it is missing in {len(missing)} of {len(cells)} rows, first in "
-            f"row {missing[0]}: fill it in, or take these rows out"
-        )
-    if len({*cells}) == 1:
-        raise ValueError(
-            f"data.target={name}: all rows say {cells[0]!r}: there is nothing to tell apart"
-        )
-    numeric = regression if regression is not None else _is_measure(variable_of(name, cells))
-    return number_of(name, cells) if numeric else category_of(name, cells)
-
-
-def _is_measure(variable: Variable) -> bool:
-    if not isinstance(variable, Number):
-        return False
-    values = {*variable.values.tolist()}
-    return len(values) > FEW or any(value != round(value) for value in values)

@@ -20,11 +20,11 @@ from l1prune.zoo.columns import (
     Variable,
     category_of,
     read_csv,
-    target_of,
     useless,
     variable_of,
 )
 from l1prune.zoo.examples import Examples, InMemory
+from l1prune.zoo.targets import target_of
 
 TEST, VALIDATION = 0.2, 0.125
 """The share of the rows that are tested on; that of the others that validate."""
@@ -171,7 +171,8 @@ class CsvTable(TableData):
         seed: of the validation split and of the order of the training rows.
 
     Raises:
-        ValueError: at construction, for a file that is not there or names that it does not have;
+        ValueError: at construction, for a file that is not there, names that it does not have, or
+            a target that is to be left out, or a category;
             when it is read, for what is no table to learn from. It says what and where.
     """
 
@@ -199,6 +200,16 @@ class CsvTable(TableData):
                     f"data.{option}: {self.path} has no column {unknown[0]!r}; it has "
                     f"{', '.join(self.texts)}"
                 )
+        if self.target in self.leave_out:
+            raise ValueError(
+                f"data.leave_out=[{self.target}]: it is the target, which is not learned from "
+                "anyway: take it out of this list, or name another target"
+            )
+        if self.target in self.categories:
+            raise ValueError(
+                f"data.categories=[{self.target}]: it is the target, and no column to learn from: "
+                "for a target of labels give data.regression=false"
+            )
 
     def read(self) -> Table:
         target = target_of(self.target, self.texts[self.target], self.regression)

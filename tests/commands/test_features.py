@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import csv
 import re
+import warnings
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from l1prune.commands import features
+from l1prune.weights.warning import warn
 
 pytest.importorskip("sklearn", reason="needs the extra 'features'")
 
@@ -69,13 +71,46 @@ def test_what_is_printed_names_them_and_says_how_good_they_are() -> None:
     class Data:
         target, classes = "y", 2
 
-    text = features.answer(found, {"chosen": 0.9, "all": 0.8, "none": 0.6}, Data())  # type: ignore[arg-type]
+    text = features.answer(found, {"chosen": 0.9, "all": 0.8, "none": 0.6, "sure": 1.0}, Data())  # type: ignore[arg-type]
     assert text.startswith("1 of 2 columns matter to y:")
     assert "income  0.500" in text and "The others, the best first: age." in text
     assert "90.0 % right with these columns, 80.0 % with all; 60.0 % by always" in text
     assert "perhaps none matters" not in text
-    text = features.answer(found, {"chosen": 0.5, "all": 0.8, "none": 0.6}, Data())  # type: ignore[arg-type]
+    text = features.answer(found, {"chosen": 0.5, "all": 0.8, "none": 0.6, "sure": 1.0}, Data())  # type: ignore[arg-type]
     assert text.endswith("no better than knowing none of them: perhaps none matters.")
+    assert text.startswith("1 of 2 columns may matter to y:")
+    unsure = {"chosen": 0.9, "all": 0.8, "none": 0.6, "sure": 0.0}
+    text = features.answer(found, unsure, Data())  # type: ignore[arg-type]
+    assert text.startswith("1 of 2 columns may matter to y:") and "none matters" not in text
+
+
+def test_all_notes_are_in_the_options_of_this_command_each_of_them_once(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with features.telling():
+        for _ in range(2):
+            warn("a.csv: left out: t; data.categories=[t] would keep it")
+        warn("n_features_to_select='auto': no better than none")
+        warnings.warn("y could represent a regression", UserWarning, stacklevel=1)
+    assert capsys.readouterr().err.splitlines() == [
+        "a.csv: left out: t; --categories t would keep it",
+        "--k auto: no better than none",
+    ]
+
+
+def test_where_no_column_can_tell_the_note_and_the_answer_say_so(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    random = np.random.default_rng(0)
+    cells = [",".join(f"{one:.3f}" for one in row) for row in random.normal(size=(60, 4))]
+    file = tmp_path / "noise.csv"  # each row with either label: what is learned of one is wrong
+    rows = "".join(f"{row},no\n{row},yes\n" for row in cells)
+    file.write_text(f"a,b,c,d,y\n{rows}", encoding="utf-8")
+    assert features.main([str(file), "--target", "y"]) == 0
+    told = capsys.readouterr()
+    assert told.err.startswith("--k auto: held-back rows are predicted no better")
+    assert told.out.startswith("1 of 4 columns may matter to y:")
+    assert "  0.000" not in told.out
 
 
 def test_one_that_is_stopped_says_so_in_a_line(
@@ -98,6 +133,9 @@ def test_one_that_is_stopped_says_so_in_a_line(
         (["--target", "colour", "--regression"], "'red' in row .* is no number"),
         (["--target", "y", "--k", "99"], "--k 99: there are 13 features"),
         (["--target", "y", "--leave-out", "w"], "--leave-out: .* no column 'w'"),
+        (["--target", "y", "--leave-out", "x0", "y"], "--leave-out y: it is the target"),
+        (["--target", "y", "--categories", "y"], "--categories y: it is .* labels give --labels"),
+        (["--target", "y", "--seed", "-1"], r"--seed -1: give a whole number in \[0, 2"),
     ],
 )
 def test_what_cannot_be_is_said_in_a_sentence(
@@ -109,9 +147,13 @@ def test_what_cannot_be_is_said_in_a_sentence(
     assert re.search(message, told.err.replace("\n", " "))
 
 
-def test_a_number_of_columns_is_whole_a_share_or_left_open() -> None:
+def test_a_number_of_columns_is_whole_a_share_or_left_open(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     given = [features.read(["a.csv", "--target", "y", "--k", k]).k for k in ("20", "0.1", "auto")]
     assert given == [20, 0.1, "auto"]
-    for wrong in ("many", "0", "-2", "1.5", "0.0", "nan", "5.0"):
+    for wrong in ("many", "0", "-1", "-0.5", "1.5", "0.0", "nan", "5.0"):
         with pytest.raises(SystemExit):
             features.read(["a.csv", "--target", "y", "--k", wrong])
+        right = "give a whole number from 1, a share in (0, 1] as 0.1, or auto"
+        assert f"argument --k: {right}, not {wrong}\n" in capsys.readouterr().err

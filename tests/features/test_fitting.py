@@ -5,22 +5,17 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
-from scipy.sparse import csr_matrix
 from sklearn.base import BaseEstimator
-from sklearn.utils.validation import validate_data
 from torch import nn
 
 from l1prune.features.fitting import (
     built,
-    check_targets,
     forget,
     numbered,
     seeded,
     split,
-    table_of,
     task_of,
 )
 from l1prune.features.tasks import Classes, Labels, MultiClasses, Regression
@@ -64,36 +59,19 @@ def test_a_column_that_is_not_there_is_named_with_those_that_are() -> None:
         numbered([["a", "town"]], ["a", "b"])
 
 
-X = np.arange(6.0).reshape(3, 2)
-FRAME = pd.DataFrame(X, columns=["a", "b"])
-
-
 @pytest.mark.parametrize(
-    ("table", "said"),
+    ("groups", "said"),
     [
-        (FRAME.assign(town=["x", "y", "x"]), "X: column 'town' holds 'x', which is no number"),
-        (FRAME.assign(town=pd.Categorical(["1", "y", "x"])), "X: column 'town' holds 'y'"),
-        (FRAME.assign(day=pd.date_range("2020", periods=3)), "X: column 'day' holds Timestamp"),
-        (np.array([["1", "2"], ["3", "red"]]), "X: column 1 holds 'red', which is no number"),
+        ([["a", "a"]], "'a'"),
+        ([["a", "b"], ["c", "b"]], "'b'"),
+        ([["a", "b"], [1]], "'b'"),
+        ([[0, 1], ["b"]], "'b'"),
+        ([[0, 1], [1]], "1"),
     ],
 )
-def test_a_column_of_texts_or_times_is_named_with_what_to_do(table: Any, said: str) -> None:
-    with pytest.raises(ValueError, match=f"{said}.*: leave it out, or encode it"):
-        table_of(BaseEstimator(), table)
-
-
-@pytest.mark.parametrize("table", [X[0], csr_matrix(X), [[1.0, {}]]])
-def test_what_is_no_table_for_other_reasons_is_refused_as_ever(table: Any) -> None:
-    with pytest.raises((TypeError, ValueError)) as theirs:
-        validate_data(BaseEstimator(), table, dtype=[np.float64, np.float32])
-    with pytest.raises(theirs.type) as ours:
-        table_of(BaseEstimator(), table)
-    assert str(ours.value) == str(theirs.value)
-
-
-def test_numbers_are_a_table_whatever_they_are_written_as() -> None:
-    for table in (FRAME, FRAME.astype(str), FRAME.astype(object), FRAME.astype("Int64"), X > 2):
-        assert table_of(BaseEstimator(), table).dtype.kind == "f"
+def test_a_column_that_is_in_two_groups_is_called_as_it_was_given(groups: Any, said: str) -> None:
+    with pytest.raises(ValueError, match=f"^groups: {said} is there twice; give lists of diff"):
+        numbered(groups, ["a", "b", "c"])
 
 
 class Pair(nn.Linear):
@@ -141,21 +119,6 @@ def test_torchs_own_random_state_stays() -> None:
     with seeded(np.random.RandomState(0)):
         assert torch.equal(torch.rand(3), first)
     assert torch.equal(torch.get_rng_state(), before)
-
-
-@pytest.mark.parametrize(
-    "y, task, message",
-    [
-        (["a", 1.0], "auto", "y holds texts, as 'a', and others"),
-        (pd.DataFrame({"p": [0.5, 1.5], "q": ["a", "b"]}), "auto", "and others"),
-        (["a", "b"], "regression", "a regression predicts numbers"),
-    ],
-)
-def test_targets_of_the_wrong_kind_are_refused(y: Any, task: str, message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        check_targets(y, task)
-    check_targets(["a", "b"], "auto")
-    check_targets([0.5, 1.5], "regression")
 
 
 def test_what_an_earlier_fit_has_learned_is_forgotten() -> None:

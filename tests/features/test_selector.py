@@ -18,6 +18,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.utils.estimator_checks import parametrize_with_checks
 from torch import nn
 
+from l1prune import PruningWarning
 from l1prune.features.networks import perceptron
 from l1prune.features.path import Recipe
 from l1prune.features.screening import Screening
@@ -48,6 +49,7 @@ def test_columns_are_found_that_matter_only_together(fitted: L1FeatureSelector) 
     assert (fitted.ranking_ == 1).tolist() == fitted.support_.tolist()
     assert sorted(fitted.ranking_) == [1, *range(1, 20)]
     assert (fitted.feature_importances_ > 0).tolist() == fitted.support_.tolist()
+    assert fitted.beats_none_ is True
     assert fitted.transform(pairs()[0]).shape == (400, 2)
 
 
@@ -57,6 +59,22 @@ def test_the_path_says_who_left_when(fitted: L1FeatureSelector) -> None:
     assert [row["epoch"] for row in fitted.path_] == [*range(1, fitted.n_iter_ + 1)]
     strengths = [row["strength"] for row in fitted.path_]
     assert strengths == sorted(strengths)
+
+
+@pytest.mark.parametrize("asked", ["auto", None])
+def test_of_noise_one_column_is_selected_with_a_warning_and_a_size(asked: str | None) -> None:
+    draw = np.random.RandomState(1)
+    x, y = draw.normal(size=(200, 10)), draw.normal(size=200) > 0
+    quick = Recipe(epochs=20, least_steps=300)
+    selector = L1FeatureSelector(asked, recipe=quick, stability=1, random_state=0)
+    with pytest.warns(
+        PruningWarning, match=f"n_features_to_select={asked!r}.* than with none"
+    ) as w:
+        selector.fit(x, y)
+    assert len(w) == 1, "the halves, which nobody looks at, say nothing"
+    assert selector.beats_none_ is False and selector.n_features_to_select_ == 1
+    assert (selector.feature_importances_ > 0).tolist() == selector.support_.tolist()
+    assert selector.set_params(n_features_to_select=2).fit(x, y).beats_none_ is None
 
 
 def test_units_of_columns_change_nothing() -> None:

@@ -11,7 +11,6 @@ from l1prune.zoo.columns import (
     category_of,
     number_of,
     read_csv,
-    target_of,
     useless,
     variable_of,
 )
@@ -89,27 +88,6 @@ def test_what_names_the_rows_is_useless_and_a_code_of_few_kinds_is_not() -> None
     assert useless("empty", ["", "NA"]) == "it is empty"
     assert useless("code", ["a", "b"] * 25) is None
     assert useless("measure", [str(n / 7) for n in range(50)]) is None
-
-
-@pytest.mark.parametrize(
-    ("cells", "regression", "message"),
-    [
-        (["a", "", "b"], None, "missing in 1 of 3 rows, first in row 2"),
-        (["a", "a"], None, "all rows say 'a'"),
-        (["1", "b"], True, "'b' in row 2 is no number"),
-    ],
-)
-def test_a_target_that_cannot_be_learned_is_refused(
-    cells: list[str], regression: bool | None, message: str
-) -> None:
-    with pytest.raises(ValueError, match=message):
-        target_of("y", cells, regression)
-
-
-def test_whole_numbers_of_few_kinds_are_labels_unless_it_is_said() -> None:
-    cells = ["3", "10", "3"]
-    assert target_of("y", cells).inputs == ("y=3", "y=10")
-    assert target_of("y", cells, regression=True).inputs == ("y",)
 
 
 def test_what_does_not_vary_beyond_rounding_in_training_is_zero_everywhere() -> None:

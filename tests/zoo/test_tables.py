@@ -69,6 +69,18 @@ def test_names_that_the_file_does_not_have_are_refused_with_those_that_it_has(fi
         CsvTable(str(file), "y", leave_out=["w"])
 
 
+@pytest.mark.parametrize(
+    ("option", "said"),
+    [
+        ("leave_out", r"data\.leave_out=\[y\]: it is the target.*name another target"),
+        ("categories", r"data\.categories=\[y\]: it is the target.*data\.regression=false"),
+    ],
+)
+def test_the_target_is_no_column_to_learn_from(file: Path, option: str, said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        CsvTable(str(file), "y", **{option: ["colour", "y"]})  # type: ignore[arg-type]
+
+
 def test_what_is_left_out_is_told_and_what_was_asked_to_be_is_not(tmp_path: Path) -> None:
     path = tmp_path / "table.csv"
     path.write_text("id,x,y\n1,5,a\n2,4,b\n3,5,a\n", encoding="utf-8")
