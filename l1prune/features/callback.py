@@ -114,7 +114,7 @@ class FeaturePath(pl.Callback):
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         self._fits = stage == "fit"
         if self._fits and self.folder is not None:
-            check_folder(f"FeaturePath(folder={str(self.folder)!r})", self.folder)
+            check_folder("FeaturePath", self.folder)
 
     def state_dict(self) -> dict[str, Any]:
         return self._history.state_dict()

@@ -23,7 +23,7 @@ from l1prune.runs.pruning import pruning_of
 from l1prune.runs.stages import FRONTIER, read_path
 from l1prune.runs.summary import rounded
 from l1prune.training.loggers import X_AXIS
-from l1prune.weights.files import replace
+from l1prune.weights.files import check_folder, replace
 from l1prune.weights.shards import is_sharded
 from l1prune.weights.warning import warn
 
@@ -45,7 +45,8 @@ class PathCheckpoint(Checkpoint):
         mode: `"max"` where higher is better, or `"min"`; None: as its name tells.
 
     Raises:
-        ValueError: the name does not tell it, and `mode` does not either.
+        ValueError: the name does not tell it, and `mode` does not either; the folder is a file
+            (before the first step).
 
     Example, for a `trainer` with `callbacks=[L1Pruning(threshold=SparsityPath()), path]`::
 
@@ -58,6 +59,9 @@ class PathCheckpoint(Checkpoint):
     ) -> None:
         self.folder = Path(folder)
         self.monitor = Monitor.of(monitor, mode)
+
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        check_folder("PathCheckpoint", self.folder)
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         # No earlier: until then another callback may refuse to train in this folder.

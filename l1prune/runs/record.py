@@ -25,7 +25,7 @@ from l1prune.runs.summary import summary_of
 from l1prune.training import loggers
 from l1prune.training.lightning import is_trial
 from l1prune.training.naming import DENSE, global_seed, recipe_name
-from l1prune.weights.files import write_whole
+from l1prune.weights.files import check_folder, write_whole
 from l1prune.weights.report import SparsityReport
 from l1prune.weights.warning import warn
 
@@ -55,7 +55,7 @@ class RunRecord(Baseline):
     Raises:
         ValueError: the name does not tell which end is better, and `mode` does not either (at
             once); validation logs no such metric, or none (when it is first run); the folder holds
-            a finished run of other settings (before the first step).
+            a finished run of other settings, or is a file (before the first step).
 
     Example::
 
@@ -84,6 +84,9 @@ class RunRecord(Baseline):
         self._module: L.LightningModule | None = None
 
     # ---- the run
+
+    def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        check_folder("RunRecord", self.folder)
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         super().on_train_start(trainer, pl_module)

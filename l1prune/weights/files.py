@@ -27,21 +27,22 @@ def replace(part: Path, whole: Path) -> None:
     shutil.rmtree(old, ignore_errors=True)
 
 
-def check_folder(name: str, folder: Path) -> None:
+def check_folder(owner: str, folder: Path) -> None:
     """Refuse a folder that cannot be made, as a file is there, or where one above it would be.
 
     Args:
-        name: of the argument, with its value.
+        owner: the class whose argument `folder` it is.
         folder: that need not be there yet.
 
     Raises:
         ValueError: says which file is in the way.
 
-    >>> check_folder("folder='no/such'", Path("no/such"))
+    >>> check_folder("FeaturePath", Path("no/such"))
     """
     there = next((path for path in (folder, *folder.parents) if path.exists()), None)
     if there is not None and not there.is_dir():
-        raise ValueError(f"{name}: {there} is a file; give a folder, new or old")
+        given = f"{owner}(folder={str(folder)!r})"
+        raise ValueError(f"{given}: {there} is a file; give a folder, new or old")
 
 
 def write_whole(whole: Path, write: Callable[[Path], Any]) -> None:

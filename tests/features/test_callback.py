@@ -146,14 +146,3 @@ def test_nonsense_is_refused_at_once(arguments: dict[str, Any]) -> None:
 def test_a_layer_that_is_not_there_is_refused_before_training(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"layer='encoder'.*net\.0\.weight"):
         fit(Task(), FeaturePath("encoder", folder=tmp_path))
-
-
-@pytest.mark.parametrize("below", ["", "deeper/still"])
-def test_a_folder_that_is_a_file_is_refused_before_training(tmp_path: Path, below: str) -> None:
-    file = tmp_path / "notes"
-    file.write_text("mine", encoding="utf-8")
-    task = Task()
-    before = task.net[0].weight.clone()
-    with pytest.raises(ValueError, match=r"FeaturePath\(folder=.*notes is a file; give a folder"):
-        fit(task, FeaturePath(folder=file / below))
-    assert torch.equal(task.net[0].weight, before) and file.read_text(encoding="utf-8") == "mine"

@@ -9,7 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from tasks import Task, fit
 
+from l1prune import FeaturePath, PathCheckpoint, RunRecord
 from l1prune.weights.files import replace
 
 
@@ -80,3 +83,18 @@ def test_it_is_on_the_disk_before_it_has_its_name(
     (tmp_path / "part").write_text("one")
     replace(tmp_path / "part", tmp_path / "whole")
     assert done == ["sync", "named", "sync"]  # the file, and in the end the folder that names it
+
+
+@pytest.mark.parametrize("below", ["", "deeper/still"])
+@pytest.mark.parametrize("writer", [FeaturePath, PathCheckpoint, RunRecord])
+def test_a_folder_that_is_a_file_is_refused_before_training(
+    tmp_path: Path, writer: Any, below: str
+) -> None:
+    file = tmp_path / "notes"
+    file.write_text("mine", encoding="utf-8")
+    task = Task()
+    before = task.net[0].weight.clone()
+    expected = rf"{writer.__name__}\(folder=.*notes is a file; give a folder"
+    with pytest.raises(ValueError, match=expected):
+        fit(task, writer(folder=file / below))
+    assert torch.equal(task.net[0].weight, before) and file.read_text(encoding="utf-8") == "mine"
