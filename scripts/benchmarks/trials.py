@@ -179,10 +179,10 @@ def start(plan: Plan, trial: Trial) -> str:
     run = plan.run_of(trial)
     run.parent.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, str(TRAIN), f"--config-dir={CHOICES}", *plan.options_of(trial)]
-    root = str(TRAIN.parents[1])
+    path = os.pathsep.join([str(TRAIN.parents[1]), os.environ.get("PYTHONPATH", "")])
     done = subprocess.run(
         [*command, f"hydra.run.dir={run}"],
-        env={**os.environ, "PYTHONPATH": root},
+        env={**os.environ, "PYTHONPATH": path},
         capture_output=True,
         text=True,
         encoding="utf-8",
