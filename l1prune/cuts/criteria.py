@@ -82,13 +82,23 @@ def lent(
     tensor([1.], requires_grad=True)
     """
     owner = next((kind for kind in type(criterion).__mro__ if "weigh" in vars(kind)), object)
-    if isinstance(criterion, LendingCriterion) and "lend" in vars(owner):
-        with criterion.lend(targets, optimizers) as worth:
-            yield worth
+    lend = getattr(criterion, "lend", None)
+    if not callable(lend) or "lend" not in vars(owner):
+        yield [_as_floats(one.detach(), copy=True) for one in criterion.weigh(targets, optimizers)]
         return
-    worth = criterion.weigh(targets, optimizers)
-    kinds = [one.dtype if one.is_floating_point() else widest(one.device) for one in worth]
-    yield [one.detach().to(k, copy=True) for one, k in zip(worth, kinds, strict=True)]
+    given = lend(targets, optimizers)
+    if not isinstance(given, AbstractContextManager):
+        raise ValueError(
+            f"criterion={criterion!r}: lend must give a context, as by @contextmanager, got "
+            f"{type(given).__name__}"
+        )
+    with given as worth:
+        yield [_as_floats(one) for one in worth]
+
+
+def _as_floats(worth: Tensor, copy: bool = False) -> Tensor:
+    kind = worth.dtype if worth.is_floating_point() else widest(worth.device)
+    return worth.to(kind, copy=copy)
 
 
 @runtime_checkable

@@ -222,7 +222,8 @@ class Budget(Plan):
         enough = outcomes[self.answer(outcomes)]["sparsity"]
         failures = sum(not self.respects(outcome, outcomes[0]) for outcome in outcomes)
         sparsity = 1 - (1 - enough) / 4 ** (0.5**failures)
-        if not enough < sparsity < 1:
+        *before, last = (outcome["sparsity"] for outcome in outcomes)
+        if last == enough in before or not enough < sparsity < 1:
             return None  # nothing is left that could go
         return Sparsity(sparsity, self.scope, self.floor, start=enough)
 

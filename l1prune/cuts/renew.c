@@ -29,11 +29,12 @@
 /* Roots take the place of totals, until these are restored. */
 FOR_EACH_MACHINE static void renew(
     const float *restrict average, float *restrict total, float *restrict mean, int64_t n,
-    float whole, float memory, float share, float kept, float eps) {
+    float whole, float most, float memory, float share, float kept, float eps) {
     for (int64_t i = 0; i < n; i++) {
         float now = average[i] / whole, lost = total[i] * memory;
+        now = now > most ? most : now; /* what is NaN stays so */
         float since = now - lost;
-        since = since < 0 ? 0 : since; /* what is NaN stays so */
+        since = since < 0 ? 0 : since;
         float part = since * share, rest = mean[i] * kept;
         mean[i] = part + rest;
         total[i] = sqrtf(mean[i]) + eps;
@@ -41,8 +42,11 @@ FOR_EACH_MACHINE static void renew(
 }
 
 FOR_EACH_MACHINE static void restore(
-    const float *restrict average, float *restrict total, int64_t n, float whole) {
-    for (int64_t i = 0; i < n; i++) total[i] = average[i] / whole;
+    const float *restrict average, float *restrict total, int64_t n, float whole, float most) {
+    for (int64_t i = 0; i < n; i++) {
+        float now = average[i] / whole;
+        total[i] = now > most ? most : now;
+    }
 }
 
 FOR_EACH_MACHINE static void shrink(
@@ -73,16 +77,16 @@ FOR_EACH_MACHINE static void weigh(
 }
 
 PUBLIC void l1prune_renew(
-    const float *average, float *total, float *mean, int64_t count, double whole, double memory,
-    double share, double kept, double eps) {
+    const float *average, float *total, float *mean, int64_t count, double whole, double most,
+    double memory, double share, double kept, double eps) {
     renew(
-        average, total, mean, count, (float)whole, (float)memory, (float)share, (float)kept,
-        (float)eps);
+        average, total, mean, count, (float)whole, (float)most, (float)memory, (float)share,
+        (float)kept, (float)eps);
 }
 
 PUBLIC void l1prune_restore(
-    const float *average, float *total, int64_t count, double whole) {
-    restore(average, total, count, (float)whole);
+    const float *average, float *total, int64_t count, double whole, double most) {
+    restore(average, total, count, (float)whole, (float)most);
 }
 
 /* Σ of squares: of roots, of means, of the roots of what is left, and of these shrunk. */

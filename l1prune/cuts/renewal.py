@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from l1prune.cuts.fisher import KEPT, Fisher, renewed, share_of_new, steps_since
-from l1prune.pressure.optimizers import Squares, root
+from l1prune.pressure.optimizers import MOST, Squares, root
 from l1prune.weights.library import function, is_eager
 from l1prune.weights.pieces import is_plain, pieces, widest
 from l1prune.weights.shards import local
@@ -40,9 +40,9 @@ def renewed_root(now: Squares, before: Fisher | None, eps: float) -> tuple[Fishe
     if before is not None and since and (enter := _function("l1prune_renew")) is not None:
         average, total, mean = local(now.average), local(before.total), local(before.mean)
         if _are_readable(average, total, mean):
-            numbers = now.share, now.memory**since, share_of_new(now.memory, since), KEPT, eps
+            memory, share = now.memory**since, share_of_new(now.memory, since)
             at = average.data_ptr(), total.data_ptr(), mean.data_ptr()
-            enter(*at, mean.numel(), *numbers)
+            enter(*at, mean.numel(), now.share, MOST, memory, share, KEPT, eps)
             return Fisher(before.mean, before.total, now.steps), total
     fisher = renewed(now, before)
     long = local(fisher.total)
@@ -62,10 +62,10 @@ def restore_(pairs: Iterable[tuple[Fisher, Squares]]) -> None:
     for fisher, now in pairs:
         average, total = local(now.average), local(fisher.total)
         if enter is not None and _are_readable(average, total):
-            enter(average.data_ptr(), total.data_ptr(), total.numel(), now.share)
+            enter(average.data_ptr(), total.data_ptr(), total.numel(), now.share, MOST)
             continue
         for one, some in pieces(total, average):
-            one.copy_(some).div_(now.share)
+            one.copy_(some).div_(now.share).clamp_(max=MOST)
 
 
 class Layer(NamedTuple):
@@ -154,8 +154,8 @@ def _are_readable(*tensors: Tensor) -> bool:
 POINTER, COUNT, NUMBER = ctypes.c_void_p, ctypes.c_int64, ctypes.c_double
 
 ARGUMENTS: dict[str, tuple[Any, ...]] = {
-    "l1prune_renew": (*[POINTER] * 3, COUNT, *[NUMBER] * 5),
-    "l1prune_restore": (*[POINTER] * 2, COUNT, NUMBER),
+    "l1prune_renew": (*[POINTER] * 3, COUNT, *[NUMBER] * 6),
+    "l1prune_restore": (*[POINTER] * 2, COUNT, *[NUMBER] * 2),
     "l1prune_sums": (*[POINTER] * 3, COUNT, ctypes.c_int, POINTER),
     "l1prune_weigh": (*[POINTER] * 2, COUNT, ctypes.c_int, NUMBER),
 }

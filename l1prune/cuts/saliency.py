@@ -97,7 +97,8 @@ class Saliency(FollowingCriterion):
         return self._gradients.follow(targets, optimizers)
 
     def weigh(self, targets: Sequence[Target], optimizers: Sequence[Optimizer]) -> list[Tensor]:
-        with self.lend(targets, optimizers) as worth:
+        # By its own: one derived from it may lend what it makes of this.
+        with Saliency.lend(self, targets, optimizers) as worth:
             return [one.clone() for one in worth]
 
     @contextmanager

@@ -147,6 +147,38 @@ def test_only_the_class_that_weighs_lends_what_it_weighs_by(wrap: Any) -> None:
             )
 
 
+@pytest.mark.parametrize("dtype", [torch.int8, torch.bool, torch.float64])
+def test_what_is_lent_is_of_floats(dtype: torch.dtype) -> None:
+    class Whole(Size):
+        @contextmanager
+        def lend(self, targets: Any, optimizers: Any) -> Iterator[list[torch.Tensor]]:
+            yield self.weigh(targets, optimizers)
+
+        def weigh(self, targets: Any, optimizers: Any) -> list[torch.Tensor]:
+            return [torch.ones(2, 3, dtype=dtype)]
+
+    with lent(Whole(), find_targets(nn.Linear(3, 2)), []) as (worth,):
+        assert worth.dtype == torch.float64 and bool((worth == 1).all())
+
+
+def test_what_lends_no_context_is_refused_and_what_does_not_lend_is_copied() -> None:
+    targets = find_targets(nn.Linear(3, 2))
+
+    class Plain(Size):
+        def lend(self, targets: Any, optimizers: Any) -> list[torch.Tensor]:
+            return self.weigh(targets, optimizers)
+
+        weigh = Size.weigh
+
+    refused = pytest.raises(ValueError, match=r"lend must give a context.*got list")
+    with refused, lent(Plain(), targets, []):
+        pass
+    Plain.lend = None  # type: ignore[assignment,method-assign]
+    with lent(Plain(), targets, []) as (worth,):
+        worth.zero_()
+    assert bool(targets[0].parameter.count_nonzero())
+
+
 def test_a_criterion_need_not_derive_from_one_to_refit() -> None:
     class Duck:
         scope = property(lambda self: LAMP())

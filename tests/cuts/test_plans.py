@@ -54,6 +54,9 @@ def test_nothing_goes_where_nothing_is_left_or_less_than_a_float_can_tell() -> N
     dense, good = {"sparsity": 0.0, "m": 1.0}, {"m": 1.0}
     assert budget.threshold([dense, {**good, "sparsity": 1.0}]) is None
     assert budget.threshold([dense, {**good, "sparsity": 1 - 2.0**-53}]) is None
+    floors = [dense, *[{**good, "sparsity": 0.9}] * 2]  # asked for more, there was no more to go
+    assert budget.threshold(floors[:2]) is not None
+    assert budget.threshold(floors) is None
 
 
 def test_the_direction_decides_what_is_worse() -> None:

@@ -14,10 +14,10 @@ COUNTS = [1, 7, 64, 100_003]
 
 
 def squares(count: int, steps: float, dtype: torch.dtype = torch.float32) -> Squares:
-    """Of gradients of many sizes, some of which are zero, after so many steps."""
+    """Of gradients of many sizes, some of which are zero or infinite, after so many steps."""
     generator = torch.Generator().manual_seed(count + int(steps))
     x = torch.randn(count, generator=generator) * 10.0 ** -torch.arange(count).fmod(20)
-    average = x.square().masked_fill(x > 1.5, 0.0).to(dtype)
+    average = x.square().masked_fill(x > 1.5, 0.0).masked_fill(x < -1.5, torch.inf).to(dtype)
     return Squares(average, memory=0.999, steps=steps, share=1 - 0.999)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -248,6 +250,50 @@ def test_what_is_lent_is_what_weighs_and_whatever_becomes_of_it_it_learns_the_sa
                     one.fill_(torch.nan)
             states = [one.state_dict()["fishers"] for one in (lender, weigher)]
             assert str(states[0]) == str(states[1])
+
+
+class Doubled(Saliency):
+    """Lends what it makes of what the class above weighs."""
+
+    def weigh(self, targets: Any, optimizers: Any) -> list[Tensor]:
+        return [2 * one for one in super().weigh(targets, optimizers)]
+
+    @contextmanager
+    def lend(self, targets: Any, optimizers: Any) -> Iterator[list[Tensor]]:
+        yield self.weigh(targets, optimizers)
+
+
+class Scaled(Doubled):
+    """Lends what it makes of what the class above lends."""
+
+    @contextmanager
+    def lend(self, targets: Any, optimizers: Any) -> Iterator[list[Tensor]]:
+        with Saliency.lend(self, targets, optimizers) as worth:
+            yield [one.mul_(2) for one in worth]
+
+
+@pytest.mark.parametrize("kind", [Doubled, Scaled])
+def test_one_derived_from_it_may_lend_otherwise(kind: type[Saliency]) -> None:
+    model, optimizer = trained(Adam)
+    targets = find_targets(model)
+    plain = Saliency().weigh(targets, [optimizer])
+    with kind().lend(targets, [optimizer]) as worth:
+        for one, lent, weighed in zip(plain, worth, kind().weigh(targets, [optimizer])):
+            assert torch.equal(2 * one, lent) and torch.equal(lent, weighed)
+
+
+@pytest.mark.parametrize("make", ADAPTIVE)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_squares_that_are_infinite_are_worth_a_number(make: Any, dtype: torch.dtype) -> None:
+    """They stay so in Adam, and what two sums differ by is none then."""
+    w = nn.Parameter(torch.ones(3, 4, dtype=dtype))
+    optimizer, saliency, targets = make([w], lr=0.0), Saliency(), [Target("w", w)]
+    for size in (1.0, 1e25, 1.0, 1.0):
+        w.grad = torch.ones_like(w)
+        w.grad[0, 0] = size
+        optimizer.step()
+        (worth,) = saliency.weigh(targets, [optimizer])
+        assert bool(worth.isfinite().all())
 
 
 def test_what_has_no_gradients_is_worth_what_weights_of_its_rank_are() -> None:

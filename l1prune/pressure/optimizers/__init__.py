@@ -7,6 +7,7 @@ are not known are looked at from outside: see `l1prune.pressure.gradients` and `
 """
 
 from l1prune.pressure.optimizers.kinds import update_rule as update_rule
+from l1prune.pressure.optimizers.rules import MOST as MOST
 from l1prune.pressure.optimizers.rules import Group as Group
 from l1prune.pressure.optimizers.rules import Mean as Mean
 from l1prune.pressure.optimizers.rules import Squares as Squares

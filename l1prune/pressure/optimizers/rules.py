@@ -19,6 +19,10 @@ State = Mapping[str, Any]
 """What an optimizer remembers of one weight."""
 
 
+MOST = 1e30
+"""What a sum of squares counts as, if it is larger or infinite: two of them have a difference."""
+
+
 @dataclass(frozen=True)
 class Squares:
     """The squared gradients of n steps, summed up: Σ_j β^(n−j)·g_j².
@@ -40,9 +44,9 @@ class Squares:
 
     @property
     def total(self) -> Tensor:
-        """The sum, for each weight: a new tensor."""
+        """The sum, for each weight, `MOST` at most: a new tensor."""
         exact = self.average.to(precise(self.average.dtype))
-        return exact / self.share
+        return (exact / self.share).clamp_(max=MOST)
 
 
 @dataclass(frozen=True)
