@@ -264,6 +264,8 @@ def as_options(message: str) -> str:
 
     >>> as_options("data.path=a.csv: is empty; or give data.leave_out=[id]")
     'a.csv: is empty; or give --leave-out id'
+    >>> as_options("left out: day, id; data.categories=[day,id] would keep them")
+    'left out: day, id; --categories day id would keep them'
     >>> as_options("n_features_to_select='auto': no better")
     '--k auto: no better'
     """
@@ -274,7 +276,7 @@ def as_options(message: str) -> str:
     return re.sub(
         r"data\.(\w+)(?:=\[([^]]*)\]|=)?",
         lambda found: (
-            f"--{found[1].replace('_', '-')} {found[2] or ''}".rstrip()
+            f"--{found[1].replace('_', '-')} {(found[2] or '').replace(',', ' ')}".rstrip()
             + (" " if found[0].endswith("=") else "")
         ),
         message,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -82,6 +82,7 @@ class RunRecord(Baseline):
         self._seconds = self._began = 0.0
         self._passed = False  # whether an epoch has begun since training has
         self._module: L.LightningModule | None = None
+        self._validated: tuple[Mapping[str, float], ...] = ()
 
     # ---- the run
 
@@ -144,6 +145,8 @@ class RunRecord(Baseline):
         if is_trial(trainer) or self._module not in (None, pl_module):
             return  # of another network, which was not trained: the trainer was at its end
         self.epochs.write(trainer)
+        # A checkpoint that is tested takes `epochs` back to when it was kept.
+        self._validated = tuple(self.epochs.rows.values())
         self._figures, self._module = dict(trainer.callback_metrics), pl_module
         for pruning in pruning_of(trainer):
             stages, outcomes = pruning.run.stages, pruning.outcomes
@@ -165,12 +168,13 @@ class RunRecord(Baseline):
         self._leave(trainer, pl_module, _recounted(pl_module, reports))
 
     def _of_checkpoint(self, trainer: L.Trainer) -> dict[str, Tensor]:
-        """What validation said of a checkpoint, as far as the callback that keeps it knows."""
+        """What validation said of a checkpoint, as far as the callback that keeps it tells when."""
         for one in trainer.checkpoint_callbacks:
+            score, name = getattr(one, "best_model_score", None), getattr(one, "monitor", None)
             kept = getattr(one, "best_model_path", None) == str(trainer.ckpt_path)
-            score = getattr(one, "best_model_score", None)
-            if self.monitor and kept and getattr(one, "monitor", None) == self.monitor.name:
-                return {} if score is None else {self.monitor.name: as_tensor(score)}
+            if kept and score is not None and name is not None and is_evaluation(name):
+                alike = [row for row in self._validated if row.get(name) == float(score)]
+                return {name: as_tensor(score), **_shared(alike)}
         return {}
 
     # ---- what it leaves
@@ -239,3 +243,13 @@ def _plain(value: Any) -> Any:
     if value is None or isinstance(value, (bool, int, float, str)):
         return shortened(value, MOST) if isinstance(value, str) else value
     return shortened(in_words(value), MOST)
+
+
+def _shared(rows: Sequence[Mapping[str, float]]) -> dict[str, Tensor]:
+    """The figures of validation that some epochs have in common."""
+    first, *others = rows or [{}]
+    return {
+        name: as_tensor(value)
+        for name, value in first.items()
+        if is_evaluation(name) and all(row.get(name) == value for row in others)
+    }

@@ -218,9 +218,9 @@ class CsvTable(TableData):
         left = {name: why for name, why in left.items() if name not in named}
         if left:
             told = ", ".join(f"{name} ({why})" for name, why in left.items())
-            warn(
-                f"{self.path}: left out: {told}; data.categories=[{next(iter(left))}] would keep it"
-            )
+            them = "them" if len(left) > 1 else "it"
+            kept = f"data.categories=[{','.join(left)}] would keep {them}"
+            warn(f"{self.path}: left out: {told}; {kept}")
         return Table(tuple(self._variables({*left, *self.leave_out, self.target})), target)
 
     def _variables(self, without: set[str]) -> list[Variable]:

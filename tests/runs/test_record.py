@@ -152,6 +152,25 @@ def test_the_best_checkpoint_that_is_tested_is_what_is_recorded(tmp_path: Path) 
     assert all(torch.equal(kept[name], value) for name, value in saved.items())
 
 
+class Twofold(Regression):
+    """Has two figures of validation."""
+
+    def validation_step(self, batch: list[Tensor], batch_idx: int) -> None:
+        self.log_dict({"val_mse": self.loss(batch), "val_rmse": self.loss(batch).sqrt()})
+
+
+def test_a_checkpoint_that_was_kept_by_another_figure_has_all_of_its_epoch(tmp_path: Path) -> None:
+    best = ModelCheckpoint(tmp_path, monitor="val_rmse", save_on_train_epoch_end=False)
+    task, record = Twofold(), RunRecord(tmp_path / "run", monitor="val_mse")
+    program = trainer(best, record, epochs=3)
+    program.fit(task)
+    program.test(task, ckpt_path="best", verbose=False, weights_only=True)
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+    assert best.best_model_score is not None
+    assert summary["val_rmse"] == pytest.approx(float(best.best_model_score), abs=1e-6)
+    assert summary["val_mse"] == pytest.approx(summary["test_mse"], abs=1e-5), "the same data"
+
+
 def test_a_recipe_may_be_named(tmp_path: Path) -> None:
     run(tmp_path, test=False, recipe="mine")
     [point], _ = read_points([tmp_path])
