@@ -74,7 +74,8 @@ def lent(
 
     They are those that it lends, or else copies, in floats.
 
-    >>> w = nn.Parameter(torch.ones(1))
+    >>> from torch import ones
+    >>> w = nn.Parameter(ones(1))
     >>> with lent(Size(), [Target("w", w)], []) as (worth,):
     ...     _ = worth.zero_()
     >>> w
@@ -133,7 +134,8 @@ class FollowingCriterion(Criterion, Protocol):
 class Size(Criterion):
     """A weight is worth its size, |w|: magnitude pruning. Layers compare by `LAMP()`.
 
-    >>> Size().weigh([Target("w", nn.Parameter(-2 * torch.ones(1)))], [])[0].abs()
+    >>> from torch import ones
+    >>> Size().weigh([Target("w", nn.Parameter(-2 * ones(1)))], [])[0].abs()
     tensor([2.])
     """
 
