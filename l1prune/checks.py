@@ -70,6 +70,19 @@ def is_number(value: Any, low: float = -math.inf, high: float = math.inf) -> boo
         return False
 
 
+def is_numeral(text: str) -> bool:
+    """Whether a text is a number that is written out.
+
+    >>> is_numeral("-1"), is_numeral("5e-4"), is_numeral("-a")
+    (True, True, False)
+    """
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
 def is_whole(value: Any, low: int) -> bool:
     """Whether a value is a whole number, at least `low`; a bool is none.
 

@@ -8,20 +8,7 @@
 #include <math.h>
 #include <stdint.h>
 
-#if defined(CLONES) && defined(__x86_64__) && defined(__GLIBC__) && defined(__has_attribute)
-#if __has_attribute(target_clones)
-#define FOR_EACH_MACHINE __attribute__((target_clones("arch=x86-64-v4", "avx2", "default")))
-#endif
-#endif
-#ifndef FOR_EACH_MACHINE
-#define FOR_EACH_MACHINE
-#endif
-
-#if defined(_WIN32)
-#define PUBLIC __declspec(dllexport)
-#else
-#define PUBLIC
-#endif
+#include "library.h"
 
 #define LANES 16 /* sums that need not wait for each other */
 #define PIECE 1024 /* roots that are shrunk together */

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from l1prune.checks import needing
+from l1prune.checks import is_numeral, needing
 
 with needing("features", "feature selection as in scikit-learn"):
     from sklearn.utils.validation import validate_data
@@ -80,7 +80,7 @@ def _no_numbers(X: Any) -> Iterator[tuple[Any, Any]]:  # noqa: N803
         return
     for name, cells in X.items() if plain is None else enumerate(plain.T):
         for cell in cells:
-            if is_time(cell) or (isinstance(cell, str) and not _is(cell)):
+            if is_time(cell) or (isinstance(cell, str) and not is_numeral(cell)):
                 yield name, cell
                 break
 
@@ -116,15 +116,6 @@ def _cells(values: Any) -> Any:
     """Values as they are, in an array: times stay times, where numpy would have whole numbers."""
     array = np.asarray(values)
     return array if holds_times(array) else np.asarray(values, dtype=object)
-
-
-def _is(text: str) -> bool:
-    """Whether a text is a number."""
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
 
 
 def names_of(estimator: Any) -> list[str]:

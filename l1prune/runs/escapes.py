@@ -11,6 +11,8 @@ import sys
 from pathlib import Path
 from typing import Any, TextIO
 
+from l1prune.checks import is_numeral
+
 NAME = 250
 """The most characters of a name; that of a directory has hardly more."""
 LINE = 1_000
@@ -70,7 +72,7 @@ def cell(value: Any) -> Any:
     if isinstance(value, (int, float)):
         return value
     text = printable(value, CELL)
-    return f"'{text}" if text.lstrip()[:1] in _FORMULA and not _is_number(text) else text
+    return f"'{text}" if text.lstrip()[:1] in _FORMULA and not is_numeral(text) else text
 
 
 def label(value: Any) -> str:
@@ -106,11 +108,3 @@ def _spelt(character: str) -> str:
 
 # Empty text begins with nothing, and nothing is in no tuple.
 _FORMULA = ("=", "+", "-", "@", "＝", "＋", "－", "＠")
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True

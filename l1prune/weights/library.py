@@ -34,6 +34,9 @@ FLAGS = (
 KINDS = (("-fno-trapping-math", "-DCLONES"), ())
 """Tried in turn: for several generations of a processor in one file; what any compiler takes."""
 
+HEADER = Path(__file__).with_suffix(".h")
+"""What all files of C begin with."""
+
 SECONDS = 60
 """That a compiler is waited for."""
 
@@ -106,7 +109,7 @@ def _compiler() -> Path | None:
 def _built(compiler: Path, kind: Sequence[str], folder: Path, source: Path) -> ctypes.CDLL | None:
     """The library as this kind of it, from the cache if it is there; None if it does not work."""
     stem = f"{source.stem}-{_key(compiler, kind, source)}"
-    command = [os.fspath(compiler), *FLAGS, *kind]
+    command = [os.fspath(compiler), *FLAGS, *kind, f"-I{HEADER.parent}"]
     try:
         known = next((file for file in folder.glob(f"{stem}-*.so") if _is_whole(file)), None)
         return ctypes.CDLL(os.fspath(known or _compile(command, folder, stem, source)))
@@ -131,7 +134,8 @@ def _key(compiler: Path, kind: Sequence[str], source: Path) -> str:
     about = compiler.stat()
     made_by = (compiler, about.st_size, about.st_mtime_ns, *FLAGS, *kind)
     words = [platform.system(), platform.machine(), *map(str, made_by)]
-    return hashlib.sha256(source.read_bytes() + "\0".join(words).encode()).hexdigest()[:32]
+    code = HEADER.read_bytes() + source.read_bytes()
+    return hashlib.sha256(code + "\0".join(words).encode()).hexdigest()[:32]
 
 
 def _compile(command: Sequence[str], folder: Path, stem: str, source: Path) -> Path:

@@ -9,20 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#if defined(CLONES) && defined(__x86_64__) && defined(__GLIBC__) && defined(__has_attribute)
-#if __has_attribute(target_clones)
-#define FOR_EACH_MACHINE __attribute__((target_clones("arch=x86-64-v4", "avx2", "default")))
-#endif
-#endif
-#ifndef FOR_EACH_MACHINE
-#define FOR_EACH_MACHINE
-#endif
-
-#if defined(_WIN32)
-#define PUBLIC __declspec(dllexport)
-#else
-#define PUBLIC
-#endif
+#include "library.h"
 
 #define SMALL 8192 /* units of a layer that has no histogram of its own, and fits the cache */
 #define PIECE 2048 /* keys that are looked at together */
@@ -125,15 +112,17 @@ typedef struct {
         uint32_t *counts = found->counts;                                                         \
         for (int64_t at = 0; at < layer->count; at += PIECE) {                                    \
             int64_t n = piece_##NAME(layer, at, keys), i = 0;                                     \
-            for (; i + TABLES <= n; i += TABLES) /* equals in a row need not wait for each other */\
-                for (int64_t t = 0; t < TABLES; t++) counts[t * buckets + (keys[i + t] >> SHIFT)]++;\
+            /* In tables of their own equals in a row need not wait for each other. */            \
+            for (; i + TABLES <= n; i += TABLES)                                                  \
+                for (int64_t t = 0; t < TABLES; t++)                                              \
+                    counts[t * buckets + (keys[i + t] >> SHIFT)]++;                               \
             for (; i < n; i++) counts[keys[i] >> SHIFT]++;                                        \
         }                                                                                         \
         for (int64_t b = 0; b < buckets; b++)                                                     \
             for (int64_t t = 1; t < TABLES; t++) counts[b] += counts[t * buckets + b];            \
         int64_t left = layer->floor;                                                              \
         for (int64_t b = buckets - 1; b >= 0; b--) {                                              \
-            int64_t here = counts[b], sure = here < left ? here : left;                   \
+            int64_t here = counts[b], sure = here < left ? here : left;                           \
             if (sure) found->bucket = b;                                                          \
             left -= sure;                                                                         \
             others[b] += here - sure;                                                             \
@@ -165,6 +154,7 @@ typedef struct {
         }                                                                                         \
         return count;                                                                             \
     }                                                                                             \
+                                                                                                  \
     /* Of keys of a bucket those that are not of the floor, in their order but for equals. */     \
     static int64_t beyond_##NAME(const Found_##NAME *found, U *keys, int64_t n) {                 \
         int64_t left = 0;                                                                         \
@@ -270,7 +260,7 @@ typedef struct {
             room -= layers[k].floor;                                                              \
         }                                                                                         \
         Found_##NAME *found = calloc((size_t)number + 1, sizeof *found);                          \
-        uint32_t *counts = calloc((size_t)(TABLES * large * buckets) + 1, sizeof *counts);             \
+        uint32_t *counts = calloc((size_t)(TABLES * large * buckets) + 1, sizeof *counts);        \
         int64_t *others = calloc((size_t)buckets + 1, sizeof *others);                            \
         U *keys = malloc(2 * SMALL * sizeof *keys);                                               \
         int done = found && counts && others && keys;                                             \
@@ -278,7 +268,7 @@ typedef struct {
             found[k].lowest = (U)-1;                                                              \
             found[k].bucket = -1;                                                                 \
             if (layers[k].count > SMALL) {                                                        \
-                found[k].counts = counts + at++ * TABLES * buckets;                                    \
+                found[k].counts = counts + at++ * TABLES * buckets;                               \
                 look_##NAME(layers + k, found + k, others, keys);                                 \
             } else                                                                                \
                 look_small_##NAME(layers + k, found + k, others, keys, keys + SMALL);             \

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from l1prune.weights import library as rooms
-from l1prune.weights.library import CACHE, cache_folder, library
+from l1prune.weights.library import CACHE, HEADER, cache_folder, library
 from l1prune.weights.selection import SOURCE
 
 COMPILER = any(map(shutil.which, ("cc", "gcc", "clang")))
@@ -82,3 +82,17 @@ def test_a_file_that_is_torn_is_not_loaded_but_made_anew(
     file.write_bytes(whole[: len(whole) // 2])
     assert library(SOURCE) is not None
     assert file.read_bytes() == whole
+
+
+@pytest.mark.skipif(not COMPILER, reason="no C compiler")
+def test_what_all_files_begin_with_is_of_the_key(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(CACHE, str(tmp_path / "cache"))
+    assert library(SOURCE) is not None
+    library.cache_clear()
+    changed = tmp_path / HEADER.name
+    changed.write_text(f"{HEADER.read_text()}/* another one */\n")
+    monkeypatch.setattr(rooms, "HEADER", changed)
+    assert library(SOURCE) is not None
+    assert len([*(tmp_path / "cache").iterdir()]) == 2

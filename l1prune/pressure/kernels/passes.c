@@ -1,8 +1,9 @@
 /* One pass over many weights: w <- S(w, t) where the mask stays, +0.0 elsewhere.
  *
- * S is soft thresholding, by one t or by t_i = min(amount / (sqrt(second_i) * factor + eps), most). The
- * operations are those of l1prune.pressure.kernels.eager, in their order, each rounded by itself:
- * so are the bits, but for the sign of zero, and for roots of doubles, which torch does not round. What is removed becomes zero by an AND of bits, whatever it was.
+ * S is soft thresholding, by one t or by t_i = min(amount / (sqrt(second_i) * factor + eps), most).
+ * The operations are those of l1prune.pressure.kernels.eager, in their order, each rounded by
+ * itself: so are the bits, but for the sign of zero, and for roots of doubles, which torch does not
+ * round. What is removed becomes zero by an AND of bits, whatever it was.
  */
 #include <float.h>
 #include <math.h>
@@ -16,14 +17,7 @@
 #define MOST_THREADS 1
 #endif
 
-#if defined(CLONES) && defined(__x86_64__) && defined(__GLIBC__) && defined(__has_attribute)
-#if __has_attribute(target_clones)
-#define FOR_EACH_MACHINE __attribute__((target_clones("arch=x86-64-v4", "avx2", "default")))
-#endif
-#endif
-#ifndef FOR_EACH_MACHINE
-#define FOR_EACH_MACHINE
-#endif
+#include "library.h"
 
 #define PIECE 65536 /* weights that a thread takes at once */
 
@@ -205,10 +199,7 @@ static void *walk(void *given) {
     return NULL;
 }
 
-#if defined(_WIN32)
-__declspec(dllexport)
-#endif
-void l1prune_passes(
+PUBLIC void l1prune_passes(
     const Place *places, const Numbers *numbers, int64_t passes, int64_t threads) {
     Share shares[MOST_THREADS];
     threads = threads < 1 ? 1 : threads > MOST_THREADS ? MOST_THREADS : threads;
