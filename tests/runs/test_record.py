@@ -137,15 +137,20 @@ def test_what_is_logged_when_an_epoch_ends_is_in_its_line(tmp_path: Path) -> Non
     assert list(read_history(tmp_path / "history.csv")["late"]) == [0, 1, 2]
 
 
-def test_the_best_checkpoint_that_is_tested_is_what_is_recorded(tmp_path: Path) -> None:
-    best = ModelCheckpoint(tmp_path, monitor="val_mse", save_on_train_epoch_end=False)
-    task, record = Regression(), RunRecord(tmp_path / "run")
+def summary_of_best(task: Regression, best: ModelCheckpoint, record: RunRecord) -> dict[str, Any]:
+    """What is recorded of a run whose best checkpoint was tested."""
     program = trainer(best, record, epochs=3)
     program.fit(task)
     program.test(task, ckpt_path="best", verbose=False, weights_only=True)
-    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
-    assert best.best_model_score is not None
-    assert summary["val_mse"] == pytest.approx(float(best.best_model_score), abs=1e-6)
+    summary: dict[str, Any] = json.loads((record.folder / "summary.json").read_text())
+    assert best.best_model_score is not None and best.monitor is not None
+    assert summary[best.monitor] == pytest.approx(float(best.best_model_score), abs=1e-6)
+    return summary
+
+
+def test_the_best_checkpoint_that_is_tested_is_what_is_recorded(tmp_path: Path) -> None:
+    best = ModelCheckpoint(tmp_path, monitor="val_mse", save_on_train_epoch_end=False)
+    summary = summary_of_best(Regression(), best, RunRecord(tmp_path / "run"))
     assert summary["test_mse"] == pytest.approx(summary["val_mse"], abs=1e-5), "the same data"
     saved = torch.load(best.best_model_path, weights_only=True)["state_dict"]
     kept = load_file(tmp_path / "run" / "model.safetensors")
@@ -161,13 +166,7 @@ class Twofold(Regression):
 
 def test_a_checkpoint_that_was_kept_by_another_figure_has_all_of_its_epoch(tmp_path: Path) -> None:
     best = ModelCheckpoint(tmp_path, monitor="val_rmse", save_on_train_epoch_end=False)
-    task, record = Twofold(), RunRecord(tmp_path / "run", monitor="val_mse")
-    program = trainer(best, record, epochs=3)
-    program.fit(task)
-    program.test(task, ckpt_path="best", verbose=False, weights_only=True)
-    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
-    assert best.best_model_score is not None
-    assert summary["val_rmse"] == pytest.approx(float(best.best_model_score), abs=1e-6)
+    summary = summary_of_best(Twofold(), best, RunRecord(tmp_path / "run", monitor="val_mse"))
     assert summary["val_mse"] == pytest.approx(summary["test_mse"], abs=1e-5), "the same data"
 
 
