@@ -24,7 +24,8 @@ from l1prune.runs.escapes import LINE, complain, printable, show
 from l1prune.weights.files import write_whole
 from l1prune.weights.warning import PruningWarning
 from l1prune.zoo.columns import Category
-from l1prune.zoo.tables import TEST, CsvTable, Table, held_out
+from l1prune.zoo.splits import TEST, held_out
+from l1prune.zoo.tables import CsvTable, Table
 
 LEAST = 8
 """The fewest rows of which two are held out to judge by."""
@@ -97,6 +98,7 @@ def read(arguments: Sequence[str] | None) -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(
         prog="l1prune select",
+        usage="%(prog)s DATA.csv --target COLUMN [options]",  # lists of names take what follows
         description="Say which columns of a table matter to its target: a network learns it under "
         "a pressure that takes whole columns away. Texts are categories, missing cells are fine.",
     )
@@ -236,15 +238,23 @@ def answer(found: Sequence[Verdict], judged: dict[str, float], data: CsvTable) -
     ]
     rest = ", ".join(printable(one.column, LINE) for one in found if not one.selected)
     lines += ["", f"The others, the best first: {rest or 'none'}.", ""]
-    word = "of the variance" if data.classes is None else "right"
-    lines.append(
-        f"Trees on the fifth of the rows that was held out: {100 * judged['chosen']:.1f} % {word} "
-        f"with these columns, {100 * judged['all']:.1f} % with all; {100 * judged['none']:.1f} % "
-        f"by always saying {'the mean' if data.classes is None else 'the most common label'}."
-    )
+    lines.append(f"Trees on the fifth of the rows that was held out: {_scores(judged, data)}.")
     if in_vain:
         lines.append("That is no better than knowing none of them: perhaps none matters.")
     return "\n".join(lines)
+
+
+def _scores(judged: dict[str, float], data: CsvTable) -> str:
+    chosen, every, none = (judged[which] for which in ("chosen", "all", "none"))
+    if data.classes is None:
+        return (
+            f"R² {chosen:.3f} with these columns, {every:.3f} with all; {none:.3f} by always "
+            "saying the mean"
+        )
+    return (
+        f"{100 * chosen:.1f} % right with these columns, {100 * every:.1f} % with all; "
+        f"{100 * none:.1f} % by always saying the most common label"
+    )
 
 
 def write(found: Sequence[Verdict], file: Path) -> None:

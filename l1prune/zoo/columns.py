@@ -25,6 +25,9 @@ MOSTLY = 0.9
 FEW = 20
 """How many texts are categories even if each row has its own, and whole numbers labels."""
 
+DATE = re.compile(r"(\d{4}([-/.])\d{1,2}\2\d{1,2}|\d{1,2}([-/.])\d{1,2}\3\d{4})([T ]\d{1,2}:.*)?")
+"""A day as ISO, or as people write it, and perhaps a time of it."""
+
 Texts = Mapping[str, Sequence[str]]
 """The cells of a table as they are written, by the name of their column."""
 
@@ -182,6 +185,15 @@ def is_missing(text: str) -> bool:
     return text.lower() in MISSING
 
 
+def is_dates(cells: Sequence[str]) -> bool:
+    """Whether all cells are dates, perhaps with a time.
+
+    >>> is_dates(["2024-03-01", "2024-03-02 12:30"]), is_dates(["1.2.2024"]), is_dates(["1.2"])
+    (True, True, False)
+    """
+    return all(map(DATE.fullmatch, cells))
+
+
 def as_number(text: str) -> float | None:
     """The finite number that a text is.
 
@@ -250,7 +262,7 @@ def variable_of(name: str, cells: Sequence[str], advice: str = "") -> Variable:
 
 
 def useless(name: str, cells: Sequence[str]) -> str | None:
-    """Why nothing can be learned from a column, if that is so: it is empty, or names the rows.
+    """Why nothing can be learned from a column, if so: it is empty, names the rows, or has dates.
 
     >>> useless("id", ["0", "1", "2"]), useless("x", ["0", "1", "1"])
     ('it counts the rows', None)
@@ -261,6 +273,8 @@ def useless(name: str, cells: Sequence[str]) -> str | None:
     numbers = [as_number(cell) for cell in cells]
     if len(numbers) > 2 and numbers in ([*range(len(cells))], [*range(1, len(cells) + 1)]):
         return "it counts the rows"
+    if is_dates(known):
+        return f"it holds dates, as {known[0]}, where the days since the first would be numbers"
     kinds = len({*known})
     if all(as_number(cell) is None for cell in known) and kinds > max(FEW, len(known) / 2):
         return f"it has {kinds:,} different texts in {len(known):,} rows"

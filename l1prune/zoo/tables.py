@@ -24,13 +24,8 @@ from l1prune.zoo.columns import (
     variable_of,
 )
 from l1prune.zoo.examples import Examples, InMemory
+from l1prune.zoo.splits import LEAST, TEST, VALIDATION, held_out
 from l1prune.zoo.targets import target_of
-
-TEST, VALIDATION = 0.2, 0.125
-"""The share of the rows that are tested on; that of the others that validate."""
-
-LEAST = 6
-"""The fewest rows of which those shares are a row each."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,36 +124,12 @@ class TableData(InMemory):
         )
 
 
-def held_out(rows: Tensor, order: Tensor, share: float, seed: int) -> tuple[Tensor, Tensor]:
-    """Rows that are kept and rows that are held out, alike in the order of a target.
-
-    Sorted by their target, equals at random, every so-manieth row is held out: each class loses
-    the same share, and so does each part of the range of a number.
-
-    Args:
-        rows: of a table.
-        order: the target of all its rows.
-        share: of the rows that is held out, in (0, 1).
-        seed: of the randomness.
-
-    >>> labels = torch.tensor([0, 1, 0, 1, 0, 1, 0, 1])
-    >>> kept, held = held_out(torch.arange(8), labels, 0.25, seed=0)
-    >>> len(kept), labels[held].tolist()
-    (6, [0, 1])
-    """
-    source = torch.Generator().manual_seed(seed)
-    mixed = rows[torch.randperm(len(rows), generator=source)]
-    ranked = mixed[torch.argsort(order[mixed], stable=True)]
-    place = torch.arange(len(rows), dtype=torch.float64) + 0.5
-    held = ((place * share + 0.5).floor() - ((place - 1) * share + 0.5).floor()) > 0
-    return ranked[~held], ranked[held]
-
-
 class CsvTable(TableData):
     """A table of one's own, from a file of comma-separated values.
 
     Columns of numbers are scaled, all others are categories; what cannot be learned from (an empty
-    column, a count of the rows, a text that is another in each row) is left out with a warning.
+    column, a count of the rows, dates, a text that is another in each row) is left out with a
+    warning.
 
     Args:
         path: of the file; its first line names the columns.
@@ -171,8 +142,8 @@ class CsvTable(TableData):
         seed: of the validation split and of the order of the training rows.
 
     Raises:
-        ValueError: at construction, for a file that is not there, names that it does not have, or
-            a target that is to be left out, or a category;
+        ValueError: at construction, for a file that is not there, names that it does not have, a
+            target that is to be left out, or a category, or a column that is to be both;
             when it is read, for what is no table to learn from. It says what and where.
     """
 
@@ -209,6 +180,11 @@ class CsvTable(TableData):
             raise ValueError(
                 f"data.categories=[{self.target}]: it is the target, and no column to learn from: "
                 "for a target of labels give data.regression=false"
+            )
+        if twice := [name for name in self.leave_out if name in self.categories]:
+            raise ValueError(
+                f"data.categories and data.leave_out both name {twice[0]!r}: name it where it is "
+                "to be learned from as a category, or where it is not to be learned from"
             )
 
     def read(self) -> Table:

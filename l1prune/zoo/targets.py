@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 
 from l1prune.zoo.columns import (
@@ -11,13 +10,11 @@ from l1prune.zoo.columns import (
     Number,
     Variable,
     category_of,
+    is_dates,
     is_missing,
     number_of,
     variable_of,
 )
-
-DATE = re.compile(r"(\d{4}([-/.])\d{1,2}\2\d{1,2}|\d{1,2}([-/.])\d{1,2}\3\d{4})([T ]\d{1,2}:.*)?")
-"""A day as ISO, or as people write it, and perhaps a time of it."""
 
 
 def target_of(name: str, cells: Sequence[str], regression: bool | None = None) -> Category | Number:
@@ -45,15 +42,25 @@ def target_of(name: str, cells: Sequence[str], regression: bool | None = None) -
         raise ValueError(
             f"data.target={name}: all rows say {cells[0]!r}: there is nothing to tell apart"
         )
-    if regression is not False and all(map(DATE.fullmatch, cells)):
+    if regression is not False and is_dates(cells):
         raise ValueError(
             f"data.target={name}: it holds dates, as {cells[0]!r}: write them as numbers, as the "
             "days since the first; where they are labels, give data.regression=false"
         )
     advice = "data.regression=false, where it is a label"
     if regression or (regression is None and _is_measure(variable_of(name, cells, advice))):
-        return number_of(name, cells)
+        return _number_of(name, cells)
     return _labels_of(name, cells)
+
+
+def _number_of(name: str, cells: Sequence[str]) -> Number:
+    try:
+        return number_of(name, cells)
+    except ValueError as error:
+        raise ValueError(
+            f"data.target={name}: {error}, as data.regression=true asks for; for labels give "
+            "data.regression=false"
+        ) from error
 
 
 def _labels_of(name: str, cells: Sequence[str]) -> Category:

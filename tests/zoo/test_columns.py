@@ -90,6 +90,12 @@ def test_what_names_the_rows_is_useless_and_a_code_of_few_kinds_is_not() -> None
     assert useless("measure", [str(n / 7) for n in range(50)]) is None
 
 
+@pytest.mark.parametrize("cells", [["2024-03-01", "", "2024-03-02"], ["1.3.2024 08:00"] * 3])
+def test_dates_are_useless_for_they_come_once(cells: list[str]) -> None:
+    assert "it holds dates, as " in str(useless("day", cells))
+    assert useless("version", [f"v{one}" for one in cells]) is None
+
+
 def test_what_does_not_vary_beyond_rounding_in_training_is_zero_everywhere() -> None:
     found = number_of("a", ["0.1"] * 3 + ["0.2"]).encoded(torch.tensor([0, 1, 2]))
     assert not found.any()

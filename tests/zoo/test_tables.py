@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from l1prune.zoo import BreastCancer, CsvTable, Isolet
-from l1prune.zoo.tables import LEAST, held_out
+from l1prune.zoo.splits import LEAST
 
 ROOT = Path(__file__).parents[2]
 ROWS = 60
@@ -46,13 +46,6 @@ def test_every_row_has_one_place_and_the_test_does_not_depend_on_the_seed(file: 
     assert torch.allclose(data.train.inputs[:, 4].mean(), torch.zeros(()), atol=1e-6)
 
 
-def test_classes_are_held_out_in_the_same_share() -> None:
-    labels = (torch.arange(1000) % 10 == 0).long()
-    kept, held = held_out(torch.arange(1000), labels, 0.2, seed=0)
-    assert int(labels[held].sum()) == 20
-    assert sorted([*kept.tolist(), *held.tolist()]) == list(range(1000))
-
-
 def test_a_target_of_measures_is_a_regression_in_units_of_its_deviation(file: Path) -> None:
     data = CsvTable(str(file), "size")
     data.setup("fit")
@@ -79,6 +72,11 @@ def test_names_that_the_file_does_not_have_are_refused_with_those_that_it_has(fi
 def test_the_target_is_no_column_to_learn_from(file: Path, option: str, said: str) -> None:
     with pytest.raises(ValueError, match=said):
         CsvTable(str(file), "y", **{option: ["colour", "y"]})  # type: ignore[arg-type]
+
+
+def test_a_column_is_not_both_a_category_and_left_out(file: Path) -> None:
+    with pytest.raises(ValueError, match=r"categories and data\.leave_out both name 'colour'"):
+        CsvTable(str(file), "y", categories=["colour"], leave_out=["size", "colour"])
 
 
 def test_what_is_left_out_is_told_and_what_was_asked_to_be_is_not(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from l1prune.zoo.targets import target_of
     [
         (["a", "", "b"], None, "missing in 1 of 3 rows, first in row 2"),
         (["a", "a"], None, "all rows say 'a'"),
-        (["1", "b"], True, "'b' in row 2 is no number"),
+        (["1", "b"], True, r"'b' in row 2 is no number, as data\.regression=true asks"),
     ],
 )
 def test_a_target_that_cannot_be_learned_is_refused(
