@@ -115,18 +115,26 @@ def _turns(
 ) -> dict[str, list[float]]:
     seconds: dict[str, list[float]] = {name: [] for name in contenders}
     names = list(contenders)
-    for turn in range(rounds):
-        for name in reversed(names) if turn % 2 else names:
-            with contenders[name]() as work:
-                if times > 1:
-                    work()  # what is short feels a cold cache
-                else:
-                    gc.collect()  # what others have left is not this one's
-                start = now(device)
-                for _ in range(times):
-                    work()
-                seconds[name].append(now(device) - start)
+    gc.freeze()  # what was here before is nobody's garbage: to walk it takes longer than the work
+    try:
+        for turn in range(rounds):
+            for name in reversed(names) if turn % 2 else names:
+                seconds[name].append(_seconds(contenders[name], device, times))
+    finally:
+        gc.unfreeze()
     return seconds
+
+
+def _seconds(contender: Contender, device: torch.device, times: int) -> float:
+    with contender() as work:
+        if times > 1:
+            work()  # what is short feels a cold cache
+        else:
+            gc.collect()  # what others have left is not this one's
+        start = now(device)
+        for _ in range(times):
+            work()
+        return now(device) - start
 
 
 def always(work: Work) -> Contender:
