@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import mean
@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 
 from safetensors.torch import load_file
 
-from benchmarks.trials import CONTENDERS, DENSE, Plan, Task, Trial
+from benchmarks.trials import CONTENDERS, DENSE, OURS, Plan, Task, Trial
 from l1prune.runs.looks import COLOURS, INK, MARKERS
+from l1prune.runs.spread import Difference, Seed, Spread, difference
 from l1prune.training.picture import PALE
 
 if TYPE_CHECKING:
@@ -26,36 +27,36 @@ class Standing:
     Attributes:
         left: weights that are not zero in the stored network, run by run.
         weights: how many there could be.
-        accuracies: on the test set, from 0 to 1, run by run.
+        accuracies: on the test set, from 0 to 1, by seed.
         validation: the same on the images held out from training.
     """
 
     trial: Trial
     left: tuple[int, ...]
     weights: int
-    accuracies: tuple[float, ...]
-    validation: tuple[float, ...]
+    accuracies: Mapping[Seed, float]
+    validation: Mapping[Seed, float]
 
 
 def standings(plan: Plan, trials: Sequence[Trial]) -> list[Standing]:
     """Figures of what is finished, all seeds of a trial together."""
-    runs: dict[Trial, list[Path]] = {}
+    runs: dict[Trial, dict[int, Path]] = {}
     for trial in trials:
         if plan.finished(trial):
-            runs.setdefault(replace(trial, seed=0), []).append(plan.run_of(trial))
+            runs.setdefault(replace(trial, seed=0), {})[trial.seed] = plan.run_of(trial)
     return [standing(trial, folders) for trial, folders in runs.items()]
 
 
-def standing(trial: Trial, runs: Sequence[Path]) -> Standing:
+def standing(trial: Trial, runs: Mapping[int, Path]) -> Standing:
     """Read runs that differ in nothing but the seed."""
-    figures = [json.loads((run / "summary.json").read_text()) for run in runs]
-    counted = [count(run / "model.safetensors") for run in runs]
+    figures = {seed: json.loads((run / "summary.json").read_text()) for seed, run in runs.items()}
+    counted = [count(run / "model.safetensors") for run in runs.values()]
     return Standing(
         trial,
         tuple(left for left, _ in counted),
         counted[0][1],
-        tuple(figure["test/accuracy"] for figure in figures),
-        tuple(figure["val/accuracy"] for figure in figures),
+        {seed: figure["test/accuracy"] for seed, figure in figures.items()},
+        {seed: figure["val/accuracy"] for seed, figure in figures.items()},
     )
 
 
@@ -75,22 +76,24 @@ def winners(found: Sequence[Standing]) -> list[Standing]:
 
 def merit(one: Standing) -> tuple[float, float]:
     """Less is better. Figures in files have six digits: what differs in the last is equal."""
-    return (-round(mean(one.validation), 5), one.trial.strength or 0.0)
+    return (-round(mean(one.validation.values()), 5), one.trial.strength or 0.0)
 
 
 def table(task: Task, found: Sequence[Standing]) -> str:
-    """Markdown: who is left with how many weights, and how good they are."""
+    """Markdown: who is left with how many weights, how good they are, and beside l1prune's."""
     lines = [
         f"**{task.title}**",
         "",
-        "| weights left | contender | λ | test accuracy | lowest – highest | runs |",
+        "| weights left | contender | λ | test accuracy | less l1prune's | runs |",
         "|---:|---|---:|---:|---:|---:|",
     ]
+    ours = {one.trial.sparsity: one for one in found if one.trial.contender == OURS}
     for one in ordered(task, found):
-        low, high = min(one.accuracies), max(one.accuracies)
+        base = ours.get(one.trial.sparsity)
+        beside = "" if base in (None, one) else points(difference(one.accuracies, base.accuracies))
         lines.append(
             f"| {counts(one.left)} | {called(one.trial)} | {strength(one.trial)} | "
-            f"{percent(mean(one.accuracies))} | {percent(low)} – {percent(high)} | "
+            f"{accuracy(Spread.of([*one.accuracies.values()]))} | {beside} | "
             f"{len(one.accuracies)} |"
         )
     return "\n".join(lines)
@@ -107,7 +110,7 @@ def tried(task: Task, found: Sequence[Standing]) -> str:
     ]
     for one in found:
         if one.trial.task is task:
-            figure = percent(mean(one.validation))
+            figure = percent(mean(one.validation.values()))
             figure = f"**{figure}**" if one in best else figure
             share = f"{100 * one.trial.sparsity:g} %"
             name, runs = called(one.trial), len(one.validation)
@@ -118,7 +121,7 @@ def tried(task: Task, found: Sequence[Standing]) -> str:
 def ordered(task: Task, found: Sequence[Standing]) -> list[Standing]:
     """Those of a task, by sparsity, the best of each first."""
     own = [one for one in found if one.trial.task is task]
-    return sorted(own, key=lambda one: (one.trial.sparsity, -mean(one.accuracies)))
+    return sorted(own, key=lambda one: (one.trial.sparsity, -mean(one.accuracies.values())))
 
 
 def called(trial: Trial) -> str:
@@ -138,6 +141,19 @@ def percent(share: float) -> str:
     return f"{100 * share:.2f} %"
 
 
+def accuracy(spread: Spread) -> str:
+    """A mean with its standard error, if there is one, in per cent."""
+    error = "" if spread.error is None else f" ± {100 * spread.error:.2f}"
+    return f"{100 * spread.mean:.2f}{error} %"
+
+
+def points(of: Difference) -> str:
+    """A difference in points, with its standard error, if there is one."""
+    error = "" if of.spread.error is None else f" ± {100 * of.spread.error:.2f}"
+    mean = round(100 * of.spread.mean, 2)
+    return (f"{mean:+.2f}".replace("-", "−") if mean else "0.00") + error
+
+
 def draw(tasks: Sequence[Task], found: Sequence[Standing], path: Path) -> None:
     """A panel for each task: means over the seeds, and bars from the lowest to the highest."""
     from matplotlib.figure import Figure  # without pyplot it needs no display, leaves no state
@@ -154,8 +170,9 @@ def draw(tasks: Sequence[Task], found: Sequence[Standing], path: Path) -> None:
             draw_line(axes, [one for one in own if one.trial.contender == name], place, aside)
         for one in own:
             if one.trial.contender == DENSE:
-                axes.axhspan(min(one.accuracies), max(one.accuracies), color=PALE, zorder=0)
-                axes.axhline(mean(one.accuracies), color=INK, linestyle=":", label="dense")
+                reached = one.accuracies.values()
+                axes.axhspan(min(reached), max(reached), color=PALE, zorder=0)
+                axes.axhline(mean(reached), color=INK, linestyle=":", label="dense")
     handles, labels = panels[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper center", ncols=3, frameon=False)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -187,9 +204,9 @@ def draw_line(axes: Axes, line: Sequence[Standing], place: int, aside: float) ->
     line = sorted(line, key=lambda one: one.trial.sparsity)
     # Where they are, not where they should be: a lasso may remove more than was asked for.
     x = [mean(one.left) / one.weights * aside for one in line]
-    y = [mean(one.accuracies) for one in line]
-    low = [middle - min(one.accuracies) for middle, one in zip(y, line, strict=True)]
-    high = [max(one.accuracies) - middle for middle, one in zip(y, line, strict=True)]
+    y = [mean(one.accuracies.values()) for one in line]
+    low = [middle - min(one.accuracies.values()) for middle, one in zip(y, line, strict=True)]
+    high = [max(one.accuracies.values()) - middle for middle, one in zip(y, line, strict=True)]
     style = {"color": COLOURS[place], "marker": MARKERS[place], "markersize": 6}
     label = called(line[0].trial)
     axes.errorbar(x, y, (low, high), label=label, linewidth=1.2, capsize=2, **style)

@@ -20,10 +20,10 @@ import yaml
 
 TRAIN = Path(__file__).parents[1] / "train.py"
 CHOICES = Path(__file__).parent / "conf"
-DENSE = "dense"
+DENSE, OURS = "dense", "l1"
 
 CONTENDERS = {
-    "l1": "l1prune",
+    OURS: "l1prune",
     "gradual": "gradual, with LAMP",
     "modelpruning": "Lightning's ModelPruning",
     "pat": "torchao's PAT",

@@ -191,13 +191,14 @@ def test_the_table_has_the_means_and_the_counts_of_the_stored_networks(
     _, standings, trials = parts
     contest = list(trials.contest(plan))
     for trial in contest:
-        best = 0.1 if trial.contender == "l1" else 0.0
+        best = 0.1 + 0.02 * trial.seed if trial.contender == "l1" else 0.0
         leave(plan, trial, test=0.5 + best + 0.2 * trial.seed)
     found = standings.standings(plan, contest)
     lines = standings.table(plan.tasks[0], found).splitlines()
     assert len(found) == 1 + len(trials.contenders())
-    assert "| 2 | l1prune |  | 70.00 % | 60.00 % – 80.00 % | 2 |" in lines
-    assert "| 2 | L1 in the loss | 0.01 | 60.00 % | 50.00 % – 70.00 % | 2 |" in lines
+    assert "| 2 | l1prune |  | 71.00 ± 11.00 % |  | 2 |" in lines
+    assert "| 2 | L1 in the loss | 0.01 | 60.00 ± 10.00 % | −11.00 ± 1.00 | 2 |" in lines
+    assert "| 2 | dense |  | 60.00 ± 10.00 % |  | 2 |" in lines
 
 
 def test_strengths_are_chosen_on_validation_whatever_the_test_says(parts: Any, plan: Any) -> None:
