@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import csv
-import re
 import sys
 import warnings
 from collections.abc import Iterator, Sequence
@@ -20,6 +19,7 @@ from typing import Any
 import torch
 
 from l1prune.checks import needing
+from l1prune.commands.options import as_options
 from l1prune.runs.escapes import LINE, complain, printable, show
 from l1prune.weights.files import write_whole
 from l1prune.weights.warning import PruningWarning
@@ -102,7 +102,9 @@ def read(arguments: Sequence[str] | None) -> argparse.Namespace:
         description="Say which columns of a table matter to its target: a network learns it under "
         "a pressure that takes whole columns away. Texts are categories, missing cells are fine.",
     )
-    parser.add_argument("table", metavar="DATA.csv", help="its first line names the columns")
+    parser.add_argument(
+        "table", metavar="DATA.csv", nargs="?", help="its first line names the columns"
+    )
     parser.add_argument("--target", required=True, metavar="COLUMN", help="what is to be known")
     parser.add_argument(
         "--k",
@@ -130,7 +132,12 @@ def read(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--seed", type=int, default=0, help="the same seed, the same columns")
     parser.add_argument("--output", type=Path, metavar="FILE.csv", help="the ranking as a table")
-    return parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
+    if options.table is None:
+        parser.error(
+            "DATA.csv is missing: give it first, since a list, as --categories, takes what follows"
+        )
+    return options
 
 
 def as_count(text: str) -> int | float | str:
@@ -267,27 +274,3 @@ def write(found: Sequence[Verdict], file: Path) -> None:
 
     file.parent.mkdir(parents=True, exist_ok=True)
     write_whole(file, table)
-
-
-def as_options(message: str) -> str:
-    """A sentence about settings of `train`, in the options of this command.
-
-    >>> as_options("data.path=a.csv: is empty; or give data.leave_out=[id]")
-    'a.csv: is empty; or give --leave-out id'
-    >>> as_options("left out: day, id; data.categories=[day,id] would keep them")
-    'left out: day, id; --categories day id would keep them'
-    >>> as_options("n_features_to_select='auto': no better")
-    '--k auto: no better'
-    """
-    message = message.replace("data.path=", "").replace("random_state=", "--seed ")
-    message = message.replace("data.regression=false", "--labels")
-    message = message.replace("data.regression=true", "--regression")
-    message = re.sub(r"n_features_to_select='?(\w*)'?", r"--k \1", message)
-    return re.sub(
-        r"data\.(\w+)(?:=\[([^]]*)\]|=)?",
-        lambda found: (
-            f"--{found[1].replace('_', '-')} {(found[2] or '').replace(',', ' ')}".rstrip()
-            + (" " if found[0].endswith("=") else "")
-        ),
-        message,
-    )

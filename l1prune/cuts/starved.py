@@ -90,9 +90,9 @@ def remarks(
     """
     if scope is not None and (few := at_floor(targets, masks, scope)):
         yield (
-            "the cut left no more than a layer keeps in any case, by its shape, of "
-            f"{_named(few)}: these would have lost more by what they are worth, and may hold the "
-            "network back now; cut less, or leave them out of targets with Except"
+            f"the cut left no more than the least share in {_named(few)}: a layer keeps that by "
+            "its shape, however little its weights are worth, and so few may hold the network "
+            "back; cut less, or keep these layers dense, with Except among targets"
         )
     if dead := dead_outputs(targets, masks):
         yield (

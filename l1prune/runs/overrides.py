@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -62,8 +63,10 @@ def options_first(arguments: Sequence[str]) -> list[str]:
 def spelled_out(arguments: Sequence[str]) -> list[str]:
     """Write out what users say in short, before Hydra reads it.
 
-    `monitor=val/mse` is the name of the monitor. An object that is given whole, by its `_target_`,
-    or a list of such, takes the place of what was there; Hydra would mix the arguments of both.
+    Text with other letters than those of English goes into quotes, without which Hydra does not
+    read it. `monitor=val/mse` is the name of the monitor. An object that is given whole, by its
+    `_target_`, or a list of such, takes the place of what was there; Hydra would mix the arguments
+    of both.
 
     Args:
         arguments: of the command line.
@@ -76,6 +79,7 @@ l1prune.Magnitude, cut: 1}']
 
 
 def _spelled_out(argument: str) -> list[str]:
+    argument = _in_quotes(argument)
     override = _parsed(argument)
     if override is None or override.type is not OverrideType.CHANGE:
         return [argument]
@@ -85,6 +89,23 @@ def _spelled_out(argument: str) -> list[str]:
     objects = value if isinstance(value, list) and value else [value]
     whole = all(isinstance(one, dict) and "_target_" in one for one in objects)
     return [f"{name}=null", argument] if whole else [argument]
+
+
+_TEXT = re.compile(r"(?:\$\{[^}]*\}|[^,\[\]{}()'\":=\s])+(?: +[^,\[\]{}()'\":=\s]+)*")
+"""What is one text in a list, a mapping or a choice."""
+
+
+def _in_quotes(argument: str) -> str:
+    """The same with its texts in quotes, if they have to be, and are then read.
+
+    >>> _in_quotes("data.leave_out=[Größe,age]"), _in_quotes("seed=1")
+    ("data.leave_out=['Größe',age]", 'seed=1')
+    """
+    name, _, value = argument.partition("=")
+    if value.isascii() or _parsed(argument) is not None:
+        return argument
+    text = _TEXT.sub(lambda found: found[0] if found[0].isascii() else f"'{found[0]}'", value)
+    return f"{name}={text}" if _parsed(f"{name}={text}") else argument
 
 
 def _waits(override: Override) -> bool:

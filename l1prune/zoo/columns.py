@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Protocol
 
 import torch
@@ -18,7 +15,6 @@ from torch.nn import functional as F
 MISSING = {"", "na", "n/a", "nan", "null", "none", "?", "-"}
 """What stands in a cell that nothing is known of, in small letters."""
 
-DELIMITERS = ",;\t|"
 MOSTLY = 0.9
 """The share of numbers from which the rest of a column are taken for mistakes."""
 
@@ -27,6 +23,9 @@ FEW = 20
 
 DATE = re.compile(r"(\d{4}([-/.])\d{1,2}\2\d{1,2}|\d{1,2}([-/.])\d{1,2}\3\d{4})([T ]\d{1,2}:.*)?")
 """A day as ISO, or as people write it, and perhaps a time of it."""
+
+EMPTY = "it is empty"
+"""Why nothing can be learned from a column, whatever it is taken for."""
 
 Texts = Mapping[str, Sequence[str]]
 """The cells of a table as they are written, by the name of their column."""
@@ -111,71 +110,6 @@ class Category:
         return F.one_hot(self.codes, len(self.inputs)).float()
 
 
-def read_csv(path: Path) -> Texts:
-    """The cells of a file, by column; what is between them is found from its first line.
-
-    Args:
-        path: of a text in UTF-8 whose first line names the columns: commas, semicolons, tabs or
-            bars between cells.
-
-    Raises:
-        ValueError: there is no such file, or it is no table; it says what and where.
-    """
-    if not path.is_file():
-        raise ValueError(f"data.path={path}: no such file; give a table, as a file of CSV")
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ValueError(f"data.path={path}: cannot be read as text in UTF-8: {error}") from error
-    lines = csv.reader(io.StringIO(text, newline=""), delimiter=_delimiter(text), strict=True)
-    try:
-        rows = [(lines.line_num, row) for row in lines if any(cell.strip() for cell in row)]
-    except csv.Error as error:
-        raise ValueError(f"data.path={path}, line {lines.line_num}: {error}") from error
-    if len(rows) < 2:
-        raise ValueError(f"data.path={path}: {'no rows below the names' if rows else 'is empty'}")
-    names = _names(path, rows[0][1])
-    for line, row in rows[1:]:
-        if len(row) != len(names):
-            raise ValueError(
-                f"data.path={path}, line {line}: {len(row)} cells, where the first line names "
-                f"{len(names)} columns"
-            )
-    columns = zip(*(row for _, row in rows[1:]), strict=True)
-    point = _as_written if lines.dialect.delimiter == "," else _with_point
-    return {
-        name: [point(cell.strip()) for cell in cells]
-        for name, cells in zip(names, columns, strict=True)
-    }
-
-
-def _delimiter(text: str) -> str:
-    """What makes the most cells of the first line that is not empty."""
-    first = next((line for line in text.splitlines() if line.strip()), "")
-    return max(DELIMITERS, key=lambda one: len(next(csv.reader([first], delimiter=one), [])))
-
-
-def _as_written(cell: str) -> str:
-    return cell
-
-
-def _with_point(cell: str) -> str:
-    """Where no comma stands between cells, it may stand for the point in a number."""
-    return cell.replace(",", ".") if re.fullmatch(r"[-+]?\d*,\d+", cell) else cell
-
-
-def _names(path: Path, cells: Sequence[str]) -> list[str]:
-    names = [cell.strip() or f"column {place}" for place, cell in enumerate(cells, 1)]
-    if all(as_number(name) is not None for name in names):
-        raise ValueError(
-            f"data.path={path}: its first line must name the columns, and has numbers alone: "
-            f"{', '.join(names[:4])}"
-        )
-    if twice := {name for name in names if names.count(name) > 1}:
-        raise ValueError(f"data.path={path}: two columns are called {min(twice)!r}")
-    return names
-
-
 def is_missing(text: str) -> bool:
     """Whether a cell says that nothing is known.
 
@@ -183,6 +117,21 @@ def is_missing(text: str) -> bool:
     (True, False)
     """
     return text.lower() in MISSING
+
+
+def setting(option: str, names: Sequence[str]) -> str:
+    """A list of columns as a command line takes it, in the quotes of Hydra and of a shell.
+
+    >>> print(setting("categories", ["id"]), setting("leave_out", ["order no", "id"]))
+    data.categories=[id] "data.leave_out=[order no,id]"
+    >>> print(setting("categories", ["size (cm)"]))
+    "data.categories=['size (cm)']"
+    """
+    words = [
+        n if re.fullmatch(r"[\w .-]+", n) else "'" + n.replace("'", r"\'") + "'" for n in names
+    ]
+    text = f"data.{option}=[{','.join(words)}]"
+    return f'"{text}"' if re.search(r"[\s'()]", text) else text
 
 
 def is_dates(cells: Sequence[str]) -> bool:
@@ -253,7 +202,11 @@ def variable_of(name: str, cells: Sequence[str], advice: str = "") -> Variable:
     if not odd:
         return number_of(name, cells)
     if len(odd) <= (1 - MOSTLY) * len(known):
-        advice = advice or f"data.categories=[{name}], or data.leave_out=[{name}]"
+        as_categories = len({*known}) <= most_kinds(known)
+        advice = advice or (
+            (f"{setting('categories', [name])}, or " if as_categories else "")
+            + setting("leave_out", [name])
+        )
         raise ValueError(
             f"column {name!r}: {odd[0]!r} in row {cells.index(odd[0]) + 1} is no number, and "
             f"{1 - len(odd) / len(known):.1%} of the cells are: mend it, or give {advice}"
@@ -269,13 +222,18 @@ def useless(name: str, cells: Sequence[str]) -> str | None:
     """
     known = [cell for cell in cells if not is_missing(cell)]
     if not known:
-        return "it is empty"
+        return EMPTY
     numbers = [as_number(cell) for cell in cells]
     if len(numbers) > 2 and numbers in ([*range(len(cells))], [*range(1, len(cells) + 1)]):
         return "it counts the rows"
     if is_dates(known):
         return f"it holds dates, as {known[0]}, where the days since the first would be numbers"
-    kinds = len({*known})
-    if all(as_number(cell) is None for cell in known) and kinds > max(FEW, len(known) / 2):
+    texts = [cell for cell in known if as_number(cell) is None]
+    if len(texts) > (1 - MOSTLY) * len(known) and (kinds := len({*known})) > most_kinds(known):
         return f"it has {kinds:,} different texts in {len(known):,} rows"
     return None
+
+
+def most_kinds(known: Sequence[str]) -> float:
+    """Of how many kinds categories are at most, whose cells are these."""
+    return max(FEW, len(known) / 2)

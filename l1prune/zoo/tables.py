@@ -14,15 +14,17 @@ from torch import Tensor
 from l1prune.checks import needing
 from l1prune.weights.warning import warn
 from l1prune.zoo.columns import (
+    EMPTY,
     Category,
     Number,
     Texts,
     Variable,
     category_of,
-    read_csv,
+    setting,
     useless,
     variable_of,
 )
+from l1prune.zoo.csv_files import read_csv
 from l1prune.zoo.examples import Examples, InMemory
 from l1prune.zoo.splits import LEAST, TEST, VALIDATION, held_out
 from l1prune.zoo.targets import target_of
@@ -194,9 +196,10 @@ class CsvTable(TableData):
         left = {name: why for name, why in left.items() if name not in named}
         if left:
             told = ", ".join(f"{name} ({why})" for name, why in left.items())
-            them = "them" if len(left) > 1 else "it"
-            kept = f"data.categories=[{','.join(left)}] would keep {them}"
-            warn(f"{self.path}: left out: {told}; {kept}")
+            full = [name for name, why in left.items() if why != EMPTY]
+            them = "them" if len(full) > 1 else "it"
+            kept = f"; {setting('categories', full)} would keep {them}" if full else ""
+            warn(f"{self.path}: left out: {told}{kept}")
         return Table(tuple(self._variables({*left, *self.leave_out, self.target})), target)
 
     def _variables(self, without: set[str]) -> list[Variable]:

@@ -157,3 +157,11 @@ def test_a_number_of_columns_is_whole_a_share_or_left_open(
             features.read(["a.csv", "--target", "y", "--k", wrong])
         right = "give a whole number from 1, a share in (0, 1] as 0.1, or auto"
         assert f"argument --k: {right}, not {wrong}\n" in capsys.readouterr().err
+
+
+def test_a_file_that_a_list_has_taken_is_asked_for(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        features.main(["--target", "y", "--categories", "zip", str(tmp_path / "a.csv")])
+    assert "give it first, since a list, as --categories, takes" in capsys.readouterr().err

@@ -68,7 +68,7 @@ def test_a_run_says_so_once_after_its_last_cut() -> None:
         warnings.simplefilter("always")
         fit(Task(), L1Pruning(threshold=Sparsity(0.97), criterion=Saliency(0.9)), epochs=10)
     said = [str(one.message) for one in caught if "the cut left" in str(one.message)]
-    assert sum("no more than a layer keeps" in one for one in said) == 1
+    assert sum("no more than the least share" in one for one in said) == 1
     assert sum("most outputs without a weight" in one for one in said) == 1
 
 

@@ -7,8 +7,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from hydra.core.override_parser.overrides_parser import OverridesParser
 
-from l1prune.runs.overrides import for_jobs, options_first
+from l1prune.runs.overrides import for_jobs, options_first, spelled_out
 
 ROOT = Path(__file__).parents[2]
 CONF = ROOT / "conf"
@@ -42,6 +43,25 @@ def test_a_setting_below_what_is_chosen_waits(group: str, given: str, waiting: s
 )
 def test_all_else_is_as_it_was_typed(arguments: list[str]) -> None:
     assert for_jobs(arguments, CONF) == arguments
+
+
+@pytest.mark.parametrize(
+    ("given", "read"),
+    [
+        ("data.target=Übergewicht", "Übergewicht"),
+        ("data.path=/home/müller/a b.csv", "/home/müller/a b.csv"),
+        ("data.leave_out=[Größe cm, age]", ["Größe cm", "age"]),
+        ("+tags={Ort: Köln}", {"Ort": "Köln"}),
+        ("data.target='Größe'", "Größe"),
+    ],
+)
+def test_letters_of_all_languages_are_read(given: str, read: object) -> None:
+    (argument,) = spelled_out([given])
+    assert OverridesParser.create().parse_override(argument).value() == read
+
+
+def test_what_is_no_setting_in_quotes_either_is_left_to_hydra() -> None:
+    assert spelled_out(["a=[ö", "ö=1", "a=ö)"]) == ["a=[ö", "ö=1", "a=ö)"]
 
 
 def test_a_sweep_over_recipes_takes_a_setting_of_all(tmp_path: Path) -> None:

@@ -89,6 +89,15 @@ def test_what_is_left_out_is_told_and_what_was_asked_to_be_is_not(tmp_path: Path
         _ = CsvTable(str(path), "y", leave_out=["id", "x"]).table
 
 
+def test_an_empty_column_is_not_offered_to_be_kept_and_names_with_spaces_are_in_quotes(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "table.csv"
+    path.write_text("row no,none,x,y\n1,,5,a\n2,,4,b\n3,,5,a\n", encoding="utf-8")
+    with pytest.warns(UserWarning, match=r"\"data\.categories=\[row no\]\" would keep it$"):
+        _ = CsvTable(str(path), "y").table
+
+
 def test_what_is_named_as_a_category_is_kept_whatever_it_counts(tmp_path: Path) -> None:
     path = tmp_path / "table.csv"
     path.write_text("id,x,y\n1,5,a\n2,4,b\n3,5,a\n", encoding="utf-8")
