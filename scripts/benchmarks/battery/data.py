@@ -120,12 +120,27 @@ def table(sources: Sources) -> Split:
     return whole.map(lambda x: torch.cat([x, torch.randn(len(x), 20, generator=more)], 1))
 
 
-def _drawn(draw: Callable[..., Tensor], answer: Callable[[Tensor], Tensor], noise: float) -> Split:
+@lru_cache(maxsize=1)
+def friedman(sources: Sources) -> Split:
+    """Friedman's regression (1991) from 1,000 noisy rows, 12 inputs of which 5 matter."""
+
+    def answer(x: Tensor) -> Tensor:
+        curved = 10 * torch.sin(torch.pi * x[:, 0] * x[:, 1]) + 20 * (x[:, 2] - 0.5) ** 2
+        return curved + 10 * x[:, 3] + 5 * x[:, 4]
+
+    whole = _drawn(torch.rand, answer, noise=1.0, columns=12)
+    few = Split(whole.train.subset(range(1000)), whole.val, whole.test)
+    return few.map(lambda x: 2 * x - 1)
+
+
+def _drawn(
+    draw: Callable[..., Tensor], answer: Callable[[Tensor], Tensor], noise: float, columns: int = 20
+) -> Split:
     """5,000 examples to learn from, 5,000 to choose by, 20,000 to judge by."""
     random = torch.Generator().manual_seed(0)
     parts = []
     for count in (5000, 5000, 20000):
-        x = draw(count, 20, generator=random)
+        x = draw(count, columns, generator=random)
         y = answer(x)
         if noise:
             y = (y + noise * torch.randn(count, generator=random)).unsqueeze(1) / 5

@@ -15,6 +15,7 @@ from benchmarks.battery.data import (
     Split,
     characters,
     digits,
+    friedman,
     images,
     pixels,
     rows,
@@ -61,6 +62,7 @@ ERROR = Metric(F.mse_loss, lambda a, y: -F.mse_loss(a, y).sqrt(), "-RMSE")
 
 
 ADAM = partial(Adam, lr=2e-3)
+ADAMW = partial(AdamW, lr=2e-3)
 DECAYED = partial(AdamW, lr=2e-3, weight_decay=0.1)
 MOMENTUM = partial(SGD, lr=0.05, momentum=0.9)
 
@@ -123,9 +125,11 @@ FRESH = (
     Task("wide", 0.99, digits, partial(chain, [64, 1500, 10]), 30, batch=32),
     Task("small", 0.95, digits, partial(chain, [64, 300, 200, 10], norm=True), 30, batch=32),
     Task("waves", 0.98, waves, partial(chain, [20, 200, 200, 200, 1], nn.SiLU), 30, ERROR),
+    Task("friedman", 0.97, friedman, partial(chain, [12, 192, 192, 1], nn.GELU), 60, ERROR,
+         optimizer=ADAMW, batch=32),
     Task("table", 0.98, table, partial(chain, [40, 200, 200, 5], norm=True), 20),
     Task("again", 0.97, pixels, partial(chain, [196, 200, 24, 200, 196]), 20, ERROR),
-)
+)  # fmt: skip
 """From a fresh network, under Adam."""
 
 UNSCALED = (
