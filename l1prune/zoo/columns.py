@@ -228,8 +228,9 @@ def useless(name: str, cells: Sequence[str]) -> str | None:
         return "it counts the rows"
     if is_dates(known):
         return f"it holds dates, as {known[0]}, where the days since the first would be numbers"
-    texts = [cell for cell in known if as_number(cell) is None]
-    if len(texts) > (1 - MOSTLY) * len(known) and (kinds := len({*known})) > most_kinds(known):
+    missing = len(cells) - len(known)  # which are no numbers either
+    texts = numbers.count(None) - missing
+    if texts > (1 - MOSTLY) * len(known) and (kinds := len({*known})) > most_kinds(known):
         return f"it has {kinds:,} different texts in {len(known):,} rows"
     return None
 

@@ -86,12 +86,14 @@ def plain(cells: Sequence[str], between_commas: bool) -> list[str]:
     >>> plain(["6.862,87", "682,1", "-"], False), plain(["1,234.5", "12"], True)
     (['6862.87', '682.1', '-'], ['1234.5', '12'])
     """
+    if not any("," in cell for cell in cells):
+        return [*cells]
     as_point = any(map(COMMA_IS_POINT.fullmatch, cells))
     in_groups = any(map(COMMA_IN_GROUPS.fullmatch, cells))
     if as_point and in_groups:
         return [*cells]
     if in_groups or (between_commas and not as_point):
-        found = [re.sub(",", "", cell) if ENGLISH.fullmatch(cell) else cell for cell in cells]
+        found = [cell.replace(",", "") if ENGLISH.fullmatch(cell) else cell for cell in cells]
     elif not any(map(GERMAN.fullmatch, cells)):
         found = [*cells]
     else:

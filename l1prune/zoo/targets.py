@@ -12,6 +12,7 @@ from l1prune.zoo.columns import (
     category_of,
     is_dates,
     is_missing,
+    most_kinds,
     number_of,
     variable_of,
 )
@@ -65,7 +66,7 @@ def _number_of(name: str, cells: Sequence[str]) -> Number:
 
 def _labels_of(name: str, cells: Sequence[str]) -> Category:
     labels = category_of(name, cells)
-    if len(labels.levels) > max(FEW, len(cells) / 2):
+    if len(labels.levels) > most_kinds(cells):
         raise ValueError(
             f"data.target={name}: it has {len(labels.levels):,} different labels in "
             f"{len(cells):,} rows, too few of each to be learned: give a target of fewer labels, "

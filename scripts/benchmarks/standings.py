@@ -143,15 +143,18 @@ def percent(share: float) -> str:
 
 def accuracy(spread: Spread) -> str:
     """A mean with its standard error, if there is one, in per cent."""
-    error = "" if spread.error is None else f" ± {100 * spread.error:.2f}"
-    return f"{100 * spread.mean:.2f}{error} %"
+    return f"{100 * spread.mean:.2f}{error(spread)} %"
 
 
 def points(of: Difference) -> str:
     """A difference in points, with its standard error, if there is one."""
-    error = "" if of.spread.error is None else f" ± {100 * of.spread.error:.2f}"
-    mean = round(100 * of.spread.mean, 2)
-    return (f"{mean:+.2f}".replace("-", "−") if mean else "0.00") + error
+    found = round(100 * of.spread.mean, 2)
+    return (f"{found:+.2f}".replace("-", "−") if found else "0.00") + error(of.spread)
+
+
+def error(spread: Spread) -> str:
+    """The standard error, in points; of a single run there is none."""
+    return "" if spread.error is None else f" ± {100 * spread.error:.2f}"
 
 
 def draw(tasks: Sequence[Task], found: Sequence[Standing], path: Path) -> None:

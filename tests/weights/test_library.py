@@ -22,17 +22,24 @@ def _afresh() -> Iterator[None]:
     library.cache_clear()
 
 
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where compiled code is kept; nothing is there yet."""
+    folder = tmp_path / "cache"
+    monkeypatch.setenv(CACHE, str(folder))
+    return folder
+
+
 @pytest.mark.skipif(not COMPILER, reason="no C compiler")
 def test_it_is_compiled_once_and_found_the_next_time(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv(CACHE, str(tmp_path / "cache"))
     assert library(SOURCE) is not None
-    (file,) = (tmp_path / "cache").iterdir()
+    (file,) = cache.iterdir()
     library.cache_clear()
     monkeypatch.setattr(rooms, "_compile", lambda *_: pytest.fail("it is there"))
     assert library(SOURCE) is not None
-    assert [*(tmp_path / "cache").iterdir()] == [file]
+    assert [*cache.iterdir()] == [file]
 
 
 def test_without_a_compiler_there_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -42,15 +49,14 @@ def test_without_a_compiler_there_is_none(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_a_compiler_that_fails_leaves_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     broken = tmp_path / "cc"
     broken.write_text("#!/bin/sh\nexit 1\n")
     broken.chmod(0o755)
     monkeypatch.setenv("CC", str(broken))
-    monkeypatch.setenv(CACHE, str(tmp_path / "cache"))
     assert library(SOURCE) is None
-    assert not [*(tmp_path / "cache").iterdir()]
+    assert not [*cache.iterdir()]
 
 
 @pytest.mark.skipif(not COMPILER, reason="no C compiler")
@@ -70,12 +76,9 @@ def test_the_cache_is_where_the_user_says(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 @pytest.mark.skipif(not COMPILER, reason="no C compiler")
-def test_a_file_that_is_torn_is_not_loaded_but_made_anew(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv(CACHE, str(tmp_path / "cache"))
+def test_a_file_that_is_torn_is_not_loaded_but_made_anew(cache: Path) -> None:
     assert library(SOURCE) is not None
-    (file,) = (tmp_path / "cache").iterdir()
+    (file,) = cache.iterdir()
     whole = file.read_bytes()
     library.cache_clear()
     file.unlink()  # the one that is loaded stays as it is
@@ -86,13 +89,12 @@ def test_a_file_that_is_torn_is_not_loaded_but_made_anew(
 
 @pytest.mark.skipif(not COMPILER, reason="no C compiler")
 def test_what_all_files_begin_with_is_of_the_key(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv(CACHE, str(tmp_path / "cache"))
     assert library(SOURCE) is not None
     library.cache_clear()
     changed = tmp_path / HEADER.name
     changed.write_text(f"{HEADER.read_text()}/* another one */\n")
     monkeypatch.setattr(rooms, "HEADER", changed)
     assert library(SOURCE) is not None
-    assert len([*(tmp_path / "cache").iterdir()]) == 2
+    assert len([*cache.iterdir()]) == 2
