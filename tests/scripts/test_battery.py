@@ -11,6 +11,7 @@ import pytest
 import torch
 
 import l1prune
+from l1prune.runs.spread import Spread
 
 SCRIPTS = Path(l1prune.__file__).parents[1] / "scripts"
 
@@ -31,6 +32,14 @@ def test_a_network_answers_what_its_data_ask(name: str) -> None:
     loss = task.metric.loss(answers, split.val.labels[:8])
     assert loss.ndim == 0 and bool(loss.isfinite())
     assert answers.shape[-1] > int(split.val.labels.max()) or task.metric.unit == "-RMSE"
+
+
+def test_a_centred_target_is_the_same_but_for_one_number() -> None:
+    of, less = (tasks.TASKS[name].data(data.Sources()) for name in ("friedman", "centred"))
+    assert abs(float(less.train.labels.mean())) < 1e-5
+    for one, other in zip(vars(of).values(), vars(less).values(), strict=True):
+        apart = one.labels - other.labels
+        assert torch.allclose(apart, apart[0], atol=1e-5) and apart[0].abs() > 2
 
 
 @pytest.mark.parametrize("name", tasks.TASKS)
@@ -116,10 +125,10 @@ FIGURES = {
 
 
 def test_differences_are_paired_by_seed() -> None:
-    one = comparison.Difference.of(comparison.differences(FIGURES, "l1", "deep"))
+    one = Spread.of(comparison.differences(FIGURES, "l1", "deep"))
     assert one.mean == pytest.approx(2.0)
     assert one.error == pytest.approx(1 / math.sqrt(3))
-    assert one.verdict == "won"
+    assert comparison.verdict(one) == "won"
 
 
 @pytest.mark.parametrize(
@@ -129,7 +138,7 @@ def test_differences_are_paired_by_seed() -> None:
 def test_what_lies_within_a_standard_error_is_level(
     differences: tuple[float, ...], verdict: str
 ) -> None:
-    assert comparison.Difference.of(differences).verdict == verdict
+    assert comparison.verdict(Spread.of(differences)) == verdict
 
 
 def test_a_table_shows_means_and_losses_beside_wins() -> None:

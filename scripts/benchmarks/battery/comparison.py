@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from statistics import fmean, stdev
+from statistics import fmean
 
 from benchmarks.battery.tasks import TASKS
+from l1prune.runs.spread import Spread
 
 Figures = Mapping[tuple[str, str, int], float]
 """By task, contender and seed."""
@@ -15,31 +14,15 @@ Figures = Mapping[tuple[str, str, int], float]
 BASE = "gradual"
 
 
-@dataclass(frozen=True)
-class Difference:
-    """Of a contender to the baseline, over the seeds that both have.
+def verdict(spread: Spread) -> str:
+    """`won`, `lost` or, within its standard error, `level`; of a single seed nothing is known.
 
-    >>> Difference.of([1.0, 2.0, 3.0])
-    Difference(mean=2.0, error=0.577..., seeds=3)
+    >>> verdict(Spread(0.5, 0.2, 3)), verdict(Spread(-0.5, 0.6, 3))
+    ('won', 'level')
     """
-
-    mean: float
-    error: float
-    seeds: int
-
-    @classmethod
-    def of(cls, differences: Sequence[float]) -> Difference:
-        """Mean and standard error; the latter is unknown of a single one."""
-        count = len(differences)
-        error = stdev(differences) / math.sqrt(count) if count > 1 else math.nan
-        return cls(fmean(differences), error, count)
-
-    @property
-    def verdict(self) -> str:
-        """`won`, `lost` or, within a standard error, `level`."""
-        if not abs(self.mean) > self.error:
-            return "level"
-        return "won" if self.mean > 0 else "lost"
+    if spread.error is None or abs(spread.mean) <= spread.error:
+        return "level"
+    return "won" if spread.mean > 0 else "lost"
 
 
 def differences(figures: Figures, contender: str, task: str) -> list[float]:
@@ -64,9 +47,9 @@ def table(figures: Figures, contenders: Sequence[str], tasks: Sequence[str]) -> 
         ]
         apart = differences(figures, contenders[-1], task)
         if apart:
-            one = Difference.of(apart)
-            error = f" ± {one.error:.2g}" if one.seeds > 1 else ""
-            cells += [f"{one.mean:+.3g}{error} ({one.seeds})", one.verdict]
+            one = Spread.of(apart)
+            error = "" if one.error is None else f" ± {one.error:.2g}"
+            cells += [f"{one.mean:+.3g}{error} ({one.count})", verdict(one)]
         lines.append(f"| {task} | {TASKS[task].sparsity:.1%} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
@@ -87,7 +70,7 @@ def summary(figures: Figures, contenders: Sequence[str], tasks: Sequence[str]) -
     places = ranks(figures, contenders, tasks)
     for contender in contenders:
         apart = [differences(figures, contender, task) for task in tasks]
-        verdicts = [Difference.of(one).verdict for one in apart if one and contender != BASE]
+        verdicts = [verdict(Spread.of(one)) for one in apart if one and contender != BASE]
         counts = [str(verdicts.count(kind)) for kind in ("won", "level", "lost")]
         shown = ["–"] * 3 if contender == BASE else counts
         mean = f"{fmean(places[contender]):.2f}" if places[contender] else "–"

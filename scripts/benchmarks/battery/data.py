@@ -133,6 +133,15 @@ def friedman(sources: Sources) -> Split:
     return few.map(lambda x: 2 * x - 1)
 
 
+@lru_cache(maxsize=1)
+def centred_friedman(sources: Sources) -> Split:
+    """The same, less the mean of what is learned from."""
+    given = friedman(sources)
+    mean = given.train.labels.mean()
+    parts = (given.train, given.val, given.test)
+    return Split(*(Examples(part.inputs, part.labels - mean) for part in parts))
+
+
 def _drawn(
     draw: Callable[..., Tensor], answer: Callable[[Tensor], Tensor], noise: float, columns: int = 20
 ) -> Split:

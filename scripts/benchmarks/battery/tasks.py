@@ -13,6 +13,7 @@ from torch.optim import SGD, Adam, AdamW, Optimizer
 from benchmarks.battery.data import (
     Sources,
     Split,
+    centred_friedman,
     characters,
     digits,
     friedman,
@@ -126,6 +127,8 @@ FRESH = (
     Task("small", 0.95, digits, partial(chain, [64, 300, 200, 10], norm=True), 30, batch=32),
     Task("waves", 0.98, waves, partial(chain, [20, 200, 200, 200, 1], nn.SiLU), 30, ERROR),
     Task("friedman", 0.97, friedman, partial(chain, [12, 192, 192, 1], nn.GELU), 60, ERROR,
+         optimizer=ADAMW, batch=32),
+    Task("centred", 0.97, centred_friedman, partial(chain, [12, 192, 192, 1], nn.GELU), 60, ERROR,
          optimizer=ADAMW, batch=32),
     Task("table", 0.98, table, partial(chain, [40, 200, 200, 5], norm=True), 20),
     Task("again", 0.97, pixels, partial(chain, [196, 200, 24, 200, 196]), 20, ERROR),

@@ -7,9 +7,9 @@ from itertools import combinations
 from statistics import fmean, stdev
 from typing import Any
 
-from benchmarks.battery.comparison import Difference
 from benchmarks.claims.data import CONDITIONS, matters
 from benchmarks.claims.runs import KINDS, Trial
+from l1prune.runs.spread import Spread
 
 Found = dict[Trial, Mapping[str, Any]]
 """What each network came to."""
@@ -32,11 +32,11 @@ def chosen(found: Found, task: str, condition: str, kind: str) -> dict[int, Tria
     }
 
 
-def gain(found: Found, task: str, condition: str, kind: str, figure: str = "test") -> Difference:
+def gain(found: Found, task: str, condition: str, kind: str, figure: str = "test") -> Spread:
     """What a pressure adds to a figure, paired by seed, at the λ that validates best."""
     mine, base = (chosen(found, task, condition, one) for one in (kind, NONE))
     seeds = sorted(mine.keys() & base.keys())
-    return Difference.of([found[mine[s]][figure] - found[base[s]][figure] for s in seeds])
+    return Spread.of([found[mine[s]][figure] - found[base[s]][figure] for s in seeds])
 
 
 def gains(found: Found, task: str) -> str:
@@ -59,8 +59,8 @@ def _cell(found: Found, task: str, condition: str, kind: str) -> str:
     if kind == NONE:
         return f"{_mean(found, best.values(), 'test'):.1f}"
     one = gain(found, task, condition, kind)
-    error = f" ± {one.error:.1f}" if one.seeds > 1 else ""
-    return f"{one.mean:+.1f}{error} ({one.seeds})"
+    error = "" if one.error is None else f" ± {one.error:.1f}"
+    return f"{one.mean:+.1f}{error} ({one.count})"
 
 
 def looks(found: Found, task: str, condition: str = "clean") -> str:
