@@ -42,6 +42,25 @@ def test_a_centred_target_is_the_same_but_for_one_number() -> None:
         assert torch.allclose(apart, apart[0], atol=1e-5) and apart[0].abs() > 2
 
 
+def test_isolet_is_left_out_where_its_folder_is_not_named(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert battery.at_hand(["deep", "isolet"], None) == ("deep",)
+    assert "--isolet" in capsys.readouterr().err
+    assert battery.at_hand(["deep"], None) == ("deep",)
+    assert not capsys.readouterr().err
+
+
+def test_isolet_is_learned_by_a_network_as_wide_as_it_is() -> None:
+    folder = SCRIPTS.parents[1] / "shared" / "data" / "isolet"
+    if not (folder / "Isolet.mat").is_file():
+        pytest.skip("needs Isolet.mat in ../shared/data/isolet")
+    task = tasks.TASKS["isolet"]
+    split = task.data(data.Sources(isolet=folder))
+    assert task.network().eval()(split.test.inputs).shape == (len(split.test.inputs), 26)
+    assert sorted(split.train.labels.unique()) == list(range(26))
+
+
 @pytest.mark.parametrize("name", tasks.TASKS)
 def test_a_network_has_weights_enough_for_its_sparsity(name: str) -> None:
     task = tasks.TASKS[name]

@@ -107,7 +107,7 @@ def test_strengths_are_chosen_by_validation_and_compared_by_seed() -> None:
     best = answers.chosen(found, "digits", "clean", "l1")
     assert {one.strength for one in best.values()} == {runs.KINDS["l1"].strengths[1]}
     gain = answers.gain(found, "digits", "clean", "l1")
-    assert (gain.mean, gain.error, gain.seeds) == (10.0, 0.0, 2)
+    assert (gain.mean, gain.error, gain.count) == (10.0, 0.0, 2)
     del found[runs.Trial("digits", "clean", "l1", runs.KINDS["l1"].strengths[0], 1)]
     assert [*answers.chosen(found, "digits", "clean", "l1")] == [0]  # a seed that is not complete
 

@@ -36,6 +36,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("--jobs", type=count, default=1, help="runs at once (default: 1)")
     command.add_argument("--mnist", type=Path, help="a folder with MNIST; without it, the Hub's")
     command.add_argument("--text", type=Path, help="tiny Shakespeare; without it, a download")
+    command.add_argument("--isolet", type=Path, help="the folder of Isolet.mat; else left out")
     command.add_argument(
         "--part", default="test", choices=("train", "val", "test"), help="judged by (default: test)"
     )
@@ -59,19 +60,32 @@ def contenders(text: str) -> tuple[str, ...]:
     return given
 
 
+def at_hand(names: Sequence[str], isolet: Path | None) -> tuple[str, ...]:
+    """Tasks whose data can be had; what is left out is said.
+
+    >>> at_hand(["deep", "isolet"], None)
+    ('deep',)
+    """
+    if "isolet" in names and isolet is None:
+        print("isolet is left out: give the folder of Isolet.mat as --isolet", file=sys.stderr)
+        return tuple(name for name in names if name != "isolet")
+    return tuple(names)
+
+
 def run(options: argparse.Namespace) -> int:
     """Run what is missing, seed by seed, and print the tables."""
+    only = at_hand(options.only, options.isolet)
     trials = [
         Trial(task.name, contender, seed)
         for seed in options.seeds
         for tasks, every in PARTS.values()
         for task, contender in product(tasks, every)
-        if task.name in options.only and contender in options.contenders
+        if task.name in only and contender in options.contenders
     ]
-    sources = Sources(options.mnist, options.text)
+    sources = Sources(options.mnist, options.text, options.isolet)
     figures = _figures(trials, _run(trials, options, sources), options.part)
     for heading, (tasks, every) in PARTS.items():
-        shown = [task.name for task in tasks if task.name in options.only]
+        shown = [task.name for task in tasks if task.name in only]
         there = tuple(one for one in every if one in options.contenders)
         if shown:
             pruned = tuple(one for one in there if one != "dense")

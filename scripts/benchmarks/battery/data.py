@@ -14,15 +14,21 @@ from torch.nn import functional as F
 from l1prune.zoo.digits import Digits
 from l1prune.zoo.examples import Examples, InMemory
 from l1prune.zoo.hub import HubImages
+from l1prune.zoo.tables import Isolet
 from l1prune.zoo.text import Text
 
 
 @dataclass(frozen=True)
 class Sources:
-    """Where data lie that are not drawn by a formula; None: they are downloaded."""
+    """Where data lie that are not drawn by a formula; None: they are downloaded.
+
+    Attributes:
+        isolet: the folder of Isolet.mat, which nothing downloads.
+    """
 
     mnist: Path | None = None
     text: Path | None = None
+    isolet: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -72,6 +78,12 @@ def digits(sources: Sources) -> Split:
 def strokes(sources: Sources) -> Split:
     """The same, row by row."""
     return digits(sources).map(lambda pixels: pixels.squeeze(1))
+
+
+@lru_cache(maxsize=1)
+def isolet(sources: Sources) -> Split:
+    """Spoken letters, 617 numbers each."""
+    return _split(Isolet(str(sources.isolet)))
 
 
 @lru_cache(maxsize=1)
