@@ -22,7 +22,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("--folder", type=Path, default=Path("multirun/frontier"), help="of runs")
     command.add_argument("--jobs", type=count, default=1, help="runs at once (default: 1)")
     command.add_argument("--docs", type=Path, help=f"write {PAGE} and {PICTURE} into this folder")
-    command.add_argument("--mnist", type=Path, help="a folder with MNIST; without it, the Hub's")
+    command.add_argument("--mnist", type=existing, help="a folder with MNIST; else the Hub's")
     command.add_argument(
         "--tune", action="store_true", help="choose the rivals' strengths, on validation"
     )
@@ -34,6 +34,14 @@ def tasks(text: str) -> tuple[Task, ...]:
     if unknown := [name for name in names if name not in TASKS]:
         raise argparse.ArgumentTypeError(f"no task {unknown[0]!r}; there are {', '.join(TASKS)}")
     return tuple(TASKS[name] for name in names)
+
+
+def existing(text: str) -> Path:
+    """What is there: a wrong name is told before the first run, and not after hours."""
+    path = Path(text).expanduser()
+    if not path.exists():
+        raise argparse.ArgumentTypeError(f"there is no {text}")
+    return path
 
 
 def count(text: str) -> int:

@@ -51,6 +51,16 @@ def test_isolet_is_left_out_where_its_folder_is_not_named(
     assert not capsys.readouterr().err
 
 
+def test_data_that_are_not_there_are_refused_before_anything_runs(tmp_path: Path) -> None:
+    assert battery.existing(str(tmp_path)) == tmp_path
+    with pytest.raises(battery.argparse.ArgumentTypeError, match=r"there is no .*nowhere"):
+        battery.existing(str(tmp_path / "nowhere"))
+    with pytest.raises(battery.argparse.ArgumentTypeError, match=r"no Isolet\.mat in"):
+        battery.isolet(str(tmp_path))
+    (tmp_path / "Isolet.mat").touch()
+    assert battery.isolet(str(tmp_path)) == tmp_path
+
+
 def test_isolet_is_learned_by_a_network_as_wide_as_it_is() -> None:
     folder = SCRIPTS.parents[1] / "shared" / "data" / "isolet"
     if not (folder / "Isolet.mat").is_file():

@@ -17,7 +17,7 @@ from benchmarks.battery.data import Sources
 from benchmarks.battery.runs import CONTENDERS, Trial
 from benchmarks.battery.runs import run as train
 from benchmarks.battery.tasks import FRESH, TASKS, TRAINED, UNSCALED
-from benchmarks.frontier import count, numbers
+from benchmarks.frontier import count, existing, numbers
 
 PARTS = {
     "Under Adam": (FRESH, ("dense", "gradual", "pressure", "order", "l1")),
@@ -34,9 +34,9 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("--contenders", type=contenders, default=(*CONTENDERS,), help="fewer")
     command.add_argument("--folder", type=Path, default=Path("multirun/battery"), help="of figures")
     command.add_argument("--jobs", type=count, default=1, help="runs at once (default: 1)")
-    command.add_argument("--mnist", type=Path, help="a folder with MNIST; without it, the Hub's")
-    command.add_argument("--text", type=Path, help="tiny Shakespeare; without it, a download")
-    command.add_argument("--isolet", type=Path, help="the folder of Isolet.mat; else left out")
+    command.add_argument("--mnist", type=existing, help="a folder with MNIST; else the Hub's")
+    command.add_argument("--text", type=existing, help="tiny Shakespeare; without it, a download")
+    command.add_argument("--isolet", type=isolet, help="the folder of Isolet.mat; else left out")
     command.add_argument(
         "--part", default="test", choices=("train", "val", "test"), help="judged by (default: test)"
     )
@@ -70,6 +70,14 @@ def at_hand(names: Sequence[str], isolet: Path | None) -> tuple[str, ...]:
         print("isolet is left out: give the folder of Isolet.mat as --isolet", file=sys.stderr)
         return tuple(name for name in names if name != "isolet")
     return tuple(names)
+
+
+def isolet(text: str) -> Path:
+    """A folder with Isolet.mat."""
+    folder = existing(text)
+    if not (folder / "Isolet.mat").is_file():
+        raise argparse.ArgumentTypeError(f"there is no Isolet.mat in {text}")
+    return folder
 
 
 def run(options: argparse.Namespace) -> int:

@@ -17,7 +17,7 @@ from benchmarks.claims.answers import Found, gains, looks
 from benchmarks.claims.data import CONDITIONS
 from benchmarks.claims.runs import KINDS, TASKS, Trial, trials
 from benchmarks.claims.runs import run as train
-from benchmarks.frontier import count, numbers
+from benchmarks.frontier import count, existing, numbers
 
 USUAL = tuple(name for name in TASKS if name != "mnist5000")
 """The tasks that half an hour is enough for."""
@@ -43,7 +43,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("--seeds", type=numbers, default=(0, 1, 2), help="default: 0,1,2")
     command.add_argument("--folder", type=Path, default=Path("multirun/claims"), help="of figures")
     command.add_argument("--jobs", type=count, default=1, help="runs at once (default: 1)")
-    command.add_argument("--mnist", type=Path, help="a folder with MNIST; without it, the Hub's")
+    command.add_argument("--mnist", type=existing, help="a folder with MNIST; else the Hub's")
 
 
 def names(text: str) -> tuple[str, ...]:
