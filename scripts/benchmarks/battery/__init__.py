@@ -60,13 +60,13 @@ def contenders(text: str) -> tuple[str, ...]:
     return given
 
 
-def at_hand(names: Sequence[str], isolet: Path | None) -> tuple[str, ...]:
+def at_hand(names: Sequence[str], folder: Path | None) -> tuple[str, ...]:
     """Tasks whose data can be had; what is left out is said.
 
     >>> at_hand(["deep", "isolet"], None)
     ('deep',)
     """
-    if "isolet" in names and isolet is None:
+    if "isolet" in names and folder is None:
         print("isolet is left out: give the folder of Isolet.mat as --isolet", file=sys.stderr)
         return tuple(name for name in names if name != "isolet")
     return tuple(names)
