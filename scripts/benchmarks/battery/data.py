@@ -41,8 +41,11 @@ class Split:
 
     def map(self, change: Callable[[Tensor], Tensor]) -> Split:
         """The same with other inputs."""
-        parts = (self.train, self.val, self.test)
-        return Split(*(Examples(change(part.inputs), part.labels) for part in parts))
+        return self.each(lambda part: Examples(change(part.inputs), part.labels))
+
+    def each(self, change: Callable[[Examples], Examples]) -> Split:
+        """The same with other examples in each part."""
+        return Split(change(self.train), change(self.val), change(self.test))
 
 
 @lru_cache(maxsize=1)
@@ -64,9 +67,7 @@ def rows(sources: Sources) -> Split:
 
 def pixels(sources: Sources) -> Split:
     """The same, to be drawn again by an autoencoder."""
-    given = images(sources)
-    parts = (given.train, given.val, given.test)
-    return Split(*(Examples(part.inputs, part.inputs.flatten(1)) for part in parts))
+    return images(sources).each(lambda part: Examples(part.inputs, part.inputs.flatten(1)))
 
 
 @lru_cache(maxsize=1)
@@ -150,8 +151,7 @@ def centred_friedman(sources: Sources) -> Split:
     """The same, less the mean of what is learned from."""
     given = friedman(sources)
     mean = given.train.labels.mean()
-    parts = (given.train, given.val, given.test)
-    return Split(*(Examples(part.inputs, part.labels - mean) for part in parts))
+    return given.each(lambda part: Examples(part.inputs, part.labels - mean))
 
 
 def _drawn(

@@ -110,6 +110,11 @@ def _gru() -> nn.Module:
     return Recurrent(nn.GRU, 14, 96, 10)
 
 
+_FRIEDMAN = Task(
+    "friedman", 0.97, friedman, partial(chain, [12, 192, 192, 1], nn.GELU), 60, ERROR,
+    optimizer=ADAMW, batch=32,
+)  # fmt: skip
+
 FRESH = (
     Task("separable", 0.8, images, partial(separable, 48, 3, 10), 12),
     Task("inverted", 0.9, images, partial(inverted, 24, 3, 10), 12),
@@ -128,10 +133,8 @@ FRESH = (
     Task("small", 0.95, digits, partial(chain, [64, 300, 200, 10], norm=True), 30, batch=32),
     Task("isolet", 0.95, isolet, partial(chain, [617, 300, 200, 26], norm=True), 30, batch=32),
     Task("waves", 0.98, waves, partial(chain, [20, 200, 200, 200, 1], nn.SiLU), 30, ERROR),
-    Task("friedman", 0.97, friedman, partial(chain, [12, 192, 192, 1], nn.GELU), 60, ERROR,
-         optimizer=ADAMW, batch=32),
-    Task("centred", 0.97, centred_friedman, partial(chain, [12, 192, 192, 1], nn.GELU), 60, ERROR,
-         optimizer=ADAMW, batch=32),
+    _FRIEDMAN,
+    replace(_FRIEDMAN, name="centred", data=centred_friedman),
     Task("table", 0.98, table, partial(chain, [40, 200, 200, 5], norm=True), 20),
     Task("again", 0.97, pixels, partial(chain, [196, 200, 24, 200, 196]), 20, ERROR),
 )  # fmt: skip
