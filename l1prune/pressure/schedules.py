@@ -247,22 +247,26 @@ class ByPasses:
     through fifty passes ruins a language model that makes two.
 
     Args:
-        most: the largest λ, ≥ 0.
+        most: the largest λ, ≥ 0. Left alone, 1e-3 where `limit` holds it back, and 1e-4 elsewhere:
+            under SGD, and in a form that was chosen.
         passes: over the training data until it is reached, > 0.
         limit: the most that the default form moves a weight by in a step, as a share of the
             learning rate, > 0. On a plateau, where gradients are small, any λ is a large one: a
             network that has not begun to learn is emptied before it can. See `OptimizerMetric`.
 
     >>> [ByPasses().after(passes) for passes in (0, 1.5, 3, 60)]
-    [0.0, 2.5e-05, 0.0001, 0.0001]
+    [0.0, 0.00025, 0.001, 0.001]
+    >>> ByPasses().after(60, limited=False), ByPasses(3e-4).after(60, limited=False)
+    (0.0001, 0.0003)
     """
 
-    most: float = 1e-4
+    most: float | None = None
     passes: float = 3.0
-    limit: float = 0.1
+    limit: float = 0.05
 
     def __post_init__(self) -> None:
-        if not is_number(self.most, 0) or not is_number(self.passes, 0) or self.passes == 0:
+        most = 0.0 if self.most is None else self.most
+        if not is_number(most, 0) or not is_number(self.passes, 0) or self.passes == 0:
             raise ValueError(
                 "strength: ByPasses takes a finite most ≥ 0 and passes > 0, got "
                 f"most={self.most!r}, passes={self.passes!r}"
@@ -273,6 +277,12 @@ class ByPasses:
                 "pressure may move a weight by, as 0.1, or math.inf"
             )
 
-    def after(self, passes: float) -> float:
-        """λ after so many passes."""
-        return round(self.most * min(passes / self.passes, 1.0) ** 2, 15)
+    def after(self, passes: float, *, limited: bool = True) -> float:
+        """λ after so many passes.
+
+        Args:
+            passes: over the training data.
+            limited: whether `limit` holds it back.
+        """
+        most = (1e-3 if limited else 1e-4) if self.most is None else self.most
+        return round(most * min(passes / self.passes, 1.0) ** 2, 15)

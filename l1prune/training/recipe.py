@@ -119,4 +119,4 @@ def _question(size: Any) -> None:
 
 def _default_strength(penalty: Penalty | None) -> ByPasses:
     # A channel at zero takes the weights of many layers along, more than the next cut is to take.
-    return ByPasses(2e-5) if isinstance(penalty, ModelPenalty) else ByPasses()
+    return ByPasses(2e-5, limit=0.1) if isinstance(penalty, ModelPenalty) else ByPasses()

@@ -20,7 +20,7 @@ from l1prune.training.recipe import Recipe
 from l1prune.training.rounds import as_shares, check_fits, due, pressed
 from l1prune.training.run import Run
 from l1prune.training.strength import Moment
-from l1prune.training.targets import RunTargets, announce, left
+from l1prune.training.targets import RunTargets, announce
 from l1prune.training.zeros import Zeros
 from l1prune.weights import shards
 from l1prune.weights.report import SparsityReport
@@ -87,9 +87,7 @@ class Session:
         self._peak = peak_of(run.rates)
         self._choices, self._shown = loop.choices(run, self._shares[-1]), loop.show(run)
         self._known.begin(loop.optimizers)
-        announce(self.targets)
-        if said := left(run.chosen, self.targets):
-            warn(said)
+        announce(self.targets, run.chosen)
         self.hold(loop)
         run.criterion.settle(recipe.plan, recipe.penalty, run.rounds, small, loop.optimizers)
         self._attach(loop)
@@ -98,6 +96,7 @@ class Session:
         self._attached.remove()
         self._run.chosen = [target.name for target in self.targets]
         run, recipe = self._run, self._recipe
+        run.strength.settle(loop.optimizers, recipe.form)
         press = partial(
             Pressure,
             targets=self.targets,

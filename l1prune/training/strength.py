@@ -7,11 +7,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from torch import Tensor
+from torch.optim import Optimizer
 
 from l1prune.checks import is_number
 from l1prune.cuts.plans import Plan
 from l1prune.penalties import Penalty
 from l1prune.pressure.forms import Form
+from l1prune.pressure.optimizers import has_length
 from l1prune.pressure.schedules import ByPasses, Constant, Schedule
 from l1prune.weights.targets import Target
 
@@ -38,6 +40,10 @@ class Strength(Protocol):
 
     presses_small: bool = False
     """Whether only what is small is pressed: then cuts go by size too, if nothing else is said."""
+
+    def settle(self, optimizers: Sequence[Optimizer], form: Form | None) -> None:
+        """Learn by whose steps weights are pressed, and in what form, if one was asked for."""
+        return
 
     def advance(self, at: Moment, targets: Sequence[Target], masks: Mapping[str, Tensor]) -> None:
         """Set λ for the coming step."""
@@ -91,10 +97,13 @@ class GrowingStrength(Strength):
 
     def __init__(self, growth: ByPasses) -> None:
         self.value, self.limit = growth.after(0.0), growth.limit
-        self._growth = growth
+        self._growth, self._limited = growth, True
+
+    def settle(self, optimizers: Sequence[Optimizer], form: Form | None) -> None:
+        self._limited = form is None and all(map(has_length, optimizers))
 
     def advance(self, at: Moment, targets: Sequence[Target], masks: Mapping[str, Tensor]) -> None:
-        self.value = self._growth.after(at.passes)
+        self.value = self._growth.after(at.passes, limited=self._limited)
 
 
 def as_strength(

@@ -46,8 +46,12 @@ def trained(
     return found.without({name: UNMOVED for name in still if name not in cut})
 
 
-def announce(targets: Targets) -> None:
+def announce(targets: Targets, before: Sequence[str]) -> None:
     """Say what of the model is left alone, or is pruned by a guess, before it trains.
+
+    Args:
+        targets: the weights to prune.
+        before: the names of those of a run that was stopped, and goes on.
 
     Raises:
         ValueError: nothing is left to prune.
@@ -66,6 +70,8 @@ def announce(targets: Targets) -> None:
             "matrices, as the experts of a mixture are: pruned; leave them out with "
             "targets=Except(...)"
         )
+    if said := left(before, targets):
+        warn(said)
 
 
 def unmoved(targets: Targets) -> list[str]:

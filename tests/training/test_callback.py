@@ -94,8 +94,8 @@ def test_an_optimizer_of_unknown_metric_is_pressed_all_the_same() -> None:
 def test_the_default_presses_in_the_metric_of_the_optimizer() -> None:
     default, named = Task(), Task()
     fit(default, L1Pruning())
-    form, cuts = Proximal(OptimizerMetric(limit=0.1)), rounds(0.1, 0.6, 50)
-    fit(named, L1Pruning(ByPasses(1e-4, 3), form=form, prune_at=cuts))
+    form, cuts = Proximal(OptimizerMetric(limit=0.05)), rounds(0.1, 0.6, 50)
+    fit(named, L1Pruning(ByPasses(1e-3, 3), form=form, prune_at=cuts))
     assert all(torch.equal(a, b) for a, b in zip(default.parameters(), named.parameters()))
 
 

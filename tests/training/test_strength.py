@@ -6,9 +6,12 @@ import math
 from typing import Any
 
 import pytest
+import torch
+from torch.optim import SGD, Adam, Optimizer
 
-from l1prune import L1, Sparsity
+from l1prune import L1, OptimizerMetric, Proximal, Sparsity
 from l1prune.cuts.plans import as_plan
+from l1prune.pressure.forms import Form
 from l1prune.pressure.schedules import ByPasses
 from l1prune.training.strength import Moment, as_strength
 
@@ -24,11 +27,32 @@ def test_strength_by_passes_grows_with_them_and_no_further_than_it_should() -> N
 
 def test_only_strength_by_passes_has_a_limit() -> None:
     plan = as_plan(Sparsity(0.9))
-    assert as_strength(ByPasses(), plan, L1(), None).limit == 0.1
+    assert as_strength(ByPasses(), plan, L1(), None).limit == 0.05
     assert as_strength(ByPasses(limit=0.3), plan, L1(), None).limit == 0.3
     assert as_strength(1e-4, plan, L1(), None).limit == math.inf
     with pytest.raises(ValueError, match="limit"):
         ByPasses(limit=0)
+
+
+@pytest.mark.parametrize(
+    ("kinds", "form", "most"),
+    [
+        ([Adam], None, 1e-3),
+        ([SGD], None, 1e-4),
+        ([Adam, SGD], None, 1e-4),
+        ([Adam], Proximal(OptimizerMetric()), 1e-4),
+        ([], None, 1e-3),
+    ],
+)
+def test_strength_by_passes_is_as_large_as_a_limit_makes_safe(
+    kinds: list[type[Optimizer]], form: Form | None, most: float
+) -> None:
+    optimizers = [kind([torch.zeros(1)], lr=0.1) for kind in kinds]  # type: ignore[call-arg]
+    for growth, expected in ((ByPasses(), most), (ByPasses(3e-4), 3e-4)):
+        strength = as_strength(growth, as_plan(Sparsity(0.9)), L1(), None)
+        strength.settle(optimizers, form)
+        strength.advance(Moment(0.5, 100, 5.0), [], {})
+        assert strength.value == expected
 
 
 @pytest.mark.parametrize("arguments", [(-1.0, 30), (0.1, 0), (float("nan"), 30), (0.1, "30")])

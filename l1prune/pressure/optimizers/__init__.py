@@ -21,6 +21,7 @@ from l1prune.pressure.optimizers.states import check_optimizer as check_optimize
 from l1prune.pressure.optimizers.states import divided as divided
 from l1prune.pressure.optimizers.states import divisor as divisor
 from l1prune.pressure.optimizers.states import fitting_rule as fitting_rule
+from l1prune.pressure.optimizers.states import has_length as has_length
 from l1prune.pressure.optimizers.states import is_known as is_known
 from l1prune.pressure.optimizers.states import relative_step as relative_step
 from l1prune.pressure.optimizers.states import state_of as state_of

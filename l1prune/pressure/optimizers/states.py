@@ -10,6 +10,7 @@ from torch.optim import LBFGS, Optimizer
 
 from l1prune.pressure.optimizers.kinds import update_rule
 from l1prune.pressure.optimizers.rules import Group, State, UpdateRule
+from l1prune.pressure.optimizers.wrappers import innermost
 from l1prune.weights.shards import gathered, is_sharded, local, part_of, spread
 
 
@@ -72,6 +73,20 @@ def is_known(optimizer: Optimizer, group: Group, w: Tensor) -> bool:
     return rule is not None and (
         not state or rule.fits(local(w.detach()), group, state_of(optimizer, w))
     )
+
+
+def has_length(optimizer: Optimizer) -> bool:
+    """Whether the steps of an optimizer have a length of their own, whatever its gradients are.
+
+    Adam's have; SGD's are as long as its gradients. Of a kind that is not known they are measured.
+
+    >>> import torch
+    >>> w = [torch.zeros(1)]
+    >>> has_length(torch.optim.Adam(w)), has_length(torch.optim.SGD(w))
+    (True, False)
+    """
+    rules = [update_rule(one) for one in innermost(optimizer)]
+    return all(rule is None or rule.adaptive for rule in rules)
 
 
 def tells_scale(optimizer: Optimizer, group: Group, w: Tensor) -> bool:
