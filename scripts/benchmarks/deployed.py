@@ -56,7 +56,8 @@ RUNS = (
     Trained("digits99", "experiment=digits_99", ((COMPACT, "parameters", 16.0),)),
     Trained(
         "lenet66",
-        "experiment=mnist_lenet300_66x",
+        "experiment=mnist_lenet300_66x prune/strength=by_passes prune.strength.most=1e-4 "
+        "prune.strength.limit=0.1",
         (
             *((COMPACT, "parameters", 3.8), (EXACT, "bytes", 50.0), (HALF, "bytes", 85.0)),
             *((SPARSE, "batch 1", 1.6), (SPARSE, "batch 64", 3.0)),
@@ -143,6 +144,6 @@ def exactness(run: Trained, source: Source, found: Deployment) -> Iterator[Row]:
     module, data = source.made()
     network = filled(module.network, source.weights)
     with first_call(network) as calls:
-        Tests(module, data)(network)
+        Tests(module, data, network)(network)
     exact = compact(network, example_of(in_batches(calls[0], 2))).report.difference64
     yield Row(f"{run.name}, compact: relative difference in float64", "", 1e-12, exact)
