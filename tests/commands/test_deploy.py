@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import shutil
@@ -90,6 +91,21 @@ def test_everything_is_there_and_nothing_of_the_run_is_touched(deployed: tuple[P
     forms = [*table(run)]
     names = [line.split("  ")[0] for line in said.splitlines()[3:]]
     assert names[: len(forms)] == forms and "left out" not in said
+
+
+def test_the_benchmark_judges_a_run_by_what_it_gets_right(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[2] / "scripts"))
+    monkeypatch.setattr(variants, "latencies", lambda calls: dict.fromkeys(calls, Latency(1e-3, 2)))
+    deployed = importlib.import_module("benchmarks.deployed")
+    asked = deployed.Trained("run", "", ((deployed.COMPACT, "parameters", 3.0),))
+    monkeypatch.setattr(deployed, "RUNS", (asked,))
+    leave_run(tmp_path / "run")
+    rows = {row.work: row for row in deployed.trained_runs(tmp_path)}
+    assert rows["run, compact: parameters"].verdict == "ok"
+    assert rows["run, compact: difference of test/accuracy"].measured == 0
+    assert rows["run, compact: relative difference in float64"].verdict == "ok"
 
 
 def test_each_file_is_as_large_and_as_good_as_it_says(deployed: tuple[Path, str]) -> None:
