@@ -248,7 +248,7 @@ class ByPasses:
 
     Args:
         most: the largest λ, ≥ 0. Left alone, 1e-3 where `limit` holds it back, and 1e-4 elsewhere:
-            under SGD, and in a form that was chosen.
+            under SGD, in a form that was chosen, and without a limit.
         passes: over the training data until it is reached, > 0.
         limit: the most that the default form moves a weight by in a step, as a share of the
             learning rate, > 0. On a plateau, where gradients are small, any λ is a large one: a
@@ -282,7 +282,8 @@ class ByPasses:
 
         Args:
             passes: over the training data.
-            limited: whether `limit` holds it back.
+            limited: whether what is pressed knows `limit`.
         """
-        most = (1e-3 if limited else 1e-4) if self.most is None else self.most
+        held = limited and self.limit < math.inf
+        most = (1e-3 if held else 1e-4) if self.most is None else self.most
         return round(most * min(passes / self.passes, 1.0) ** 2, 15)

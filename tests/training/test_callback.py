@@ -100,7 +100,7 @@ def test_the_default_presses_in_the_metric_of_the_optimizer() -> None:
 
 
 def test_a_network_whose_gradients_are_small_is_not_emptied_by_the_default() -> None:
-    """On a plateau any λ is large: a weight is pressed by a tenth of a step, and learns on."""
+    """On a plateau any λ is large: a weight is pressed by a part of a step, and learns on."""
     warnings.simplefilter("ignore")  # without a limit all weights are gone, and that is said
 
     class Plateau(Task):

@@ -17,6 +17,7 @@ from l1prune.training.strength import Moment, as_strength
 
 
 def test_strength_by_passes_grows_with_them_and_no_further_than_it_should() -> None:
+    assert ByPasses(limit=math.inf).after(60) == 1e-4
     strength = as_strength(ByPasses(0.1, 10), as_plan(Sparsity(0.9)), L1(), None)
     seen = []
     for passes in (0.0, 1.0, 5.0, 10.0, 20.0):
