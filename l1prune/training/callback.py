@@ -43,7 +43,7 @@ class L1Pruning(Original, pl.Callback):
     Args:
         strength: λ, as in loss + λ·Σ|w|: a number, a `Schedule` over the pressure phase, or a
             controller such as `Follow()`, which finds what the planned sparsity needs. By default
-            `ByPasses()`: it grows in three passes over the data, to 1e-3 (SGD 1e-4, channels 2e-5).
+            `ByPasses()`: it grows in three passes, to 1e-3 (SGD and units 1e-4, channels 2e-5).
         threshold: what is removed: by default `Sparsity(0.95)`; a number: weights smaller than it;
             `Budget("val/accuracy", 0.005)`: as much as that allows; `SparsityPath()`: more and
             more, for the whole frontier; `Cost("macs", 0.5)`: channels, until that share is left.

@@ -11,7 +11,7 @@ from l1prune.checks import check_object, described, is_number
 from l1prune.cuts.criteria import Criterion
 from l1prune.cuts.plans import Plan, as_plan
 from l1prune.cuts.thresholds import Sparsity, Threshold, as_threshold
-from l1prune.penalties import L1, Penalty
+from l1prune.penalties import L1, Penalty, is_separable
 from l1prune.penalties.joint import ModelPenalty
 from l1prune.pressure.forms import Form
 from l1prune.pressure.schedules import ByPasses, Schedule
@@ -118,5 +118,8 @@ def _question(size: Any) -> None:
 
 
 def _default_strength(penalty: Penalty | None) -> ByPasses:
-    # A channel at zero takes the weights of many layers along, more than the next cut is to take.
-    return ByPasses(2e-5, limit=0.1) if isinstance(penalty, ModelPenalty) else ByPasses()
+    if penalty is None or is_separable(penalty):
+        return ByPasses()
+    # A unit at zero takes many weights along, a channel those of many layers: more than the next
+    # cut is to take.
+    return ByPasses(2e-5 if isinstance(penalty, ModelPenalty) else 1e-4, limit=0.1)

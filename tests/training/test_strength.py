@@ -9,7 +9,16 @@ import pytest
 import torch
 from torch.optim import SGD, Adam, Optimizer
 
-from l1prune import L1, OptimizerMetric, Proximal, Sparsity
+from l1prune import (
+    L1,
+    ChannelL1,
+    GroupL1,
+    L1Pruning,
+    LogSum,
+    OptimizerMetric,
+    Proximal,
+    Sparsity,
+)
 from l1prune.cuts.plans import as_plan
 from l1prune.pressure.forms import Form
 from l1prune.pressure.schedules import ByPasses
@@ -54,6 +63,14 @@ def test_strength_by_passes_is_as_large_as_a_limit_makes_safe(
         strength.settle(optimizers, form)
         strength.advance(Moment(0.5, 100, 5.0), [], {})
         assert strength.value == expected
+
+
+def test_whole_units_are_pressed_less_than_weights() -> None:
+    """What is zero before it is due takes along what the next cut was not to."""
+    pressed = [None, LogSum(), GroupL1(), ChannelL1()]
+    strengths = [L1Pruning(penalty=penalty).recipe.strength for penalty in pressed]
+    units, channels = ByPasses(1e-4, limit=0.1), ByPasses(2e-5, limit=0.1)
+    assert strengths == [ByPasses(), ByPasses(), units, channels]
 
 
 @pytest.mark.parametrize("arguments", [(-1.0, 30), (0.1, 0), (float("nan"), 30), (0.1, "30")])
