@@ -88,6 +88,7 @@ def as_recipe(*arguments: Any) -> Recipe:
         if given is not None:
             check_object(name, given, methods, example)
     threshold = Sparsity(0.95) if threshold is None else threshold
+    penalty = L1() if penalty is None else penalty
     if is_number(threshold):
         _question(threshold)
         threshold = as_threshold(threshold)
@@ -98,7 +99,7 @@ def as_recipe(*arguments: Any) -> Recipe:
     recipe = Recipe(
         strength=_default_strength(penalty) if strength is None else strength,
         threshold=threshold,
-        penalty=L1() if penalty is None else penalty,
+        penalty=penalty,
         prune_at=as_rounds(prune_at, as_plan(threshold).gradual and many),
         targets=None if targets is None else as_rules(targets),
         form=form,
@@ -117,8 +118,8 @@ def _question(size: Any) -> None:
         )
 
 
-def _default_strength(penalty: Penalty | None) -> ByPasses:
-    if penalty is None or is_separable(penalty):
+def _default_strength(penalty: Penalty) -> ByPasses:
+    if is_separable(penalty):
         return ByPasses()
     # A unit at zero takes many weights along, a channel those of many layers: more than the next
     # cut is to take.
