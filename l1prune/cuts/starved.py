@@ -11,6 +11,7 @@ from torch import Tensor
 from l1prune.cuts.scopes import Scope
 from l1prune.weights.shards import count_nonzero, is_sharded
 from l1prune.weights.targets import Target
+from l1prune.words import some_of
 
 SHOWN = 5
 """How many layers are named."""
@@ -97,11 +98,10 @@ def remarks(
     if dead := dead_outputs(targets, masks):
         yield (
             f"the cut left most outputs without a weight in {_named(dead)}: "
-            "l1prune.deploy.compact can leave out those that nothing else needs"
+            "l1prune.deploy.compact leaves out those that nothing else needs, and says why others "
+            "stay, as beside a skip connection"
         )
 
 
 def _named(layers: Mapping[str, tuple[int, int]]) -> str:
-    shown = [f"{name} ({few} of {all_})" for name, (few, all_) in [*layers.items()][:SHOWN]]
-    more = len(layers) - len(shown)
-    return ", ".join(shown) + (f" and {more} more" if more else "")
+    return some_of([f"{name} ({few} of {all_})" for name, (few, all_) in layers.items()], SHOWN)

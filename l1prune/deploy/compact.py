@@ -27,7 +27,7 @@ from l1prune.deploy.refusals import check_plain
 from l1prune.deploy.report import CompactReport, Shortened
 from l1prune.deploy.surgery import Operation, operate
 from l1prune.deploy.twins import mismatch
-from l1prune.deploy.widths import Width, dead_but_kept, most, widths
+from l1prune.deploy.widths import Width, dead_but_kept, empty_but_kept, most, widths
 
 
 @dataclass(frozen=True, eq=False)
@@ -170,6 +170,7 @@ class _Search:
     def report(self, found: _Smaller, refused: Mapping[Width, str]) -> CompactReport:
         """What to say of the form that was found."""
         kept = dead_but_kept(self.liveness, found.gone, refused)
+        empty = empty_but_kept(self.liveness, found.gone)
         return CompactReport(
             before=_count(self.model),
             after=_count(found.model),
@@ -178,6 +179,7 @@ class _Search:
                 for part in widths(self.liveness, found.gone)
             ),
             kept={name: dict(reasons) for name, reasons in kept.items()},
+            empty={reason: dict(counts) for reason, counts in empty.items()},
             refused={str(part): reason for part, reason in refused.items()},
             attributes=tuple(found.attributes),
             difference64=found.verdict.difference64,

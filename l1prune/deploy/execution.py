@@ -29,6 +29,7 @@ from l1prune.deploy.proof import (
 )
 from l1prune.deploy.refusals import check_plain
 from l1prune.deploy.timing import Paired, Speedup, Timer, clock_of, speedup
+from l1prune.words import counted
 
 SLACK = 0.03  # to look at the size of the input costs a layer that stays dense a quarter of a µs
 
@@ -273,8 +274,11 @@ def _tensors(model: nn.Module, call: Arguments) -> list[Tensor]:
 
 def _why_dense(contest: Contest) -> str:
     if not contest.choices:
-        return "; ".join(contest.failures) or "it is not called"
-    best = (f"{one.speedup:.2f} × at {rows} rows" for rows, one in sorted(contest.choices.items()))
+        return "; ".join(contest.failures) or "it is not called, whatever may read its weight"
+    best = [
+        f"{one.speedup:.2f} × at {counted(rows, 'row')}"
+        for rows, one in sorted(contest.choices.items())
+    ]
     return f"faster so: sparse it would be {', '.join(best)}"
 
 

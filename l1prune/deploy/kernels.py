@@ -37,7 +37,8 @@ class Kernel(Protocol):
 def matrix_of(layer: nn.Module) -> Tensor | None:
     """The weights of a linear layer as ``(out, in)``; None for other layers.
 
-    The ``Conv1D`` of transformers is one too, and stores them as ``(in, out)``.
+    One that derives from `nn.Linear` is a linear layer if it computes as that does. The ``Conv1D``
+    of transformers is one too, and stores them as ``(in, out)``.
 
     >>> matrix_of(nn.Linear(3, 2)).shape
     torch.Size([2, 3])
@@ -46,7 +47,7 @@ def matrix_of(layer: nn.Module) -> Tensor | None:
     weight = getattr(layer, "weight", None)
     if not isinstance(weight, Tensor):
         return None
-    if kind is nn.Linear:
+    if kind.forward is nn.Linear.forward:
         return weight.detach()
     if kind.__name__ == "Conv1D" and kind.__module__.startswith("transformers."):
         return weight.detach().T

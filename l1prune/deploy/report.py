@@ -6,6 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from l1prune.deploy.attributes import Attribute
+from l1prune.words import some_of
+
+SHOWN = 4
+"""Of how many weights the rows and columns of zeros are told, for each reason."""
 
 
 @dataclass(frozen=True)
@@ -27,6 +31,8 @@ class CompactReport:
         shortened: what got shorter.
         attributes: whole numbers of modules that held a size, and were changed with it.
         kept: how many units that no output needs stayed, by parameter and reason.
+        empty: how many rows and columns of zeros stayed, as their units do something all the same:
+            by reason, and by what they are of.
         refused: why some dimensions could not be made shorter although units of theirs are dead.
         difference64: the largest relative difference of the two models in float64, before
             constants were rounded to the weights' type.
@@ -39,6 +45,7 @@ class CompactReport:
     shortened: tuple[Shortened, ...]
     attributes: tuple[Attribute, ...]
     kept: Mapping[str, Mapping[str, int]]
+    empty: Mapping[str, Mapping[str, int]]
     refused: Mapping[str, str]
     difference64: float
     difference: float
@@ -56,11 +63,13 @@ class CompactReport:
             f"stored, on {self.inputs} inputs"
         ]
         for one in self.shortened:
-            more = f" and {len(one.names) - 1} more" if len(one.names) > 1 else ""
-            lines.append(f"  {one.names[0]}{more}: {one.before} → {one.after}")
+            lines.append(f"  {some_of(one.names, 1)}: {one.before} → {one.after}")
         lines += [f"  {one}" for one in self.attributes]
         for name, reasons in self.kept.items():
             for reason, count in reasons.items():
                 lines.append(f"  kept: {count} dead of {name}, {reason}")
+        for reason, counts in self.empty.items():
+            some = some_of([f"{count} {what}" for what, count in counts.items()], SHOWN)
+            lines.append(f"  kept: {some}, all zeros, {reason}")
         lines += [f"  left as it is: {name}, {why}" for name, why in self.refused.items()]
         return "\n".join(lines)

@@ -10,6 +10,10 @@ import torch
 from torch import Tensor
 
 from l1prune.deploy.liveness import Liveness
+from l1prune.words import some_of
+
+OTHERS = "whose units other weights use"
+"""Why a unit stays although some weights of it are all zero."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,9 +29,7 @@ class Width:
     units: Tensor
 
     def __str__(self) -> str:
-        names = [name for name, _ in self.dims]
-        more = f" and {len(names) - 1} more" if len(names) > 1 else ""
-        return f"{names[0]}{more}"
+        return some_of([name for name, _ in self.dims], 1)
 
 
 def widths(liveness: Liveness, among: Tensor) -> list[Width]:
@@ -80,17 +82,44 @@ def dead_but_kept(
     liveness: Liveness, gone: Tensor, refused: Iterable[Width]
 ) -> dict[str, Counter[str]]:
     """How many units that no output needs stay, by parameter and reason."""
-    couplings, units = liveness.couplings, liveness.scene.units
+    root, units = liveness.couplings.root, liveness.scene.units
     found: dict[str, Counter[str]] = {}
     counted = {unit for part in refused for unit in part.units.tolist()}
     for name, dim in units.starts:
         mine = units.of(name, dim)
         for unit in mine[(liveness.idle & ~gone)[mine]].tolist():
-            root = int(couplings.root[unit])
-            if root in counted:
+            if (first := int(root[unit])) in counted:
                 continue
-            counted.add(root)
-            fixed = bool(couplings.fixed[unit])
-            reason = couplings.reason(unit) if fixed else "needed by what stays"
-            found.setdefault(name, Counter())[reason] += 1
+            counted.add(first)
+            found.setdefault(name, Counter())[_why(liveness, unit, "needed by what stays")] += 1
     return found
+
+
+def empty_but_kept(liveness: Liveness, gone: Tensor) -> dict[str, Counter[str]]:
+    """How many rows and columns of zeros stay because their units do something: by reason, of what.
+
+    A unit lives on without its weights where others add to what it adds to, as beside a skip
+    connection, or read what it reads.
+    """
+    units, found = liveness.scene.units, dict[str, Counter[str]]()
+    for name, weight in liveness.scene.graph.tensors.items():
+        if weight.ndim < 2 or not weight.is_floating_point():
+            continue
+        for dim, what in enumerate(("rows", "columns")):
+            empty = (weight == 0).movedim(dim, 0).flatten(1).all(1)
+            if (name, dim) not in units.starts:
+                whole = units.whole.get(name)
+                why = [whole] * int(empty.sum()) if whole else []
+            else:
+                mine = units.of(name, dim)
+                alive = mine[empty & ~(gone | liveness.idle)[mine]]
+                why = [_why(liveness, unit, OTHERS) for unit in alive.tolist()]
+            for reason, count in Counter(why).items():
+                found.setdefault(reason, Counter())[f"{what} of {name}"] += count
+    return found
+
+
+def _why(liveness: Liveness, unit: int, otherwise: str) -> str:
+    """Why a unit stays: for a reason of its own, or else what is said."""
+    fixed = bool(liveness.couplings.fixed[unit])
+    return liveness.couplings.reason(unit) if fixed else otherwise

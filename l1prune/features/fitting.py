@@ -17,6 +17,7 @@ from l1prune.features.entries import Groups
 from l1prune.features.networks import Network, perceptron
 from l1prune.features.rows import Rows, Scale
 from l1prune.features.tasks import Classes, Labels, MultiClasses, Regression, Task
+from l1prune.words import some_of
 
 with needing("features", "feature selection as in scikit-learn"):
     from sklearn.utils.multiclass import check_classification_targets, type_of_target
@@ -126,16 +127,6 @@ def numbered(groups: Sequence[Sequence[Any]] | None, names: Sequence[str]) -> Gr
             seen[number] = one
         found.append(numbers)
     return found
-
-
-def some_of(names: Sequence[str], most: int = 8) -> str:
-    """The first of names, in words.
-
-    >>> some_of(["a", "b", "c"], most=2)
-    'a, b and 1 more'
-    """
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + more
 
 
 def joined_names(owners: NDArray[Any], names: Sequence[str]) -> list[str]:

@@ -23,6 +23,7 @@ from l1prune.runs.settings import (
     apart_from_seeds,
     differing,
     goes_without_saying,
+    is_of_training,
     is_seed,
     kinds,
 )
@@ -127,8 +128,8 @@ class Group:
         size = self.points[0].summary.get("params/total", self.prunable)
         return (self.monitor, size, *self.kind)
 
-    def less(self, groups: Iterable[Group], recipe: str) -> Difference | None:
-        """How it differs from another recipe at the same size, or from the dense network.
+    def rival(self, groups: Iterable[Group], recipe: str) -> Group | None:
+        """What it is compared with: another recipe at the same size, or the dense network.
 
         Args:
             groups: to look for it in. Of several the one that was told the most alike.
@@ -140,8 +141,17 @@ class Group:
         rivals = [group for group in groups if group.recipe == recipe and self._meets(group)]
         if self.recipe == recipe or not rivals:
             return None
-        nearest = max(rivals, key=lambda rival: (self._likeness(rival), -self._apart(rival)))
-        return difference(self.figures, nearest.figures)
+        return max(rivals, key=lambda rival: (self._likeness(rival), -self._apart(rival)))
+
+    def less(self, groups: Iterable[Group], recipe: str) -> Difference | None:
+        """How it differs from another recipe at the same size, or from the dense network."""
+        rival = self.rival(groups, recipe)
+        return difference(self.figures, rival.figures) if rival else None
+
+    def otherwise(self, rival: Group) -> list[str]:
+        """The settings, beyond those of pruning, to which both were told different values."""
+        keys = [key for key in self.settings if key in rival.settings and is_of_training(key)]
+        return [key for key in keys if repr(self.settings[key]) != repr(rival.settings[key])]
 
     def _meets(self, other: Group) -> bool:
         alike = other.recipe == DENSE or self._apart(other) <= math.log(ALIKE)

@@ -13,6 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from l1prune.runs.monitor import Monitor
 from l1prune.runs.pruning import pruning_of
+from l1prune.training.callback import L1Pruning
 
 LINES = 20
 """About so many lines tell a run's story where there is no terminal to draw a bar on."""
@@ -96,12 +97,16 @@ def _of(trainer: L.Trainer) -> str:
     return f"/{trainer.max_epochs}" if (trainer.max_epochs or 0) > 0 else ""
 
 
+def _phase(pruning: L1Pruning) -> str:
+    """What is done to the weights; without pressure they are cut alone."""
+    if pruning.phase != "press":
+        return pruning.phase
+    return f"press  λ {pruning.strength:.1e}" if pruning.strength else "cut"
+
+
 def story(trainer: L.Trainer, monitor: Monitor) -> str:
     """The state of a run in one line, as far as it is known."""
-    parts = [
-        f"{one.phase}  λ {one.strength:.1e}" if one.phase == "press" else one.phase
-        for one in pruning_of(trainer)
-    ]
+    parts = [_phase(one) for one in pruning_of(trainer)]
     metrics = trainer.callback_metrics
     if "params/sparsity" in metrics:
         parts.append(f"sparsity {100 * float(metrics['params/sparsity']):.1f} %")

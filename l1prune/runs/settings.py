@@ -144,6 +144,15 @@ def goes_without_saying(key: str) -> bool:
     return private or key == OBJECTS or key.startswith("monitor.")
 
 
+def is_of_training(key: str) -> bool:
+    """Whether a setting says how a network is trained: not how it is pruned, nor from which seed.
+
+    >>> [is_of_training(key) for key in ("trainer.max_epochs", "prune.strength", "data.seed")]
+    [True, False, False]
+    """
+    return not (is_seed(key) or goes_without_saying(key) or key.startswith(("prune.", LABEL)))
+
+
 def kinds(runs: Sequence[Mapping[str, Any]]) -> list[tuple[Any, ...]]:
     """What each of some runs trains on what, by one name for one thing.
 

@@ -15,6 +15,7 @@ from l1prune.runs.groups import by_scale, groups_of
 from l1prune.runs.points import DENSE, Point
 from l1prune.runs.scale import Scale
 from l1prune.runs.settings import differing
+from l1prune.words import some_of
 
 T = TypeVar("T")
 MEANS = "Mean ± standard error over seeds"
@@ -24,6 +25,7 @@ NO_COUNT = "— where not every run of it says how many parameters it has."
 NO_FIGURE_OF_IT = "— where it has no figure on {data}."
 NO_COUNT_OF_IT = "— where it does not say how many parameters it has."
 BEST_OF_IT = "* its recipe and size is one of the best trade-offs, by the mean on {data}."
+OTHERWISE = "† beyond pruning the two differ in {settings}."
 BEST = "* no other is as good on {data} with fewer prunable weights, or better with as many."
 
 
@@ -119,6 +121,8 @@ def _groups(points: Sequence[Point], scale: Scale, against: str) -> str:
     groups = groups_of(points)
     best = pareto(groups)
     less = [group.less(groups, against) for group in groups]
+    rivals = [group.rival(groups, against) for group in groups]
+    otherwise = [g.otherwise(r) if r else [] for g, r in zip(groups, rivals, strict=True)]
     of_runs = any(p.seed is None for p in points)
     points_of = " (points)" if scale.percent else ""
     columns: list[tuple[str, Sequence[str]]] = [
@@ -130,7 +134,8 @@ def _groups(points: Sequence[Point], scale: Scale, against: str) -> str:
         (scale.title, [scale.spread(group.figure) for group in groups]),
         (scale.beside, beside := _where_known([g.beside for g in groups], scale.spread)),
         (f"− {markdown(against)}{points_of}",
-         [scale.difference(d.spread) if d else "" for d in less]),
+         [scale.difference(d.spread) + " †" * bool(other) if d else ""
+          for d, other in zip(less, otherwise, strict=True)]),
         ("best", ["*" if group in best else "" for group in groups]),
     ]  # fmt: skip
     if all(len(group.points) == 1 for group in groups):
@@ -141,6 +146,8 @@ def _groups(points: Sequence[Point], scale: Scale, against: str) -> str:
     notes = [f"{said[0].upper()}{said[1:]}."] if said else []
     notes += [NO_COUNT] if any(group.parameters.left is None for group in groups) else []
     notes += [NO_FIGURE.format(data=scale.beside)] if UNKNOWN in beside else []
+    if told := dict.fromkeys(markdown(key) for keys in otherwise for key in keys):
+        notes.append(OTHERWISE.format(settings=some_of([*told], 4)))
     return "\n".join([_aligned(columns), "", *notes, BEST.format(data=scale.chosen)])
 
 

@@ -223,13 +223,13 @@ def test_torchs_own_encoder_layer_reads_its_layers() -> None:
     model = thinned(nn.TransformerEncoder(layer, 1, enable_nested_tensor=False))
     execution = sparse(model, normal(2, 5, 16), timer=Says(sparse_leads))
     torch.testing.assert_close(execution.model(normal(3, 4, 16)), model(normal(3, 4, 16)))
-    assert "layers.0.self_attn.out_proj" in execution.report.left
+    assert "it is not called" in execution.report.left["layers.0.self_attn.out_proj"]
 
 
 def test_what_is_not_called_is_named() -> None:
     model = thinned(Apply(lambda m, x: m.used(x), used=nn.Linear(16, 4), spare=nn.Linear(4, 4)))
     report = sparse(model, normal(2, 16), timer=Says(sparse_leads)).report
-    assert report.left == {"spare": "it is not called"}
+    assert "it is not called" in report.left["spare"] and len(report.left) == 1
 
 
 def test_kernels_of_ones_own_take_part() -> None:

@@ -7,8 +7,10 @@ from collections.abc import Sequence
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import Tensor, nn
 
-from l1prune.deploy.widths import Width, most
+from l1prune.deploy.compact import compact
+from l1prune.deploy.widths import OTHERS, Width, most
 
 PARTS = [Width(((f"layer{number}", 0),), torch.tensor([number])) for number in range(9)]
 
@@ -40,3 +42,56 @@ def test_if_all_can_go_one_look_is_enough() -> None:
         looks.append(len(some))
 
     assert most(PARTS, refusal) == (PARTS, {}) and looks == [9]
+
+
+class Skipped(nn.Module):
+    """A depthwise convolution beside a skip connection, and a recurrent layer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Conv1d(2, 4, 1)
+        self.depthwise = nn.Conv1d(4, 4, 3, padding=1, groups=4)
+        self.gru = nn.GRU(4, 3, batch_first=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.stem(x)
+        hidden: Tensor = self.gru((x + self.depthwise(x)).mT)[0]
+        return hidden
+
+
+def test_rows_of_zeros_that_stay_are_told_with_the_reason() -> None:
+    torch.manual_seed(0)
+    model = Skipped().eval()
+    model.depthwise.weight.data[:3] = 0
+    model.gru.weight_ih_l0.data[:5] = 0
+    report = compact(model, torch.randn(2, 2, 6)).report
+    assert report.before == report.after and not report.kept
+    assert report.empty == {
+        "read by gru in gru": {"rows of gru.weight_ih_l0": 5},
+        "read by mT in the model": {"rows of depthwise.weight": 3},
+    }
+
+
+def test_a_unit_beside_a_skip_connection_lives_by_other_weights() -> None:
+    class Residual(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.stem, self.branch, self.head = nn.Linear(2, 4), nn.Linear(4, 4), nn.Linear(4, 1)
+
+        def forward(self, x: Tensor) -> Tensor:
+            x = self.stem(x)
+            out: Tensor = self.head(x + self.branch(x))
+            return out
+
+    torch.manual_seed(0)
+    model = Residual().eval()
+    model.branch.weight.data[1:] = 0
+    report = compact(model, torch.randn(1, 2)).report
+    assert report.empty == {OTHERS: {"rows of branch.weight": 3}}
+    assert f"kept: 3 rows of branch.weight, all zeros, {OTHERS}" in str(report)
+
+
+def test_of_what_goes_nothing_is_told() -> None:
+    model = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2)).eval()
+    model[0].weight.data[:6] = 0
+    assert not compact(model, torch.ones(1, 4)).report.empty

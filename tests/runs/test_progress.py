@@ -41,6 +41,11 @@ def test_each_line_has_phase_strength_and_sparsity(capsys: pytest.CaptureFixture
     assert last.startswith("epoch 4/4  tune  sparsity 95.1 %  val/accuracy ")
 
 
+def test_without_pressure_there_is_no_strength(capsys: pytest.CaptureFixture[str]) -> None:
+    first, *_ = lines(capsys, 4, L1Pruning(strength=0.0))
+    assert first.startswith("epoch 1/4  cut  sparsity ")
+
+
 def test_a_dense_run_has_its_accuracy(capsys: pytest.CaptureFixture[str]) -> None:
     assert all("val/accuracy" in line and "λ" not in line for line in lines(capsys, 2))
 

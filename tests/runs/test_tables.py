@@ -60,6 +60,21 @@ def test_differences_are_of_shared_seeds_and_the_note_says_where_there_is_none()
     assert "Differences of means, as they share no seed." in table([*dense[:1], *other[3:]])
 
 
+def test_a_difference_of_runs_that_were_trained_otherwise_is_marked() -> None:
+    def trained(recipe: str, left: int, epochs: int) -> Point:
+        made = run(recipe, 0, left, 0.9, 0.9)
+        told = {"trainer.max_epochs": epochs, "prune.strength": left, "data.seed": left}
+        return replace(made, settings={**made.settings, **told})
+
+    alike = [trained("dense", 1000, 10), trained("l1", 100, 10)]
+    assert "†" not in table(alike)
+    other = [*alike, trained("short", 50, 3)]
+    assert [row[6] for row in rows(table(other))[2:]] == ["", "+0.00", "+0.00 †"]
+    assert "† beyond pruning the two differ in trainer.max\\_epochs." in table(other) or (
+        "† beyond pruning the two differ in trainer.max_epochs." in table(other)
+    )
+
+
 def test_the_star_of_a_run_is_that_of_its_recipe_and_size_and_so_it_is_said() -> None:
     points = [run("l1", n, 100, 0.9 - n / 10, 0.9 - n / 10) for n in range(2)]
     text = runs_table([*points, untested("l1", 2, 100, 0.5)])

@@ -18,6 +18,7 @@ from l1prune.runs.scale import Scale, View
 from l1prune.runs.settings import differing, is_told, short_names
 from l1prune.runs.spread import Spread
 from l1prune.runs.tables import judged_by
+from l1prune.words import counted
 
 SETTINGS = 100
 """The most columns of settings in the table."""
@@ -29,8 +30,8 @@ def title(points: Sequence[Point]) -> str:
     >>> title([Point("a", "l1", 10, 0.9), Point("b", "dense", 20, 0.9)])
     '2 runs, 2 recipes'
     """
-    counts = {"run": len(points), "recipe": len({point.recipe for point in points})}
-    return ", ".join(f"{n:,} {noun}{'s' * (n != 1)}" for noun, n in counts.items())
+    recipes = {point.recipe for point in points}
+    return f"{counted(len(points), 'run')}, {counted(len(recipes), 'recipe')}"
 
 
 def heading(metrics: Sequence[Mapping[str, Any]]) -> str:
@@ -125,7 +126,8 @@ def _groups(
         ours = [group for number, group in groups if number == metric]
         fronts = {axis: _front(ours, axis) for axis in axes}
         for group in ours:
-            less = group.less(ours, DENSE)
+            less, rival = group.less(ours, DENSE), group.rival(ours, DENSE)
+            mark = " †" if rival and group.otherwise(rival) else ""
             shown.append(
                 {
                     "name": group.name,
@@ -141,7 +143,7 @@ def _groups(
                     "beside": _spread(group.beside, scale) if group.beside else None,
                     "less": less and {
                         "mean": less.spread.mean,
-                        "text": scale.difference(less.spread),
+                        "text": scale.difference(less.spread) + mark,
                         "paired": less.paired,
                     },
                     "costs": _costs(group, axes),

@@ -17,7 +17,7 @@ const GROUPS = [
   { name: "recipe", of: (group) => group.name, mark: true },
   ...WEIGHTS,
   { head: "title", of: (group) => group.figure.mean, show: (group) => group.figure.text, title: "mean ± standard error over seeds" },
-  { name: "− dense", of: (group) => group.less?.mean, show: (group) => group.less?.text ?? "", title: "seed by seed over the seeds that both have, of means where they share none" },
+  { name: "− dense", of: (group) => group.less?.mean, show: (group) => group.less?.text ?? "", title: "seed by seed over the seeds that both have, of means where they share none; † the two differ in more than pruning" },
   { head: "beside", of: (group) => group.beside?.mean, show: (group) => group.beside?.text ?? UNKNOWN },
   { name: "seeds", of: (group) => group.count, show: (group) => group.seeds || count(group.count), title: "or how many runs, where they say no seed" },
   { name: "best", of: (group) => (star(group) ? 1 : 0), show: (group) => (star(group) ? "★" : "") },
