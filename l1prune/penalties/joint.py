@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
 
@@ -63,3 +64,37 @@ def join(penalty: Penalty, model: nn.Module) -> Penalty:
     L1()
     """
     return penalty.join(model) if isinstance(penalty, ModelPenalty) else penalty
+
+
+class PenaltyOfModel:
+    """A penalty joined to a model, anew only where the model's parameters are others than before.
+
+    To find the units of a model takes seconds, and it is asked for when a run is set up and when it
+    begins.
+
+    Args:
+        penalty: of any kind.
+        model: whose units it is of.
+    """
+
+    def __init__(self, penalty: Penalty, model: nn.Module) -> None:
+        self._penalty, self._model = penalty, model
+        self._joined: Penalty | None = None
+        self._facts: list[object] = []
+        self._parameters: list[Tensor] = []
+
+    def now(self) -> Penalty:
+        """The penalty of the model as it is.
+
+        Raises:
+            ValueError: its units cannot be found.
+        """
+        named = [*self._model.named_parameters()]
+        facts: list[object] = [(name, w.requires_grad, w.device, w.dtype) for name, w in named]
+        # The objects themselves: another may have the address of one that is gone.
+        parameters: list[Tensor] = [w for _, w in named]
+        alike = facts == self._facts and all(map(operator.is_, parameters, self._parameters))
+        if self._joined is None or not alike:
+            self._joined = join(self._penalty, self._model)
+            self._facts, self._parameters = facts, parameters
+        return self._joined

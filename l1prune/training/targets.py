@@ -18,7 +18,7 @@ from l1prune.cuts.masks import Masks
 from l1prune.cuts.plans import cuttable
 from l1prune.cuts.units import check_units
 from l1prune.penalties import Penalty
-from l1prune.penalties.joint import JointPenalty, join
+from l1prune.penalties.joint import JointPenalty, PenaltyOfModel
 from l1prune.training.recipe import Recipe
 from l1prune.weights.targets import PARAMETRIZED, Target, Targets, find_targets
 from l1prune.weights.warning import warn
@@ -150,6 +150,7 @@ class RunTargets:
         self._moved: list[object] = []
         self._all: list[object] = []
         self._names: dict[str, Tensor] = {}
+        self._penalty = PenaltyOfModel(recipe.penalty, model)
         every, self.penalty = self._find()
         self._check(every, self.penalty)
         self.found = trained(every, None, masks.names)
@@ -204,7 +205,7 @@ class RunTargets:
         except ValueError as error:  # the run is under way: go on with what is there of it
             warn(f"the model has changed, and its new weights are left alone: {error}")
             with suppress(ValueError):
-                self.penalty = join(self._recipe.penalty, self._model)
+                self.penalty = self._penalty.now()
         for said in changes(before, self.found, self._model, cut, cuts_to_come):
             warn(said)
         names, self._names = self._names, tensors(self._model)
@@ -227,7 +228,7 @@ class RunTargets:
 
     def _find(self, before: Sequence[Target] = ()) -> tuple[Targets, Penalty]:
         recipe = self._recipe
-        penalty, rules = join(recipe.penalty, self._model), recipe.targets
+        penalty, rules = self._penalty.now(), recipe.targets
         if isinstance(penalty, JointPenalty):
             rules = [*penalty.rules(rules)]
         found = find_targets(self._model, rules, self.masks.names, self._thawed)
