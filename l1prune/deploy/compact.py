@@ -170,7 +170,8 @@ class _Search:
     def report(self, found: _Smaller, refused: Mapping[Width, str]) -> CompactReport:
         """What to say of the form that was found."""
         kept = dead_but_kept(self.liveness, found.gone, refused)
-        empty = empty_but_kept(self.liveness, found.gone)
+        parameters = dict(self.model.named_parameters())
+        empty = empty_but_kept(self.liveness, found.gone, parameters)
         return CompactReport(
             before=_count(self.model),
             after=_count(found.model),

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from l1prune.deploy.attributes import Attribute
-from l1prune.words import some_of
+from l1prune.words import counted, some_of
 
 SHOWN = 4
 """Of how many weights the rows and columns of zeros are told, for each reason."""
@@ -32,7 +32,7 @@ class CompactReport:
         attributes: whole numbers of modules that held a size, and were changed with it.
         kept: how many units that no output needs stayed, by parameter and reason.
         empty: how many rows and columns of zeros stayed, as their units do something all the same:
-            by reason, and by what they are of.
+            by reason, and by ("row" or "column", the parameter).
         refused: why some dimensions could not be made shorter although units of theirs are dead.
         difference64: the largest relative difference of the two models in float64, before
             constants were rounded to the weights' type.
@@ -45,7 +45,7 @@ class CompactReport:
     shortened: tuple[Shortened, ...]
     attributes: tuple[Attribute, ...]
     kept: Mapping[str, Mapping[str, int]]
-    empty: Mapping[str, Mapping[str, int]]
+    empty: Mapping[str, Mapping[tuple[str, str], int]]
     refused: Mapping[str, str]
     difference64: float
     difference: float
@@ -69,7 +69,7 @@ class CompactReport:
             for reason, count in reasons.items():
                 lines.append(f"  kept: {count} dead of {name}, {reason}")
         for reason, counts in self.empty.items():
-            some = some_of([f"{count} {what}" for what, count in counts.items()], SHOWN)
-            lines.append(f"  kept: {some}, all zeros, {reason}")
+            empty = [f"{counted(n, what)} of {name}" for (what, name), n in counts.items()]
+            lines.append(f"  kept: {some_of(empty, SHOWN)}, all zeros, {reason}")
         lines += [f"  left as it is: {name}, {why}" for name, why in self.refused.items()]
         return "\n".join(lines)

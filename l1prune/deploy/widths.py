@@ -95,17 +95,19 @@ def dead_but_kept(
     return found
 
 
-def empty_but_kept(liveness: Liveness, gone: Tensor) -> dict[str, Counter[str]]:
+def empty_but_kept(
+    liveness: Liveness, gone: Tensor, parameters: Iterable[str]
+) -> dict[str, Counter[tuple[str, str]]]:
     """How many rows and columns of zeros stay because their units do something: by reason, of what.
 
     A unit lives on without its weights where others add to what it adds to, as beside a skip
     connection, or read what it reads.
     """
-    units, found = liveness.scene.units, dict[str, Counter[str]]()
+    units, found = liveness.scene.units, dict[str, Counter[tuple[str, str]]]()
     for name, weight in liveness.scene.graph.tensors.items():
-        if weight.ndim < 2 or not weight.is_floating_point():
+        if weight.ndim < 2 or name not in parameters:  # masks of attention are buffers
             continue
-        for dim, what in enumerate(("rows", "columns")):
+        for dim, what in enumerate(("row", "column")):
             empty = (weight == 0).movedim(dim, 0).flatten(1).all(1)
             if (name, dim) not in units.starts:
                 whole = units.whole.get(name)
@@ -115,7 +117,7 @@ def empty_but_kept(liveness: Liveness, gone: Tensor) -> dict[str, Counter[str]]:
                 alive = mine[empty & ~(gone | liveness.idle)[mine]]
                 why = [_why(liveness, unit, OTHERS) for unit in alive.tolist()]
             for reason, count in Counter(why).items():
-                found.setdefault(reason, Counter())[f"{what} of {name}"] += count
+                found.setdefault(reason, Counter())[what, name] += count
     return found
 
 

@@ -25,6 +25,7 @@ from l1prune.runs.settings import (
     goes_without_saying,
     is_of_training,
     is_seed,
+    is_told,
     kinds,
 )
 from l1prune.runs.spread import Difference, Seed, Spread, difference
@@ -149,9 +150,19 @@ class Group:
         return difference(self.figures, rival.figures) if rival else None
 
     def otherwise(self, rival: Group) -> list[str]:
-        """The settings, beyond those of pruning, to which both were told different values."""
-        keys = [key for key in self.settings if key in rival.settings and is_of_training(key)]
-        return [key for key in keys if repr(self.settings[key]) != repr(rival.settings[key])]
+        """The settings, beyond those of pruning, of which the two were told different values.
+
+        What only one was told counts where the other was told of the same thing, as of a trainer.
+        """
+        ours, theirs = self.settings, rival.settings
+        both = {key.rpartition(".")[0] for key in ours} & {k.rpartition(".")[0] for k in theirs}
+        found = []
+        for key in filter(is_of_training, dict.fromkeys([*ours, *theirs])):
+            values = [told[key] for told in (ours, theirs) if is_told(told.get(key))]
+            alone = len(values) == 1 and key.rpartition(".")[0] in both
+            if alone or len(set(map(repr, values))) > 1:
+                found.append(key)
+        return found
 
     def _meets(self, other: Group) -> bool:
         alike = other.recipe == DENSE or self._apart(other) <= math.log(ALIKE)

@@ -67,7 +67,7 @@ def test_rows_of_zeros_that_stay_are_told_with_the_reason() -> None:
     report = compact(model, torch.randn(2, 2, 6)).report
     assert report.before == report.after and not report.kept
     assert report.empty == {
-        "read by gru in gru": {"rows of depthwise.weight": 3, "rows of gru.weight_ih_l0": 5},
+        "read by gru in gru": {("row", "depthwise.weight"): 3, ("row", "gru.weight_ih_l0"): 5},
     }
 
 
@@ -86,7 +86,7 @@ def test_a_unit_beside_a_skip_connection_lives_by_other_weights() -> None:
     model = Residual().eval()
     model.branch.weight.data[1:] = 0
     report = compact(model, torch.randn(1, 2)).report
-    assert report.empty == {OTHERS: {"rows of branch.weight": 3}}
+    assert report.empty == {OTHERS: {("row", "branch.weight"): 3}}
     assert f"kept: 3 rows of branch.weight, all zeros, {OTHERS}" in str(report)
 
 
@@ -94,3 +94,17 @@ def test_of_what_goes_nothing_is_told() -> None:
     model = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2)).eval()
     model[0].weight.data[:6] = 0
     assert not compact(model, torch.ones(1, 4)).report.empty
+
+
+def test_zeros_of_buffers_are_no_weights_that_are_missing() -> None:
+    class Masked(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = nn.Linear(3, 3)
+            self.register_buffer("before", torch.ones(3, 3).tril(-1))
+
+        def forward(self, x: Tensor) -> Tensor:
+            out: Tensor = self.layer(x) @ self.get_buffer("before")
+            return out
+
+    assert not compact(Masked().eval(), torch.randn(2, 3)).report.empty

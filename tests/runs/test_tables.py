@@ -68,6 +68,10 @@ def test_a_difference_of_runs_that_were_trained_otherwise_is_marked() -> None:
 
     alike = [trained("dense", 1000, 10), trained("l1", 100, 10)]
     assert "†" not in table(alike)
+    clipped = trained("clipped", 80, 10)
+    clipped.settings["trainer.gradient_clip_val"] = 1.0  # type: ignore[index]
+    clipped.settings["trainer.callbacks.path.every"] = 2  # type: ignore[index]
+    assert "differ in trainer.gradient_clip_val." in table([*alike, clipped])
     other = [*alike, trained("short", 50, 3)]
     assert [row[6] for row in rows(table(other))[2:]] == ["", "±0.00", "±0.00 †"]
     assert "† beyond pruning the two differ in trainer.max_epochs." in table(other)
