@@ -21,6 +21,7 @@ from l1prune.checks import is_number
 from l1prune.pressure.kernels.passes import Threshold
 from l1prune.pressure.optimizers import (
     Group,
+    State,
     UpdateRule,
     divided,
     fitting_rule,
@@ -104,7 +105,8 @@ class OptimizerMetric(KernelMetric):
     Where gradients are far below λ, as on a plateau, t_i is many times the length lr of a step: a
     network that has not begun to learn is emptied before it can. `limit` keeps t_i to that share
     of lr, as if λ were min(λ, limit·d_i) there: no weight is pressed by more than a part of what
-    the optimizer takes back in one step. Optimizers whose steps have no length of their own, as
+    the optimizer takes back in one step. Where its steps become shorter, as Adagrad's do with 1/√n,
+    it is that share of a step. Optimizers whose steps have no length of their own, as
     SGD's, know no such limit.
 
     Args:
@@ -132,7 +134,7 @@ class OptimizerMetric(KernelMetric):
         rule = _rule(optimizer, group, w)
         relative = relative_step(rule, optimizer, group, w)
         t = divided(rule, optimizer, group, w, amount * relative)
-        return self._limited(t, rule, group, relative)
+        return self._limited(t, rule, group, state_of(optimizer, w), relative)
 
     def in_pieces(
         self, optimizer: Optimizer, group: Group, w: Tensor, amount: float | Tensor
@@ -144,14 +146,19 @@ class OptimizerMetric(KernelMetric):
         moments = {k: v for k, v in state.items() if getattr(v, "shape", None) == part.shape}
         for piece, *parts in pieces(part, *moments.values()):
             some = {**state, **dict(zip(moments, parts, strict=True))}
-            yield piece, self._limited(rule.divided(amount, group, some), rule, group, 1.0)
+            yield piece, self._limited(rule.divided(amount, group, some), rule, group, state)
 
     def _limited(
-        self, t: float | Tensor, rule: UpdateRule, group: Group, relative: float | Tensor
+        self,
+        t: float | Tensor,
+        rule: UpdateRule,
+        group: Group,
+        state: State,
+        relative: float | Tensor = 1.0,
     ) -> float | Tensor:
         if not rule.adaptive or self.limit == math.inf:
             return t
-        most = number(group["lr"]) * relative * self.limit
+        most = number(group["lr"]) * relative * self.limit * rule.step_length(group, state)
         if isinstance(t, Tensor) and not isinstance(most, Tensor):
             return t.clamp_(max=most)
         if isinstance(t, Tensor) or isinstance(most, Tensor):
@@ -200,7 +207,8 @@ class _Thresholds:
         by = self._rule.threshold(amount, group, read)
         if self._limit == math.inf:
             return by
-        return Threshold(*by[:4], number(group["lr"]) * self._limit)
+        most = number(group["lr"]) * self._limit * self._rule.step_length(group, read)
+        return Threshold(*by[:4], most)
 
 
 def _rule(optimizer: Optimizer, group: Group, w: Tensor) -> UpdateRule:

@@ -12,7 +12,7 @@ from torch.optim import Optimizer
 
 from l1prune.cuts.masks import hold_, hold_gradients_
 from l1prune.pressure.closures import Arguments, Closure, with_closure
-from l1prune.pressure.optimizers import hooked
+from l1prune.pressure.optimizers import hooked, weight_ids
 from l1prune.pressure.pressure import Pressure
 from l1prune.weights.targets import Target
 
@@ -32,7 +32,7 @@ class HoldWithin:
     def __init__(
         self, optimizer: Optimizer, targets: Sequence[Target], masks: Mapping[str, Tensor]
     ) -> None:
-        moved = {id(w) for group in optimizer.param_groups for w in group["params"]}
+        moved = weight_ids(optimizer)
         self._targets = [target for target in targets if id(target.parameter) in moved]
         self._masks = masks
         self._handles = [one.register_step_pre_hook(self._before) for one in hooked(optimizer)]

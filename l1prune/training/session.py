@@ -96,7 +96,7 @@ class Session:
         self._attached.remove()
         self._run.chosen = [target.name for target in self.targets]
         run, recipe = self._run, self._recipe
-        run.strength.settle(loop.optimizers, recipe.form)
+        run.strength.settle(loop.optimizers, self.targets, recipe.form)
         press = partial(
             Pressure,
             targets=self.targets,

@@ -13,7 +13,7 @@ from l1prune.checks import is_number
 from l1prune.cuts.plans import Plan
 from l1prune.penalties import Penalty
 from l1prune.pressure.forms import Form
-from l1prune.pressure.optimizers import has_length
+from l1prune.pressure.optimizers import has_length, weight_ids
 from l1prune.pressure.schedules import ByPasses, Constant, Schedule
 from l1prune.weights.targets import Target
 
@@ -41,7 +41,9 @@ class Strength(Protocol):
     presses_small: bool = False
     """Whether only what is small is pressed: then cuts go by size too, if nothing else is said."""
 
-    def settle(self, optimizers: Sequence[Optimizer], form: Form | None) -> None:
+    def settle(
+        self, optimizers: Sequence[Optimizer], targets: Sequence[Target], form: Form | None
+    ) -> None:
         """Learn by whose steps weights are pressed, and in what form, if one was asked for."""
         return
 
@@ -99,8 +101,12 @@ class GrowingStrength(Strength):
         self.value, self.limit = growth.after(0.0), growth.limit
         self._growth, self._limited = growth, True
 
-    def settle(self, optimizers: Sequence[Optimizer], form: Form | None) -> None:
-        self._limited = form is None and all(map(has_length, optimizers))
+    def settle(
+        self, optimizers: Sequence[Optimizer], targets: Sequence[Target], form: Form | None
+    ) -> None:
+        pressed = {id(target.parameter) for target in targets}
+        movers = [one for one in optimizers if pressed & weight_ids(one)]
+        self._limited = form is None and all(map(has_length, movers))
 
     def advance(self, at: Moment, targets: Sequence[Target], masks: Mapping[str, Tensor]) -> None:
         self.value = self._growth.after(at.passes, limited=self._limited)

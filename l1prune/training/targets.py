@@ -19,6 +19,7 @@ from l1prune.cuts.plans import cuttable
 from l1prune.cuts.units import check_units
 from l1prune.penalties import Penalty
 from l1prune.penalties.joint import JointPenalty, PenaltyOfModel
+from l1prune.pressure.optimizers import weight_ids
 from l1prune.training.recipe import Recipe
 from l1prune.weights.targets import PARAMETRIZED, Target, Targets, find_targets
 from l1prune.weights.warning import warn
@@ -41,7 +42,7 @@ def trained(
     found = targets.without(dict.fromkeys(frozen, AWAITED))
     if optimizers is None:
         return found
-    moved = {id(w) for w in _moved_by(optimizers)}
+    moved = set[int]().union(*map(weight_ids, optimizers))
     still = [target.name for target in found if id(target.parameter) not in moved]
     return found.without({name: UNMOVED for name in still if name not in cut})
 
@@ -278,12 +279,6 @@ def changes(
                 "stored, and are zeros for the layer if the parametrization leaves them so, as "
                 "spectral_norm does"
             )
-
-
-def _moved_by(optimizers: Sequence[Optimizer]) -> Iterator[Tensor]:
-    return (
-        w for optimizer in optimizers for group in optimizer.param_groups for w in group["params"]
-    )
 
 
 def _identities(model: nn.Module) -> Iterator[object]:

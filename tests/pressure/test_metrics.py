@@ -1,6 +1,7 @@
 """The geometry of a proximal step; test_pressure tests its thresholds through whole steps."""
 
 import math
+from functools import partial
 from typing import Any
 
 import pytest
@@ -80,6 +81,37 @@ def test_no_weight_is_pressed_by_more_than_the_limit(optimizer: Any, whole: bool
     free, limited = t(OptimizerMetric()), t(OptimizerMetric(limit=0.1))
     assert torch.equal(limited, free.clamp(max=0.01 * 0.1))
     assert free[0] < 0.001 < free[-1]
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        torch.optim.Adam,
+        torch.optim.NAdam,
+        torch.optim.RAdam,
+        torch.optim.Adamax,
+        torch.optim.RMSprop,
+        torch.optim.Adafactor,
+        torch.optim.Adagrad,
+        partial(torch.optim.Adagrad, lr_decay=0.01),
+    ],
+    ids=str,
+)
+def test_the_limit_is_a_share_of_the_step_that_was_taken(make: Any) -> None:
+    """Of a gradient that stays: else pressure outweighs it, whatever it says."""
+    w = nn.Parameter(torch.full((2, 2), 5.0))
+    made = make([w], lr=0.01)
+    group, metric = made.param_groups[0], OptimizerMetric(limit=0.1)
+    for step in range(1, 301):
+        before = w.detach().clone()
+        w.grad = torch.full((2, 2), 1e-4)
+        made.step()
+        if step in (10, 100, 300):
+            moved = (w.detach() - before).abs().max().item()
+            most = float(torch.as_tensor(metric.threshold(made, group, w, 0.01 * 100.0)).max())
+            assert 0 < most <= 0.1 * moved * 1.2
+            if (thresholds := metric.thresholds(made)) is not None:
+                assert float(thresholds(0.01 * 100.0, group, w).most) == pytest.approx(most)
 
 
 def test_steps_that_have_no_length_of_their_own_have_no_limit() -> None:

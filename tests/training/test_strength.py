@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from torch import nn
 from torch.optim import SGD, Adam, Optimizer
 
 from l1prune import (
@@ -23,6 +24,7 @@ from l1prune.cuts.plans import as_plan
 from l1prune.pressure.forms import Form
 from l1prune.pressure.schedules import ByPasses
 from l1prune.training.strength import Moment, as_strength
+from l1prune.weights.targets import Target
 
 
 def test_strength_by_passes_grows_with_them_and_no_further_than_it_should() -> None:
@@ -57,12 +59,22 @@ def test_only_strength_by_passes_has_a_limit() -> None:
 def test_strength_by_passes_is_as_large_as_a_limit_makes_safe(
     kinds: list[type[Optimizer]], form: Form | None, most: float
 ) -> None:
-    optimizers = [kind([torch.zeros(1)], lr=0.1) for kind in kinds]  # type: ignore[call-arg]
+    weights = [nn.Parameter(torch.zeros(1)) for _ in kinds]
+    optimizers = [kind([w], lr=0.1) for kind, w in zip(kinds, weights, strict=True)]  # type: ignore[call-arg]
+    targets = [Target(f"{n}", w) for n, w in enumerate(weights)]
     for growth, expected in ((ByPasses(), most), (ByPasses(3e-4), 3e-4)):
         strength = as_strength(growth, as_plan(Sparsity(0.9)), L1(), None)
-        strength.settle(optimizers, form)
+        strength.settle(optimizers, targets, form)
         strength.advance(Moment(0.5, 100, 5.0), [], {})
         assert strength.value == expected
+
+
+def test_an_optimizer_of_other_weights_does_not_matter() -> None:
+    pressed, other = nn.Parameter(torch.zeros(1)), nn.Parameter(torch.zeros(1))
+    strength = as_strength(ByPasses(), as_plan(Sparsity(0.9)), L1(), None)
+    strength.settle([Adam([pressed]), SGD([other], lr=0.1)], [Target("w", pressed)], None)
+    strength.advance(Moment(0.5, 100, 5.0), [], {})
+    assert strength.value == 1e-3
 
 
 def test_whole_units_are_pressed_less_than_weights() -> None:

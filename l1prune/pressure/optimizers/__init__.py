@@ -32,3 +32,4 @@ from l1prune.pressure.optimizers.wrappers import after_steps as after_steps
 from l1prune.pressure.optimizers.wrappers import before_steps as before_steps
 from l1prune.pressure.optimizers.wrappers import hooked as hooked
 from l1prune.pressure.optimizers.wrappers import innermost as innermost
+from l1prune.pressure.optimizers.wrappers import weight_ids as weight_ids

@@ -141,6 +141,12 @@ class RAdamRule(AdamRule):
     algorithm 2; torch adds ε before it corrects the bias.
     """
 
+    def step_length(self, group: Group, state: State) -> float | Tensor:
+        length = rectification(group["betas"][1], number(state["step"]))
+        if isinstance(length, Tensor):
+            return torch.where(length > 0, length, 1.0)
+        return length or 1.0
+
     def divided(self, amount: float | Tensor, group: Group, state: State) -> float | Tensor:
         beta, steps = group["betas"][1], number(state["step"])
         factor = (1 - beta**steps) ** 0.5 * rectification(beta, steps)
@@ -274,8 +280,13 @@ class AdagradRule(UpdateRule):
         return settings <= group.keys() and has_moments(w, state, "sum")
 
     def threshold(self, amount: float | Tensor, group: Group, state: State) -> Threshold:
-        decay = 1 + (number(state["step"]) - 1) * group["lr_decay"]
-        return Threshold(amount / decay, state["sum"], eps=group["eps"])
+        return Threshold(amount / self._decay(group, state), state["sum"], eps=group["eps"])
+
+    def step_length(self, group: Group, state: State) -> float | Tensor:
+        return 1 / (number(state["step"]) ** 0.5 * self._decay(group, state))
+
+    def _decay(self, group: Group, state: State) -> float | Tensor:
+        return 1 + (number(state["step"]) - 1) * float(group["lr_decay"])
 
     def squares(self, group: Group, state: State) -> Squares:
         total = state["sum"] - group["initial_accumulator_value"]

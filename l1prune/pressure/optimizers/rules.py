@@ -96,6 +96,13 @@ class UpdateRule:
             return by.amount
         return over_root(by.amount, by.second, by.correction, by.eps)
 
+    def step_length(self, group: Group, state: State) -> float | Tensor:
+        """How long a step is for a gradient as large as those before it, as a share of lr.
+
+        That of an adaptive rule is 1 unless its steps become shorter as it goes on.
+        """
+        return 1.0
+
     def relative_step(
         self, w: Tensor, gradient: Tensor, group: Group, state: State
     ) -> float | Tensor:

@@ -146,9 +146,9 @@ class _Steps:
 
 def _within(optimizer: Optimizer) -> list[Optimizer]:
     """The optimizers that this one holds; none, if they do not move all of its weights."""
-    weights, held = _weights(optimizer), _held(optimizer)
-    moved = {w for one in held for w in _weights(one)}
-    return [one for one in held if _weights(one) & weights] if weights <= moved else []
+    weights, held = weight_ids(optimizer), _held(optimizer)
+    moved = {w for one in held for w in weight_ids(one)}
+    return [one for one in held if weight_ids(one) & weights] if weights <= moved else []
 
 
 def _held(optimizer: Optimizer) -> list[Optimizer]:
@@ -171,7 +171,8 @@ def _optimizers(value: Any) -> Iterator[Optimizer]:
                 yield one
 
 
-def _weights(optimizer: Optimizer) -> set[int]:
+def weight_ids(optimizer: Optimizer) -> set[int]:
+    """The `id` of each weight that an optimizer moves, be it by others that it wraps."""
     if not hasattr(optimizer, "param_groups"):
-        return {w for one in _held(optimizer) for w in _weights(one)}
+        return {w for one in _held(optimizer) for w in weight_ids(one)}
     return {id(w) for group in optimizer.param_groups for w in group["params"]}
