@@ -248,7 +248,7 @@ class ByPasses:
 
     Args:
         most: the largest λ, ≥ 0. Left alone, 1e-3 where `limit` holds it back, and 1e-4 elsewhere:
-            under SGD, in a form that was chosen, and without a limit.
+            where some weight is moved by SGD, in a form that was chosen, and without a limit.
         passes: over the training data until it is reached, > 0.
         limit: the most that the default form moves a weight by in a step, as a share of the
             learning rate, > 0. On a plateau, where gradients are small, any λ is a large one: a

@@ -8,12 +8,10 @@ import torch
 from torch.optim import Optimizer
 
 from l1prune.cuts import masks
-from l1prune.cuts.starved import remarks
-from l1prune.penalties import Penalty, is_separable
+from l1prune.penalties import Penalty
 from l1prune.training.run import Run
 from l1prune.weights.shards import check_agreement, local, place
 from l1prune.weights.targets import Target
-from l1prune.weights.warning import warn
 
 
 @torch.no_grad()
@@ -50,18 +48,3 @@ def cut_(
     run.criterion.refit_(targets, cut)
     # What pressure made −0.0, and the cut leaves, is +0.0.
     torch._foreach_add_([local(target.parameter) for target in targets], 0.0)
-
-
-def remark_on(run: Run, penalty: Penalty, targets: Sequence[Target]) -> None:
-    """Say what a run has left with next to nothing in the end, and which layers it spared.
-
-    Args:
-        run: has made its last cut.
-        penalty: says which weights are one unit.
-        targets: the weights.
-    """
-    single, threshold = is_separable(penalty), run.stages.threshold
-    # Layers compare where each weight is a unit of its own.
-    by = threshold.with_scope(run.criterion.scope) if single and threshold is not None else None
-    for remark in remarks(targets, run.masks, getattr(by, "scope", None)):
-        warn(remark)

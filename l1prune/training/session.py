@@ -12,11 +12,12 @@ from l1prune.cuts import masks
 from l1prune.cuts.plans import told
 from l1prune.pressure.pressure import Pressure
 from l1prune.pressure.response import DefaultForm
-from l1prune.training.cut import cut_, remark_on
+from l1prune.training.cut import cut_
 from l1prune.training.hooks import OptimizerHooks
 from l1prune.training.loop import Choices, Loop, Removable
 from l1prune.training.rates import AfterEachCut, peak_of, set_rates
 from l1prune.training.recipe import Recipe
+from l1prune.training.remarks import remark_on, remark_on_emptied, remark_on_starved
 from l1prune.training.rounds import as_shares, check_fits, due, pressed
 from l1prune.training.run import Run
 from l1prune.training.strength import Moment
@@ -174,8 +175,7 @@ class Session:
             if not run.stages.goes_back:
                 self._choices.begin_anew(measured=False)
             loop.show_layers(report := self.count(loop.model))
-            if report.starved:
-                warn(f"the cut left a single weight of {', '.join(report.starved)}: cut less")
+            remark_on_starved(report.starved, run.masks)
             if run.stages.is_last and not run.stages.goes_back:
                 remark_on(run, self._known.penalty, self.targets)
 
@@ -293,6 +293,7 @@ class Session:
         """All others are done too: what is left in the end, told to who watches."""
         self.inspect(loop)
         report, stages = self.count(loop.model), self._run.stages
+        remark_on_emptied(self.targets, self._run.masks)
         if stages.goes_back:  # to a network that may not be the one that was cut last
             remark_on(self._run, self._known.penalty, self.targets)
         loop.conclude(report, told(stages.plan, stages.outcomes) if stages.outcomes else "")
