@@ -141,7 +141,7 @@ def _groups(points: Sequence[Point], scale: Scale, against: str) -> str:
     if all(len(group.points) == 1 for group in groups):
         columns.append(("run", [markdown(group.points[0].name) for group in groups]))
     means = [MEANS] if any(len(group.figures) > 1 for group in groups) else []
-    how = _compared([d.paired for d in less if d])
+    how = _compared([d.paired for d in less if d], "" if against == DENSE else " at equal size")
     said = "; ".join([*means, *([how] if how and (means or UNPAIRED in how) else [])])
     notes = [f"{said[0].upper()}{said[1:]}."] if said else []
     notes += [NO_COUNT] if any(group.parameters.left is None for group in groups) else []
@@ -151,20 +151,21 @@ def _groups(points: Sequence[Point], scale: Scale, against: str) -> str:
     return "\n".join([_aligned(columns), "", *notes, BEST.format(data=scale.chosen)])
 
 
-def _compared(paired: Sequence[bool]) -> str:
+def _compared(paired: Sequence[bool], where: str) -> str:
     """How differences were taken, each seed by seed or of means; empty where there is none."""
     if not paired:
         return ""
     if not any(paired):
-        return f"differences {UNPAIRED}, as they share no seed"
+        return f"differences{where} {UNPAIRED}, as they share no seed"
     otherwise = "" if all(paired) else f", and {UNPAIRED} where they share none"
-    return f"differences {PAIRED}{otherwise}"
+    return f"differences{where} {PAIRED}{otherwise}"
 
 
 def _runs(points: Sequence[Point], scale: Scale) -> str:
     points, front = _in_order(points), {id(point) for point in best_runs(points)}
+    name = {id(point): group.name for group in groups_of(points) for point in group.points}
     columns: list[tuple[str, Sequence[str]]] = [
-        ("recipe", [markdown(p.recipe) for p in points]),
+        ("recipe", [markdown(name[id(p)]) for p in points]),
         (PRUNABLE, [str(p.weights) for p in points]),
         (ALL, [str(p.parameters) for p in points]),
         ("seed", ["" if p.seed is None else f"{p.seed}" for p in points]),

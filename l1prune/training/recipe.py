@@ -87,10 +87,12 @@ def as_recipe(*arguments: Any) -> Recipe:
     ):
         if given is not None:
             check_object(name, given, methods, example)
-    threshold = Sparsity(0.95) if threshold is None else threshold
+    if threshold is None:
+        _question_strength(strength, form)
+        threshold = Sparsity(0.95)
     penalty = L1() if penalty is None else penalty
     if is_number(threshold):
-        _question(threshold)
+        _question_size(threshold)
         threshold = as_threshold(threshold)
     rewind = as_rewind(rewind)
     many = rewind is None or rewind.gradual
@@ -110,7 +112,15 @@ def as_recipe(*arguments: Any) -> Recipe:
     return recipe
 
 
-def _question(size: Any) -> None:
+def _question_strength(strength: Any, form: Form | None) -> None:
+    if form is None and is_number(strength, 0.7, 0.999):
+        warn(
+            f"strength={strength} is λ, by which weights are pressed, and far above what a network "
+            f"learns under; for {100 * strength:g} % zeros give threshold=Sparsity({strength})"
+        )
+
+
+def _question_size(size: Any) -> None:
     if is_number(size, 0.5, 0.999):
         warn(
             f"threshold={size} is a size, and removes the weights that are smaller; for "

@@ -46,8 +46,9 @@ def remark_on_starved(starved: Sequence[str], masks: Mapping[str, Tensor]) -> No
         warn(f"the cut left a single weight of {some_of(by_cut)}: cut less")
     if by_pressure := [name for name in starved if name not in by_cut]:
         warn(
-            f"pressure left a single weight of {some_of(by_pressure)}, where the cut was to leave "
-            "more: press less, with a smaller strength"
+            f"when the last cut was made, pressure had left a single weight of "
+            f"{some_of(by_pressure)}, where the cut was to leave more: press less, with a smaller "
+            "strength"
         )
 
 

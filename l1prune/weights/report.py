@@ -6,7 +6,6 @@ import csv
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from textwrap import shorten
 
 from torch import nn
 
@@ -165,7 +164,7 @@ class SparsityReport:
             shape = "×".join(map(str, layer.shape))
             rows.append(_row(layer.name, shape, layer.total, layer.nonzero))
         others = [
-            _row(shorten(reason, WIDTH), f"{len(group)} left alone", total := _total(group), total)
+            _row(_shortened(reason), f"{len(group)} left alone", total := _total(group), total)
             for reason, group in self._groups()
         ]
         what = "all chosen" if self._chosen else "all prunable"
@@ -248,3 +247,8 @@ def _row(name: str, shape: str, total: int, left: int) -> tuple[str, str, str, s
 
 def _total(others: Iterable[Skipped]) -> int:
     return sum(one.total for one in others)
+
+
+def _shortened(reason: str) -> str:
+    """The beginning of a reason, where all of it is too long for the table."""
+    return reason if len(reason) <= WIDTH else f"{reason[: WIDTH - 1].rstrip()}…"

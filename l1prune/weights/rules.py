@@ -81,6 +81,9 @@ class Except:
     def __post_init__(self) -> None:
         as_rule(self.rule)  # refuses what is none
 
+    def __repr__(self) -> str:
+        return f"Except({self.rule!r})"
+
     def matches(self, name: str, module: nn.Module) -> bool:
         return as_rule(self.rule).matches(name, module)
 
@@ -215,8 +218,10 @@ def as_rule(rule: object) -> Rule:
         return ByType(rule)
     if isinstance(rule, Rule):
         return rule
+    hint = "; give a list of rules, each of one pattern" if isinstance(rule, list | tuple) else ""
     raise ValueError(
         f"targets: {rule!r} is no pattern, module class, ByName, ByRegex, ByType, First or Except"
+        + hint
     )
 
 

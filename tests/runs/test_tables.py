@@ -77,6 +77,25 @@ def test_a_difference_of_runs_that_were_trained_otherwise_is_marked() -> None:
     assert "† beyond pruning the two differ in trainer.max_epochs." in table(other)
 
 
+def test_runs_go_by_the_names_of_their_groups() -> None:
+    points = [
+        replace(run("l1", n, 100, 0.9, 0.9), settings={"seed": n, "trainer.max_epochs": epochs})
+        for epochs in (3, 6)
+        for n in (0, 1)
+    ]
+    found = {row[0] for row in rows(runs_table(points))[2:]}
+    assert found == {"l1, max_epochs 3", "l1, max_epochs 6"}
+
+
+def test_recipes_are_compared_at_equal_size_and_so_it_is_said() -> None:
+    points = [run(name, n, left, 0.9, 0.9) for name, left in (("l1", 100), ("gradual", 300))
+              for n in (0, 1)]  # fmt: skip
+    points += [run("l1", n, 300, 0.9, 0.9) for n in (0, 1)]
+    text = table(points, "gradual")
+    assert "differences at equal size seed by seed" in text
+    assert sum("±0.00" in row[6] for row in rows(text)[2:]) == 1
+
+
 def test_the_star_of_a_run_is_that_of_its_recipe_and_size_and_so_it_is_said() -> None:
     points = [run("l1", n, 100, 0.9 - n / 10, 0.9 - n / 10) for n in range(2)]
     text = runs_table([*points, untested("l1", 2, 100, 0.5)])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import warnings
 from typing import Any
 
 import pytest
@@ -154,3 +155,13 @@ def test_a_callback_has_the_recipe_of_its_arguments() -> None:
     given: dict[str, Any] = {"threshold": Sparsity(0.5), "rewind": 0.1, "criterion": Size()}
     assert L1Pruning(**given).recipe.words == recipe(**given).words
     assert pickle.loads(pickle.dumps(recipe(**given))).words == recipe(**given).words
+
+
+def test_a_strength_that_looks_like_a_share_is_asked_about() -> None:
+    with pytest.warns(UserWarning, match=r"for 95 % zeros give threshold=Sparsity\(0\.95\)"):
+        L1Pruning(0.95)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        L1Pruning(0.95, Sparsity(0.9))
+        L1Pruning(0.95, form=Proximal())
+        L1Pruning(0.1)

@@ -27,7 +27,7 @@ def said(*of: str) -> list[str]:
 def test_a_layer_is_starved_by_the_cut_or_by_pressure() -> None:
     by_cut, by_pressure = said("few", "many")
     assert "the cut left a single weight of few: cut less" in by_cut
-    assert "pressure left a single weight of many" in by_pressure
+    assert "pressure had left a single weight of many" in by_pressure
     assert len(said("few")) == len(said("many")) == 1 and not said()
 
 

@@ -71,7 +71,7 @@ def test_what_is_left_out_stays_out_whatever_else_accepts_it(rules: list[Any]) -
 
 def test_the_rule_that_left_a_weight_out_is_its_reason() -> None:
     found = find_targets(model(), {"*": 1.0, "head": None})
-    assert found.skipped["head.weight"] == "left out by Except(rule='head', factor=None)"
+    assert found.skipped["head.weight"] == "left out by Except('head')"
 
 
 def test_leaving_everything_out_is_refused_with_the_reasons() -> None:
@@ -80,7 +80,7 @@ def test_leaving_everything_out_is_refused_with_the_reasons() -> None:
 
 
 def test_leaving_out_what_is_not_there_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"Except\(rule='haed'.*fits no weight; did you mean head"):
+    with pytest.raises(ValueError, match=r"Except\('haed'.*fits no weight; did you mean head"):
         find_targets(model(), [Except("haed")])
 
 
@@ -200,3 +200,8 @@ def test_every_weight_is_chosen_or_skipped_whatever_the_rules() -> None:
         found: Targets = find_targets(model(), rules)
         assert {target.name for target in found} | set(found.skipped) == every
         assert not {target.name for target in found} & set(found.skipped)
+
+
+def test_several_patterns_in_one_rule_are_refused_with_what_would_be_right() -> None:
+    with pytest.raises(ValueError, match="a list of rules, each of one pattern"):
+        Except(["a", "b"])  # type: ignore[arg-type]
