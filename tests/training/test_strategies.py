@@ -304,6 +304,7 @@ def test_so_are_many_cuts_by_what_weights_are_worth(made: Any, name: str) -> Non
     assert not same(a["masks"], made[0]["ddp"]["masks"])
 
 
+@pytest.mark.filterwarnings("ignore:.*that no cut removed")
 def test_two_processes_train_what_one_trains_with_their_batches_together(made: Any) -> None:
     one = run(Spread(10), pruning())
     close(made[0]["ddp"], one)
