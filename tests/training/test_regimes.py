@@ -201,7 +201,9 @@ def test_pressure_comes_once_a_step_and_nothing_else_changes(regime: Regime) -> 
 
 
 @pytest.mark.filterwarnings(
-    "ignore:.*left a single weight", "ignore:`training_step` returned `None`"
+    "ignore:.*left a single weight",
+    "ignore:.*that no cut removed",
+    "ignore:`training_step` returned `None`",
 )
 def test_the_forward_pass_sees_exact_zeros(regime: Regime) -> None:
     task = regime.task()
