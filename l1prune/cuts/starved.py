@@ -80,19 +80,19 @@ def dead_outputs(
 
 
 @torch.no_grad()
-def emptied(targets: Sequence[Target], masks: Mapping[str, Tensor]) -> dict[str, tuple[int, int]]:
-    """Layers with zeros that no cut made: by name, how many, and of how many that were to stay.
+def emptied(targets: Sequence[Target], masks: Mapping[str, Tensor]) -> dict[str, int]:
+    """Layers with zeros that no cut made: by name, how many.
 
     >>> from torch import nn, tensor
     >>> target = Target("w", nn.Parameter(tensor([1.0, 0.0, 0.0])))
     >>> emptied([target], {"w": tensor([True, True, False])})
-    {'w': (1, 2)}
+    {'w': 1}
     """
     cut = [target for target in targets if target.name in masks]
     stay = count_nonzero([masks[target.name] for target in cut])
     left = count_nonzero([target.parameter for target in cut])
     return {
-        target.name: (most - some, most)
+        target.name: most - some
         for target, most, some in zip(cut, stay, left, strict=True)
         if some < most
     }

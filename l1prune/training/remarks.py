@@ -60,9 +60,9 @@ def remark_on_emptied(targets: Sequence[Target], masks: Mapping[str, Tensor]) ->
         masks: what the last cut left, by name.
     """
     found = emptied(targets, masks)
-    zeros = sum(count for count, _ in found.values())
+    zeros = sum(found.values())
     if zeros > SLACK * sum(target.parameter.numel() for target in targets):
-        layers = sorted(found, key=lambda name: -found[name][0])
+        layers = sorted(found, key=lambda name: -found[name])
         warn(
             f"{counted(zeros, 'weight')} that no cut removed ended as zeros all the same, in "
             f"{some_of(layers, 3)}: what pressure has emptied may not come back. Press less, with "

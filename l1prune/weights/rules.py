@@ -81,7 +81,7 @@ class Except:
     def __post_init__(self) -> None:
         as_rule(self.rule)  # refuses what is none
 
-    def __repr__(self) -> str:
+    def __str__(self) -> str:  # its repr is what a checkpoint knows it by
         return f"Except({self.rule!r})"
 
     def matches(self, name: str, module: nn.Module) -> bool:
