@@ -1,4 +1,4 @@
-"""Words: lists and counts in the sentences of reports and errors."""
+"""Words: lists, counts and what is too long in the sentences and tables of reports and errors."""
 
 from __future__ import annotations
 
@@ -15,10 +15,31 @@ def some_of(names: Sequence[str], most: int = 8) -> str:
     return ", ".join(names[:most]) + more
 
 
-def counted(count: int, noun: str) -> str:
+def beginning(text: str, most: int) -> str:
+    """The beginning of a text, where all of it would be longer than so many characters.
+
+    >>> beginning("it is read by the next layer", 12)
+    'it is read…'
+    """
+    return text if len(text) <= most else f"{text[: most - 1].rstrip()}…"
+
+
+def both_ends(text: str, most: int) -> str:
+    """The beginning and the end of a text, where all of it would be longer than that.
+
+    >>> both_ends("a_very_long_name_of_run_17", 12)
+    'a_ver…run_17'
+    """
+    if len(text) <= most:
+        return text
+    end = most // 2
+    return f"{text[: most - 1 - end]}…{text[len(text) - end :]}"
+
+
+def quantity(count: int, noun: str) -> str:
     """So many of something whose plural ends in s.
 
-    >>> counted(1, "row"), counted(2_000, "row")
+    >>> quantity(1, "row"), quantity(2_000, "row")
     ('1 row', '2,000 rows')
     """
     return f"{count:,} {noun}" + "s" * (count != 1)

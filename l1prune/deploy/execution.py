@@ -29,7 +29,7 @@ from l1prune.deploy.proof import (
 )
 from l1prune.deploy.refusals import check_plain
 from l1prune.deploy.timing import Paired, Speedup, Timer, clock_of, speedup
-from l1prune.words import counted
+from l1prune.words import quantity
 
 SLACK = 0.03  # to look at the size of the input costs a layer that stays dense a quarter of a µs
 
@@ -276,7 +276,7 @@ def _why_dense(contest: Contest) -> str:
     if not contest.choices:
         return "; ".join(contest.failures) or "it is not called, whatever may read its weight"
     best = [
-        f"{one.speedup:.2f} × at {counted(rows, 'row')}"
+        f"{one.speedup:.2f} × at {quantity(rows, 'row')}"
         for rows, one in sorted(contest.choices.items())
     ]
     return f"faster so: sparse it would be {', '.join(best)}"

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from l1prune.deploy.programs import Agreement
-from l1prune.words import counted, some_of
+from l1prune.words import quantity, some_of
 
 
 @dataclass(frozen=True)
@@ -37,10 +37,10 @@ class ExportReport:
         lines = [
             f"{self.nbytes:,} bytes for {self.dense_nbytes:,}; largest difference "
             f"{agreement.absolute:.1e}, relative {agreement.relative:.1e}, on "
-            f"{counted(agreement.inputs, 'input')}"
+            f"{quantity(agreement.inputs, 'input')}"
         ]
         if self.sparse:
-            how_many = counted(len(self.sparse), "tensor")
+            how_many = quantity(len(self.sparse), "tensor")
             lines.append(f"  {how_many} stored sparse: {some_of(self.sparse, 3)}")
         lines += [f"  stored dense: {name}, {reason}" for name, reason in self.stayed.items()]
         lines += [f"  no batch of {n}: {why}" for n, why in agreement.refused.items()]

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from l1prune.deploy.attributes import Attribute
-from l1prune.words import counted, some_of
+from l1prune.words import quantity, some_of
 
 SHOWN = 4
 """Of how many weights the rows and columns of zeros are told, for each reason."""
@@ -69,7 +69,7 @@ class CompactReport:
             for reason, count in reasons.items():
                 lines.append(f"  kept: {count} dead of {name}, {reason}")
         for reason, counts in self.empty.items():
-            empty = [f"{counted(n, what)} of {name}" for (what, name), n in counts.items()]
+            empty = [f"{quantity(n, what)} of {name}" for (what, name), n in counts.items()]
             lines.append(f"  kept: {some_of(empty, SHOWN)}, all zeros, {reason}")
         lines += [f"  left as it is: {name}, {why}" for name, why in self.refused.items()]
         return "\n".join(lines)

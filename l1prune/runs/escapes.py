@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from l1prune.checks import is_numeral
+from l1prune.words import both_ends
 
 NAME = 250
 """The most characters of a name; that of a directory has hardly more."""
@@ -33,20 +34,8 @@ def printable(value: Any, most: int = NAME) -> str:
     >>> print(printable("red: \x1b[31m, not Unicode: \udcff, two\nlines"))
     red: \x1b[31m, not Unicode: \udcff, two\nlines
     """
-    text = shortened(str(value), most)
+    text = both_ends(str(value), most)
     return text if text.isprintable() else "".join(map(_spelt, text))
-
-
-def shortened(text: str, most: int) -> str:
-    """Text of so many characters at most: of a longer one the beginning and the end.
-
-    >>> shortened("a_very_long_name_of_run_17", 12)
-    'a_ver…run_17'
-    """
-    if len(text) <= most:
-        return text
-    end = most // 2
-    return f"{text[: most - 1 - end]}…{text[len(text) - end :]}"
 
 
 def markdown(value: Any) -> str:

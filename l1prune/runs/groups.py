@@ -34,6 +34,25 @@ ALIKE = 1.05
 """By how many times the sizes of two groups may differ that are compared as equally small."""
 
 
+@dataclass(frozen=True)
+class Comparison:
+    """A group beside the one that it is compared with.
+
+    Attributes:
+        less: by how much its figures are above the other's.
+        otherwise: the settings, beyond those of pruning, of which the two were told different
+            values. What only one was told counts where the other was told of the same thing, as
+            of a trainer.
+    """
+
+    less: Difference
+    otherwise: tuple[str, ...]
+
+    def shown(self, scale: Scale) -> str:
+        """The difference, marked where the two were trained otherwise."""
+        return scale.difference(self.less.spread) + " †" * bool(self.otherwise)
+
+
 @dataclass(frozen=True, eq=False)
 class Group:
     """Runs that differ in their seeds alone.
@@ -129,8 +148,8 @@ class Group:
         size = self.points[0].summary.get("params/total", self.prunable)
         return (self.monitor, size, *self.kind)
 
-    def rival(self, groups: Iterable[Group], recipe: str) -> Group | None:
-        """What it is compared with: another recipe at the same size, or the dense network.
+    def compared_with(self, groups: Iterable[Group], recipe: str) -> Comparison | None:
+        """How it differs from another recipe at the same size, or from the dense network.
 
         Args:
             groups: to look for it in. Of several the one that was told the most alike.
@@ -142,18 +161,10 @@ class Group:
         rivals = [group for group in groups if group.recipe == recipe and self._meets(group)]
         if self.recipe == recipe or not rivals:
             return None
-        return max(rivals, key=lambda rival: (self._likeness(rival), -self._apart(rival)))
+        rival = max(rivals, key=lambda one: (self._likeness(one), -self._apart(one)))
+        return Comparison(difference(self.figures, rival.figures), self._otherwise(rival))
 
-    def less(self, groups: Iterable[Group], recipe: str) -> Difference | None:
-        """How it differs from another recipe at the same size, or from the dense network."""
-        rival = self.rival(groups, recipe)
-        return difference(self.figures, rival.figures) if rival else None
-
-    def otherwise(self, rival: Group) -> list[str]:
-        """The settings, beyond those of pruning, of which the two were told different values.
-
-        What only one was told counts where the other was told of the same thing, as of a trainer.
-        """
+    def _otherwise(self, rival: Group) -> tuple[str, ...]:
         ours, theirs = self.settings, rival.settings
         both = {key.rpartition(".")[0] for key in ours} & {k.rpartition(".")[0] for k in theirs}
         found = []
@@ -162,7 +173,7 @@ class Group:
             alone = len(values) == 1 and key.rpartition(".")[0] in both
             if alone or len(set(map(repr, values))) > 1:
                 found.append(key)
-        return found
+        return tuple(found)
 
     def _meets(self, other: Group) -> bool:
         alike = other.recipe == DENSE or self._apart(other) <= math.log(ALIKE)

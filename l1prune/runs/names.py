@@ -11,7 +11,6 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
-from l1prune.runs.escapes import shortened
 from l1prune.runs.monitor import Monitor
 from l1prune.runs.settings import (
     KINDS,
@@ -25,6 +24,7 @@ from l1prune.runs.settings import (
     is_told,
     short_names,
 )
+from l1prune.words import both_ends
 
 ASKED = "prune.threshold"
 """Begins the settings that ask for a size."""
@@ -237,7 +237,7 @@ def _chosen(group: Named) -> set[str]:
 
 
 def _ends(text: str) -> str:
-    return shortened(text, WIDTH)
+    return both_ends(text, WIDTH)
 
 
 def _called(text: str) -> str:

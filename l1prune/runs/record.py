@@ -15,7 +15,6 @@ from torch import Tensor, as_tensor
 
 from l1prune.checks import in_words
 from l1prune.runs.baseline import Baseline
-from l1prune.runs.escapes import shortened
 from l1prune.runs.folder import RunFolder, is_first, other_run
 from l1prune.runs.history import Epochs
 from l1prune.runs.monitor import Mode, Monitor, is_evaluation, settled
@@ -28,6 +27,7 @@ from l1prune.training.naming import DENSE, global_seed, recipe_name
 from l1prune.weights.files import check_folder, write_whole
 from l1prune.weights.report import SparsityReport
 from l1prune.weights.warning import warn
+from l1prune.words import both_ends
 
 MOST = 10_000
 """The most characters of a hyper-parameter: of a table in words, `compare` would read no more."""
@@ -241,8 +241,8 @@ def _plain(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {str(key): _plain(one) for key, one in value.items()}
     if value is None or isinstance(value, (bool, int, float, str)):
-        return shortened(value, MOST) if isinstance(value, str) else value
-    return shortened(in_words(value), MOST)
+        return both_ends(value, MOST) if isinstance(value, str) else value
+    return both_ends(in_words(value), MOST)
 
 
 def _shared(rows: Sequence[Mapping[str, float]]) -> dict[str, Tensor]:

@@ -120,9 +120,7 @@ def _by_metric(points: Sequence[Point], make: Any) -> str:
 def _groups(points: Sequence[Point], scale: Scale, against: str) -> str:
     groups = groups_of(points)
     best = pareto(groups)
-    less = [group.less(groups, against) for group in groups]
-    rivals = [group.rival(groups, against) for group in groups]
-    otherwise = [g.otherwise(r) if r else [] for g, r in zip(groups, rivals, strict=True)]
+    compared = [group.compared_with(groups, against) for group in groups]
     of_runs = any(p.seed is None for p in points)
     points_of = " (points)" if scale.percent else ""
     columns: list[tuple[str, Sequence[str]]] = [
@@ -134,19 +132,19 @@ def _groups(points: Sequence[Point], scale: Scale, against: str) -> str:
         (scale.title, [scale.spread(group.figure) for group in groups]),
         (scale.beside, beside := _where_known([g.beside for g in groups], scale.spread)),
         (f"− {markdown(against)}{points_of}",
-         [scale.difference(d.spread) + " †" * bool(other) if d else ""
-          for d, other in zip(less, otherwise, strict=True)]),
+         [one.shown(scale) if one else "" for one in compared]),
         ("best", ["*" if group in best else "" for group in groups]),
     ]  # fmt: skip
     if all(len(group.points) == 1 for group in groups):
         columns.append(("run", [markdown(group.points[0].name) for group in groups]))
     means = [MEANS] if any(len(group.figures) > 1 for group in groups) else []
-    how = _compared([d.paired for d in less if d], "" if against == DENSE else " at equal size")
+    size = "" if against == DENSE else " at equal size"
+    how = _compared([one.less.paired for one in compared if one], size)
     said = "; ".join([*means, *([how] if how and (means or UNPAIRED in how) else [])])
     notes = [f"{said[0].upper()}{said[1:]}."] if said else []
     notes += [NO_COUNT] if any(group.parameters.left is None for group in groups) else []
     notes += [NO_FIGURE.format(data=scale.beside)] if UNKNOWN in beside else []
-    if told := dict.fromkeys(markdown(key) for keys in otherwise for key in keys):
+    if told := dict.fromkeys(markdown(key) for one in compared if one for key in one.otherwise):
         notes.append(OTHERWISE.format(settings=some_of([*told], 4)))
     return "\n".join([_aligned(columns), "", *notes, BEST.format(data=scale.chosen)])
 

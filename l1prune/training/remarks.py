@@ -12,7 +12,7 @@ from l1prune.training.run import Run
 from l1prune.weights.shards import count_nonzero
 from l1prune.weights.targets import Target
 from l1prune.weights.warning import warn
-from l1prune.words import counted, some_of
+from l1prune.words import quantity, some_of
 
 SLACK = 0.01
 """By how much of all weights there may be more zeros than were asked for, and nothing is said."""
@@ -64,7 +64,7 @@ def remark_on_emptied(targets: Sequence[Target], masks: Mapping[str, Tensor]) ->
     if zeros > SLACK * sum(target.parameter.numel() for target in targets):
         layers = sorted(found, key=lambda name: -found[name])
         warn(
-            f"{counted(zeros, 'weight')} that no cut removed ended as zeros all the same, in "
+            f"{quantity(zeros, 'weight')} that no cut removed ended as zeros all the same, in "
             f"{some_of(layers, 3)}: what pressure has emptied may not come back. Press less, with "
             "a smaller strength"
         )

@@ -13,6 +13,7 @@ from l1prune.weights.counted import counted
 from l1prune.weights.shards import count_nonzero
 from l1prune.weights.table import aligned
 from l1prune.weights.targets import NOT_CHOSEN, Target, Targets
+from l1prune.words import beginning
 
 WIDTH = 36
 """Characters of a reason in the table; `skipped` has all of them."""
@@ -163,12 +164,11 @@ class SparsityReport:
         for layer in self.layers:
             shape = "×".join(map(str, layer.shape))
             rows.append(_row(layer.name, shape, layer.total, layer.nonzero))
-        others = [
-            _row(_shortened(reason), f"{len(group)} left alone", total := _total(group), total)
-            for reason, group in self._groups()
-        ]
         what = "all chosen" if self._chosen else "all prunable"
-        rows += [_row(what, "", self.prunable, self.nonzero), *others]
+        rows.append(_row(what, "", self.prunable, self.nonzero))
+        for reason, group in self._groups():
+            alone, total = f"{len(group)} left alone", _total(group)
+            rows.append(_row(beginning(reason, WIDTH), alone, total, total))
         rows.append(_row("all parameters", "", self.total, self.left))
         lines = aligned(rows, left=2)
         rule, layers = "─" * max(map(len, lines)), len(self.layers) + 1
@@ -247,8 +247,3 @@ def _row(name: str, shape: str, total: int, left: int) -> tuple[str, str, str, s
 
 def _total(others: Iterable[Skipped]) -> int:
     return sum(one.total for one in others)
-
-
-def _shortened(reason: str) -> str:
-    """The beginning of a reason, where all of it is too long for the table."""
-    return reason if len(reason) <= WIDTH else f"{reason[: WIDTH - 1].rstrip()}…"

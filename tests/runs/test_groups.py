@@ -106,14 +106,15 @@ def test_differences_are_paired_by_seed_at_the_same_size() -> None:
     points += [run("gradual", n, s, 0.8 + n / 10) for n in range(3) for s in (0.9, 0.98)]
     points += [run("dense", n, 0, 1 + n / 10) for n in range(3)]
     groups = groups_of(points)
-    found = {(g.recipe, g.nonzero): g.less(groups, "gradual") for g in groups}
+    found = {(g.recipe, g.nonzero): g.compared_with(groups, "gradual") for g in groups}
     for size in (100, 20):
-        less = found["l1", size]
-        assert less and less.paired and less.spread.mean == pytest.approx(0.1)
+        compared = found["l1", size]
+        assert compared and (less := compared.less).paired
+        assert less.spread.mean == pytest.approx(0.1)
         assert less.spread.error == pytest.approx(0, abs=1e-12)
     assert found["gradual", 100] is None and found["dense", 1000] is None
-    dense = [group.less(groups, "dense") for group in groups]
-    means = [less and round(less.spread.mean, 9) for less in dense]
+    dense = [group.compared_with(groups, "dense") for group in groups]
+    means = [one and round(one.less.spread.mean, 9) for one in dense]
     assert means == [None, -0.2, -0.1, -0.2, -0.1]
 
 
@@ -125,7 +126,7 @@ def test_other_data_and_other_metrics_are_not_compared() -> None:
         run("dense", 0, 0, 0.9, settings={"labels.data": "digits"}, tested=False),
     ):
         groups = groups_of([ours, other])
-        assert [group.less(groups, "dense") for group in groups] == [None, None]
+        assert [group.compared_with(groups, "dense") for group in groups] == [None, None]
 
 
 def test_each_metric_has_its_scale_the_one_of_most_runs_first() -> None:
@@ -200,8 +201,8 @@ def test_runs_without_a_test_figure_are_compared_by_validation_all_of_them() -> 
     assert [group.figure.mean for group in groups] == pytest.approx([0.91, 0.81])
     assert groups[0].beside and groups[0].beside.mean == pytest.approx(0.95)
     assert groups[1].beside is None, "of two of its runs there is no such figure"
-    less = groups[1].less(groups, "dense")
-    assert less and less.paired and less.spread.mean == pytest.approx(-0.1)
+    compared = groups[1].compared_with(groups, "dense")
+    assert compared and (less := compared.less).paired and less.spread.mean == pytest.approx(-0.1)
 
 
 def test_runs_that_have_no_figure_in_common_are_apart() -> None:

@@ -18,7 +18,7 @@ from l1prune.runs.scale import Scale, View
 from l1prune.runs.settings import differing, is_told, short_names
 from l1prune.runs.spread import Spread
 from l1prune.runs.tables import judged_by
-from l1prune.words import counted
+from l1prune.words import quantity
 
 SETTINGS = 100
 """The most columns of settings in the table."""
@@ -31,7 +31,7 @@ def title(points: Sequence[Point]) -> str:
     '2 runs, 2 recipes'
     """
     recipes = {point.recipe for point in points}
-    return f"{counted(len(points), 'run')}, {counted(len(recipes), 'recipe')}"
+    return f"{quantity(len(points), 'run')}, {quantity(len(recipes), 'recipe')}"
 
 
 def heading(metrics: Sequence[Mapping[str, Any]]) -> str:
@@ -126,8 +126,7 @@ def _groups(
         ours = [group for number, group in groups if number == metric]
         fronts = {axis: _front(ours, axis) for axis in axes}
         for group in ours:
-            less, rival = group.less(ours, DENSE), group.rival(ours, DENSE)
-            mark = " †" if rival and group.otherwise(rival) else ""
+            compared = group.compared_with(ours, DENSE)
             shown.append(
                 {
                     "name": group.name,
@@ -141,10 +140,10 @@ def _groups(
                     "share": group.nonzero / group.prunable if group.prunable else None,
                     "figure": _spread(group.figure, scale),
                     "beside": _spread(group.beside, scale) if group.beside else None,
-                    "less": less and {
-                        "mean": less.spread.mean,
-                        "text": scale.difference(less.spread) + mark,
-                        "paired": less.paired,
+                    "less": compared and {
+                        "mean": compared.less.spread.mean,
+                        "text": compared.shown(scale),
+                        "paired": compared.less.paired,
                     },
                     "costs": _costs(group, axes),
                     "best": [axis for axis, front in fronts.items() if group in front],
