@@ -11,7 +11,7 @@ from l1prune.runs.costs import COSTS
 from l1prune.runs.counts import ALL, PRUNABLE, UNKNOWN
 from l1prune.runs.escapes import cell, markdown
 from l1prune.runs.frontier import pareto
-from l1prune.runs.groups import by_scale, groups_of
+from l1prune.runs.groups import Group, by_scale, groups_of
 from l1prune.runs.points import DENSE, Point
 from l1prune.runs.scale import Scale
 from l1prune.runs.settings import differing
@@ -75,7 +75,7 @@ def csv_table(points: Sequence[Point]) -> str:
     run,recipe,best,test/accuracy,params/nonzero
     a,l1,1,0.9,10
     """
-    front = {id(p) for _, some in by_scale(points) for p in best_runs(some)}
+    front = {number for _, some in by_scale(points) for number in _best_runs(groups_of(some))}
     figures = list(dict.fromkeys(key for point in points for key in point.summary))
     costs = [name for name in COSTS if any(name in point.costs for point in points)]
     figures += [name for name in costs if name not in figures]
@@ -90,9 +90,9 @@ def csv_table(points: Sequence[Point]) -> str:
     return lines.getvalue()
 
 
-def best_runs(points: Sequence[Point]) -> list[Point]:
-    """The runs of the groups that are the best trade-offs; all are judged by one metric."""
-    return [point for group in pareto(groups_of(points)) for point in group.points]
+def _best_runs(groups: Sequence[Group]) -> set[int]:
+    """By their ids the runs of groups that are the best trade-offs; one metric judges them all."""
+    return {id(point) for group in pareto(groups) for point in group.points}
 
 
 def judged_by(scale: Scale, scales: Sequence[Scale]) -> str:
@@ -160,8 +160,10 @@ def _compared(paired: Sequence[bool], where: str) -> str:
 
 
 def _runs(points: Sequence[Point], scale: Scale) -> str:
-    points, front = _in_order(points), {id(point) for point in best_runs(points)}
-    name = {id(point): group.name for group in groups_of(points) for point in group.points}
+    groups = groups_of(points)
+    front = _best_runs(groups)
+    name = {id(point): group.name for group in groups for point in group.points}
+    points = _in_order(points)
     columns: list[tuple[str, Sequence[str]]] = [
         ("recipe", [markdown(name[id(p)]) for p in points]),
         (PRUNABLE, [str(p.weights) for p in points]),

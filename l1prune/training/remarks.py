@@ -46,7 +46,7 @@ def remark_on_starved(starved: Sequence[str], masks: Mapping[str, Tensor]) -> No
         warn(f"the cut left a single weight of {some_of(by_cut)}: cut less")
     if by_pressure := [name for name in starved if name not in by_cut]:
         warn(
-            f"when the last cut was made, pressure had left a single weight of "
+            "when the last cut was made, pressure had left a single weight of "
             f"{some_of(by_pressure)}, where the cut was to leave more: press less, with a smaller "
             "strength"
         )
